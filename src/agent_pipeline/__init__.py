@@ -1,0 +1,1 @@
+"""Run staged LLM agents over many documents."""

@@ -1,0 +1,1 @@
+"""Pure values and Protocol ports; no Trio, no I/O."""

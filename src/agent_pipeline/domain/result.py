@@ -1,0 +1,75 @@
+"""How a run ended: what `Pipeline.run` returns and `run --json` prints."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+RunOutcome = Literal["completed", "incomplete", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCounts:
+    """Documents by outcome; `total` counts every entry the run took from the source."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """What the run asked for and was charged.
+
+    `requests` are calls stages made, `attempts` HTTP requests sent for them, `charged_tokens` what the budget was
+    charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    charged_tokens: int = 0
+    unknown_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFailure:
+    """Why one document has no artifact."""
+
+    document_id: str
+    stage: str | None
+    code: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        outcome: `completed` (all documents ended, well or badly), `incomplete` (stopped early, resumable), `failed`.
+        exit_code: as in the CLI's table.
+        reason: one stable word or `word:detail` where the outcome is not plain success (`documents_failed`,
+            `budget:tokens`, `signal:SIGINT`, `deadline:run`, an error's code), else None.
+        cost_usd: money computed from known prices; None when any price was unknown.
+        artifacts: paths, in source order.
+        failures: the documents that failed, in source order.
+        next: commands worth typing now.
+        dropped: telemetry lost, by sink (full disk, full queue).
+    """
+
+    run_id: str
+    run_dir: str
+    outcome: RunOutcome
+    exit_code: int
+    reason: str | None
+    documents: DocumentCounts
+    usage: UsageTotals
+    cost_usd: float | None
+    duration_seconds: float
+    artifacts: tuple[str, ...] = ()
+    failures: tuple[DocumentFailure, ...] = ()
+    next: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,297 @@
+"""Every error the package raises: one base, a stable code for ledger and report, and what the run should do about it."""
+
+from typing import ClassVar, Literal
+
+Disposition = Literal["retry", "fail_document", "fail_run"]
+"""What the run does: try the attempt again, give this document up, or stop admitting work and end the run."""
+
+
+class AgentPipelineError(Exception):
+    """Base of all errors of this package; `code` is stable, the message says what happened, where and what to do."""
+
+    code: ClassVar[str] = "error"
+    disposition: ClassVar[Disposition] = "fail_document"
+
+
+# --- before a run: configuration, input, credentials -------------------------------------------------------------
+
+
+class LLMHubRuntimeError(AgentPipelineError):
+    """Base of what can be wrong with roles and providers."""
+
+    code = "role_runtime"
+    disposition = "fail_run"
+
+
+class ConfigError(LLMHubRuntimeError):
+    """A config file can't be read, parsed or validated.
+
+    Attributes:
+        place: `file:line:column`, or the file alone where no line is known.
+        key: dotted key path inside the file, `""` for the file as a whole.
+    """
+
+    code = "config_invalid"
+
+    def __init__(self, problem: str, *, place: str = "", key: str = "") -> None:
+        super().__init__(": ".join(part for part in (place, key, problem) if part))
+        self.problem = problem
+        self.place = place
+        self.key = key
+
+
+class UnknownRoleError(LLMHubRuntimeError):
+    """A role is neither defined nor covered by `defaults`."""
+
+    code = "unknown_role"
+
+
+class UnknownProviderError(LLMHubRuntimeError):
+    """A role names a provider the config does not define."""
+
+    code = "unknown_provider"
+
+
+class EnvVarMissingError(LLMHubRuntimeError):
+    """A provider's key variable is unset or empty."""
+
+    code = "credentials_missing"
+
+
+class InputError(AgentPipelineError):
+    """The source as a whole can't be used: missing, of no known format, or with unusable ids."""
+
+    code = "input_invalid"
+    disposition = "fail_run"
+
+
+class DocumentInvalidError(AgentPipelineError):
+    """One document can't be used (too large, not UTF-8, not a regular file, malformed); the others go on."""
+
+    code = "document_invalid"
+
+
+# --- providers: one attempt went wrong ---------------------------------------------------------------------------
+
+
+class ProviderError(AgentPipelineError):
+    """Base of what a provider, or the way to it, can do wrong.
+
+    Attributes:
+        status_code: HTTP status, None where no answer came.
+        sent: whether the request may have reached the provider, and so may be billed.
+    """
+
+    code = "provider_error"
+
+    def __init__(self, message: str, *, status_code: int | None = None, sent: bool = True) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.sent = sent
+
+
+class ProviderUnreachableError(ProviderError):
+    """No connection: refused, no such host, TLS failure, connect timeout. Nothing was sent."""
+
+    code = "provider_unreachable"
+    disposition = "retry"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
+class CertificateError(ProviderError):
+    """The provider's TLS certificate is not trusted; trying again can't help."""
+
+    code = "certificate_rejected"
+    disposition = "fail_run"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
+class LocalResourceError(AgentPipelineError):
+    """This machine ran out of something (file descriptors, memory); not the network's fault."""
+
+    code = "local_resource"
+    disposition = "fail_run"
+
+
+class ConnectionLostError(ProviderError):
+    """The connection broke after the request was sent, before the answer was whole."""
+
+    code = "connection_lost"
+    disposition = "retry"
+
+
+class AttemptTimeoutError(ProviderError):
+    """One attempt outlived one of its own timeouts; there may be another.
+
+    Attributes:
+        rung: `attempt`, `read` or `connect`.
+        timeout: its length in seconds.
+    """
+
+    code = "attempt_timeout"
+    disposition = "retry"
+
+    def __init__(self, *, attempt: int, rung: Literal["attempt", "read", "connect"], timeout: float) -> None:
+        super().__init__(f"attempt {attempt} exceeded its {timeout:g} s {rung} timeout", sent=rung != "connect")
+        self.rung = rung
+        self.timeout = timeout
+
+
+class RateLimitedError(ProviderError):
+    """The provider asked for a pause (429). Not an attempt used up.
+
+    Attributes:
+        retry_after: seconds the provider asked for, None if it did not say.
+    """
+
+    code = "rate_limited"
+    disposition = "retry"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, status_code=429)
+        self.retry_after = retry_after
+
+
+class ServerError(ProviderError):
+    """The provider failed (5xx, 408, 409, 425).
+
+    Attributes:
+        retry_after: seconds the provider asked for, None if it did not say.
+    """
+
+    code = "server_error"
+    disposition = "retry"
+
+    def __init__(self, message: str, *, status_code: int, retry_after: float | None = None) -> None:
+        super().__init__(message, status_code=status_code)
+        self.retry_after = retry_after
+
+
+class RequestRejectedError(ProviderError):
+    """The provider refuses this very request (400, 404, 413, 422); sending it again can't help."""
+
+    code = "request_rejected"
+
+
+class CredentialsRejectedError(ProviderError):
+    """The provider refuses the key (401, 403)."""
+
+    code = "credentials_rejected"
+    disposition = "fail_run"
+
+
+class QuotaExhaustedError(ProviderError):
+    """The account has nothing left to spend (402, `insufficient_quota`)."""
+
+    code = "quota_exhausted"
+    disposition = "fail_run"
+
+
+class ModelProtocolError(ProviderError):
+    """The answer is not what the API promises: HTML, broken JSON, no output."""
+
+    code = "bad_answer"
+    disposition = "retry"
+
+
+class StreamTruncatedError(ModelProtocolError):
+    """A streamed answer ended without its terminal event."""
+
+    code = "stream_truncated"
+
+
+class AnswerTooLargeError(ProviderError):
+    """The decoded answer passed the byte cap."""
+
+    code = "answer_too_large"
+
+
+class IncompleteAnswerError(ProviderError):
+    """The model stopped before its answer was whole (output cap, content filter) or refused."""
+
+    code = "incomplete_answer"
+
+
+# --- a document ended badly --------------------------------------------------------------------------------------
+
+
+class OutputInvalidError(AgentPipelineError):
+    """The model's answer does not fit the output type that was asked for."""
+
+    code = "output_invalid"
+
+
+class AgentRunError(AgentPipelineError):
+    """The Agents SDK ended a run in its own way: too many turns, a guardrail, a tool that failed."""
+
+    code = "agent_failed"
+
+
+class StageError(AgentPipelineError):
+    """A stage raised something that is not ours."""
+
+    code = "stage_failed"
+
+
+class DocumentRejectedError(AgentPipelineError):
+    """The reviewer never approved the document; its last text is kept."""
+
+    code = "rejected"
+
+
+class ArtifactError(AgentPipelineError):
+    """The artifact could not be written."""
+
+    code = "artifact_not_written"
+
+
+class DeadlineExceededError(AgentPipelineError):
+    """A rung of the deadline ladder above the attempt ran out.
+
+    Attributes:
+        rung: `stage`, `document` or `run`.
+        timeout: its length in seconds.
+    """
+
+    code = "deadline_exceeded"
+
+    def __init__(self, *, rung: Literal["stage", "document", "run"], timeout: float, during: str = "") -> None:
+        where = f" while {during}" if during else ""
+        super().__init__(f"the {timeout:g} s {rung} timeout ran out{where}")
+        self.rung = rung
+        self.timeout = timeout
+
+
+class WaitTooLongError(AgentPipelineError):
+    """A pause the provider asked for would outlast the deadline of this stage, document or run."""
+
+    code = "wait_beyond_deadline"
+
+
+# --- the run ends ------------------------------------------------------------------------------------------------
+
+
+class BudgetExceededError(AgentPipelineError):
+    """The next request's worst case does not fit into what the budget has left.
+
+    Attributes:
+        dimension: `tokens` or `usd`.
+    """
+
+    code = "budget_exceeded"
+    disposition = "fail_run"
+
+    def __init__(self, message: str, *, dimension: Literal["tokens", "usd"]) -> None:
+        super().__init__(message)
+        self.dimension = dimension
+
+
+class LedgerError(AgentPipelineError):
+    """The ledger can't be written or read; nothing more may be called done."""
+
+    code = "ledger_failed"
+    disposition = "fail_run"
