@@ -79,15 +79,13 @@ class ProviderError(AgentPipelineError):
 
     Attributes:
         status_code: HTTP status, None where no answer came.
-        sent: whether the request may have reached the provider, and so may be billed.
     """
 
     code = "provider_error"
 
-    def __init__(self, message: str, *, status_code: int | None = None, sent: bool = True) -> None:
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
         super().__init__(message)
         self.status_code = status_code
-        self.sent = sent
 
 
 class ProviderUnreachableError(ProviderError):
@@ -96,18 +94,12 @@ class ProviderUnreachableError(ProviderError):
     code = "provider_unreachable"
     disposition = "retry"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, sent=False)
-
 
 class CertificateError(ProviderError):
     """The provider's TLS certificate is not trusted; trying again can't help."""
 
     code = "certificate_rejected"
     disposition = "fail_run"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, sent=False)
 
 
 class LocalResourceError(AgentPipelineError):
@@ -136,7 +128,7 @@ class AttemptTimeoutError(ProviderError):
     disposition = "retry"
 
     def __init__(self, *, attempt: int, rung: Literal["attempt", "read", "connect"], timeout: float) -> None:
-        super().__init__(f"attempt {attempt} exceeded its {timeout:g} s {rung} timeout", sent=rung != "connect")
+        super().__init__(f"attempt {attempt} exceeded its {timeout:g} s {rung} timeout")
         self.rung = rung
         self.timeout = timeout
 

@@ -38,9 +38,10 @@ WaitReason = Literal["admission", "cooldown", "budget", "backoff", "retry_after"
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One HTTP request that was sent, as the ledger, the log and the events show it.
+    """One HTTP attempt, as the ledger, the log and the events show it.
 
-    `number` counts from 1 within one call; a 429 does not raise it. `wait_seconds` is the time between asking and
+    `sent` is False when no byte left (no connection, cancelled before): such an attempt is logged, but is no row of
+    the ledger. `number` counts from 1 within one call; a 429 does not raise it. `wait_seconds` is the time between asking and
     sending, `wait_reason` the longest part of it. `reserved_tokens` is the worst case held before sending,
     `charged_tokens` what was finally charged: the reported usage, or the reservation where no usage is known.
     `cost_micro_usd` is None where the price is unknown.
@@ -54,6 +55,7 @@ class AttemptRecord:
     provider: str
     model: str
     number: int
+    sent: bool
     outcome: AttemptOutcome
     status_code: int | None
     error_code: str | None

@@ -1,0 +1,40 @@
+"""Who a request is made for: carried by a context variable through client libraries that know nothing of it."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallScope:
+    """The document, stage and cycle that requests belong to.
+
+    Attributes:
+        deadline: on Trio's clock; the earliest of the stage's, document's and run's. Carried along because a request
+            made from the document's asyncio loop runs outside the cancel scopes of its stage.
+    """
+
+    document_id: str | None = None
+    stage: str | None = None
+    cycle: int | None = None
+    deadline: float = math.inf
+
+
+_scope: ContextVar[CallScope] = ContextVar("call_scope", default=CallScope())  # noqa: B039  (frozen)
+
+
+def current_scope() -> CallScope:
+    """Return the scope of the running task."""
+    return _scope.get()
+
+
+@contextmanager
+def call_scope(scope: CallScope) -> Iterator[None]:
+    """Make requests inside the block belong to `scope`, also those made from the document's asyncio loop."""
+    token = _scope.set(scope)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
