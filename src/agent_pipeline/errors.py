@@ -176,6 +176,13 @@ class CredentialsRejectedError(ProviderError):
     disposition = "fail_run"
 
 
+class ModelNotFoundError(ProviderError):
+    """The provider does not know the role's model."""
+
+    code = "model_not_found"
+    disposition = "fail_run"
+
+
 class QuotaExhaustedError(ProviderError):
     """The account has nothing left to spend (402, `insufficient_quota`)."""
 

@@ -1,0 +1,112 @@
+"""Roles resolved to clients behind one gate, over one pool of connections."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+from pydantic import SecretStr
+
+from agent_pipeline.config.prices import find_price
+from agent_pipeline.config.roles import RuntimeConfig, resolve_role
+from agent_pipeline.control.gate import Gate
+from agent_pipeline.errors import EnvVarMissingError
+from agent_pipeline.gateway.parameters import Api, output_tokens_cap
+from agent_pipeline.gateway.pool import ConnectionPool
+from agent_pipeline.gateway.roles import RoleClient
+from agent_pipeline.gateway.transport import Binding, GateTransport
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider's requests go.
+
+    Attributes:
+        api_key: None sends no authorization (a local server).
+    """
+
+    base_url: str
+    api: Api
+    api_key: SecretStr | None
+
+
+class Gateway:
+    """Hands out roles; resolves each once.
+
+    Args:
+        runtime: roles and providers.
+        endpoints: by provider id.
+        gate: every request passes it.
+        pool: of connections.
+        read_timeout: seconds without a byte; None is unlimited.
+        connect_timeout: seconds; None is unlimited.
+    """
+
+    def __init__(  # noqa: PLR0913  (wired in one place; keyword-only)
+        self,
+        *,
+        runtime: RuntimeConfig,
+        endpoints: Mapping[str, Endpoint],
+        gate: Gate,
+        pool: ConnectionPool,
+        read_timeout: float | None,
+        connect_timeout: float | None,
+    ) -> None:
+        self._runtime = runtime
+        self._endpoints = endpoints
+        self.gate = gate
+        self.pool = pool
+        self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
+        self._roles: dict[str, RoleClient] = {}
+
+    def role(self, name: str) -> RoleClient:
+        """Return the role of that name, or what `defaults` make of it.
+
+        Raises:
+            UnknownRoleError: neither is there.
+            EnvVarMissingError: its provider has no endpoint, for want of a key.
+        """
+        known = self._roles.get(name)
+        if known is None:
+            known = self._roles[name] = self._bind(name)
+        return known
+
+    def _bind(self, name: str) -> RoleClient:
+        resolved = resolve_role(self._runtime, name)
+        endpoint = self._endpoints.get(resolved.provider)
+        if endpoint is None:
+            msg = f"role {name} needs provider {resolved.provider}, which has no key; set it, or run with --offline"
+            raise EnvVarMissingError(msg)
+        key = endpoint.api_key
+        binding = Binding(
+            role=name,
+            provider=resolved.provider,
+            model=resolved.model,
+            headers={} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"},
+            output_tokens_cap=output_tokens_cap(resolved.params),
+            price=find_price(resolved.provider, resolved.model),
+            timeouts=self._timeouts,
+        )
+        role = self._runtime.roles.get(name)
+        return RoleClient(
+            binding=binding,
+            api=endpoint.api,
+            base_url=endpoint.base_url,
+            official=endpoint.base_url.startswith(OPENAI_URL),
+            params=resolved.params,
+            instructions=None if role is None else role.instructions,
+            transport=GateTransport(binding, gate=self.gate, pool=self.pool),
+        )
+
+
+@asynccontextmanager
+async def open_pool(make_pool: Callable[[], ConnectionPool] = ConnectionPool) -> AsyncIterator[ConnectionPool]:
+    """Open a pool; all its connections are closed at the end, also on cancellation."""
+    pool = make_pool()
+    try:
+        yield pool
+    finally:
+        with trio.CancelScope(shield=True):
+            await pool.aclose()
