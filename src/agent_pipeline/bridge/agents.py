@@ -1,0 +1,112 @@
+"""Everything about Agents SDK runs that is the same for all documents of a run."""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import agents as sdk
+import trio
+from trio_asyncio import trio_as_aio
+
+from agent_pipeline.bridge.hooks import LifecycleEvents
+from agent_pipeline.bridge.models import RoleProvider
+from agent_pipeline.bridge.session import DocumentSession
+from agent_pipeline.domain.ports import Emit
+from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.gateway.roles import RoleClient
+
+
+class AgentBridge:
+    """Opens one session per document; holds what they share: models, hooks, run config, agents made from roles.
+
+    Args:
+        find_role: by name.
+        emit: takes lifecycle events.
+        workflow: name of the traces.
+        run_id: goes into each trace.
+        include_texts: whether prompts and answers may go into traces.
+    """
+
+    def __init__(
+        self,
+        *,
+        find_role: Callable[[str], RoleClient],
+        emit: Emit,
+        workflow: str,
+        run_id: str,
+        include_texts: bool = False,
+    ) -> None:
+        self.find_role = find_role
+        self.emit = emit
+        self.workflow = workflow
+        self.run_id = run_id
+        self.hooks = LifecycleEvents(emit)
+        self.run_config = sdk.RunConfig(
+            model_provider=RoleProvider(find_role),
+            trace_include_sensitive_data=include_texts,
+            workflow_name=workflow,
+        )
+        self._agents: dict[tuple[str, object], sdk.Agent[Any]] = {}
+        self.loops_opened = 0
+        self.loops_closed = 0
+
+    def agent(
+        self, agent_or_role: "sdk.Agent[Any] | str", output_type: type[Any] | None, tools: Sequence[Any]
+    ) -> sdk.Agent[Any]:
+        """Return the agent to run: the given one, or one made from a role; with output type and tools added."""
+        if isinstance(agent_or_role, sdk.Agent):
+            changes: dict[str, Any] = {}
+            if output_type is not None:
+                changes["output_type"] = output_type
+            if tools:
+                changes["tools"] = [*agent_or_role.tools, *map(as_tool, tools)]
+            return agent_or_role.clone(**changes) if changes else agent_or_role
+        known = self._agents.get((agent_or_role, output_type))
+        if known is None:
+            role = self.find_role(agent_or_role)
+            known = sdk.Agent(
+                name=agent_or_role, instructions=role.instructions, model=agent_or_role, output_type=output_type
+            )
+            self._agents[agent_or_role, output_type] = known
+        return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else known
+
+    def streams(self, agent: sdk.Agent[Any]) -> bool:
+        """Whether the agent's role asks for the streamed API."""
+        return isinstance(agent.model, str) and bool(self.find_role(agent.model).params.get("stream"))
+
+    @asynccontextmanager
+    async def document(self, document_id: str) -> AsyncIterator[DocumentSession]:
+        """Open a document's session; its loop is opened at the first agent and closed when the block ends."""
+        async with trio.open_nursery() as nursery:
+            session = DocumentSession(self, document_id, nursery)
+            try:
+                yield session
+            finally:
+                session.close()
+
+
+def as_tool(tool: Any) -> Any:
+    """Make a function tool of a plain function; an async one is a Trio function and is called under Trio.
+
+    What is no plain function is the SDK's own kind of tool and stays as it is. Errors of ours raised in a tool end the
+    agent's run; all others are told to the model, as the SDK does.
+    """
+    if not inspect.isfunction(tool) and not inspect.ismethod(tool):
+        return tool
+    function = tool
+    if inspect.iscoroutinefunction(tool):
+
+        @functools.wraps(tool)
+        async def hop(*args: Any, **kwargs: Any) -> Any:
+            return await trio_as_aio(tool)(*args, **kwargs)
+
+        function = hop
+    return sdk.function_tool(function, failure_error_function=_tell_model)
+
+
+def _tell_model(context: Any, error: Exception) -> str:
+    if isinstance(error, AgentPipelineError):
+        raise error
+    return f"The tool failed: {type(error).__name__}: {error}"

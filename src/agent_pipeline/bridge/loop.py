@@ -1,0 +1,78 @@
+"""A document's asyncio loop as we run it: ready callbacks drained in one go, stray errors reported, not fatal."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import trio
+import trio_asyncio
+from trio_asyncio._base import BaseTrioEventLoop
+from trio_asyncio._handles import AsyncHandle
+
+MOST_HANDLES = 64
+"""Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
+
+
+def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
+    """Let the loop run up to `MOST_HANDLES` ready callbacks per checkpoint; return whether that could be done.
+
+    Replaces `_main_loop_one` on this one instance. Where trio-asyncio's internals are not what they were in 0.16 the
+    plain loop stays.
+    """
+    queue = getattr(loop, "_q_recv", None)
+    one = getattr(loop, "_main_loop_one", None)
+    if one is None or not hasattr(queue, "receive_nowait") or not hasattr(loop, "_timers"):
+        return False
+
+    async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002  (trio-asyncio's own signature)
+        await one(no_wait)
+        for _ in range(MOST_HANDLES):
+            try:
+                handle = queue.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            if isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(loop._timers, handle)  # noqa: SLF001
+            elif isinstance(handle, AsyncHandle):
+                handle._context.run(loop._nursery.start_soon, handle._run, name=handle._callback)  # noqa: SLF001
+                await handle._started.wait()  # noqa: SLF001
+            elif not handle.cancelled():
+                _run_in_asyncio(handle)
+
+    loop._main_loop_one = several  # type: ignore[method-assign]  # noqa: SLF001
+    return True
+
+
+def _run_in_asyncio(handle: asyncio.Handle) -> None:
+    library = trio_asyncio._base.sniffio_library  # noqa: SLF001
+    previous, library.name = library.name, "asyncio"
+    try:
+        handle._run()  # noqa: SLF001
+    finally:
+        library.name = previous
+
+
+async def host_loop(
+    done: trio.Event,
+    report: Callable[[str], None],
+    task_status: trio.TaskStatus[BaseTrioEventLoop] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Keep one asyncio loop open until `done` is set or the task is cancelled.
+
+    Both kinds of tasks left in the loop are cancelled and awaited before this returns.
+
+    Args:
+        done: ends the loop.
+        report: takes one line for each error nobody awaited.
+        task_status: is given the loop.
+    """
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001  (asyncio's signature)
+        report(f"{context.get('message')}: {context.get('exception')!r}")
+
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(note)
+        drain_ready_queue(loop)
+        task_status.started(loop)
+        await done.wait()

@@ -1,0 +1,133 @@
+"""One document's agents: their loop, their trace, and their errors turned into ours."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import agents as sdk
+import trio
+from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError
+from trio_asyncio._base import BaseTrioEventLoop
+
+from agent_pipeline.bridge.loop import host_loop
+from agent_pipeline.domain.events import AgentEvent
+from agent_pipeline.errors import (
+    AgentPipelineError,
+    AgentRunError,
+    IncompleteAnswerError,
+    ModelProtocolError,
+    OutputInvalidError,
+)
+
+if TYPE_CHECKING:
+    from agent_pipeline.bridge.agents import AgentBridge
+
+MAX_TURNS = 10
+
+
+class DocumentSession:
+    """Runs a document's agents in the document's own loop; opened by `AgentBridge.document`.
+
+    The loop lives in a task of the document's nursery, beside the stages and outside their deadlines: a stage that
+    runs out of time cancels its agent and leaves the loop to the stages after it.
+    """
+
+    def __init__(self, bridge: "AgentBridge", document_id: str, nursery: trio.Nursery) -> None:
+        self._bridge = bridge
+        self._document_id = document_id
+        self._nursery = nursery
+        self._done = trio.Event()
+        self._loop: BaseTrioEventLoop | None = None
+        self._trace: sdk.Trace | None = None
+
+    async def run_agent(
+        self,
+        agent_or_role: "sdk.Agent[Any] | str",
+        prompt: str,
+        *,
+        output_type: type[Any] | None = None,
+        tools: Sequence[Any] = (),
+        max_turns: int = MAX_TURNS,
+    ) -> Any:
+        """Run an agent to its final output; call it under Trio, from the document's own task.
+
+        Raises:
+            AgentPipelineError: always one of ours; nothing of asyncio's or the SDK's gets out.
+
+        On cancellation the agent's task is cancelled and awaited; its requests are charged by the gate.
+        """
+        loop = await self._open()
+        agent = self._bridge.agent(agent_or_role, output_type, tools)
+        return await loop.run_aio_coroutine(self._run(agent, prompt, max_turns))
+
+    async def _open(self) -> BaseTrioEventLoop:
+        if self._loop is None:
+            self._trace = sdk.trace(
+                self._bridge.workflow,
+                group_id=f"doc-{self._document_id}",
+                metadata={"run_id": self._bridge.run_id, "document_id": self._document_id},
+            )
+            self._trace.start(mark_as_current=True)
+            self._loop = await self._nursery.start(self._host)
+        return self._loop
+
+    async def _host(self, task_status: trio.TaskStatus[BaseTrioEventLoop]) -> None:
+        self._bridge.loops_opened += 1
+        try:
+            await host_loop(self._done, self._report, task_status)
+        finally:
+            self._bridge.loops_closed += 1
+
+    def _report(self, line: str) -> None:
+        self._bridge.emit(AgentEvent("loop_error", self._document_id, None, agent="", detail=line))
+
+    async def _run(self, agent: sdk.Agent[Any], prompt: str, max_turns: int) -> Any:
+        """Run the agent under asyncio; errors become ours here, inside the loop."""
+        bridge = self._bridge
+        try:
+            if bridge.streams(agent):
+                streamed = sdk.Runner.run_streamed(
+                    agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config
+                )
+                async with contextlib.aclosing(streamed.stream_events()) as events:
+                    async for _ in events:
+                        pass
+                return streamed.final_output
+            result = await sdk.Runner.run(
+                agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config
+            )
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            error = _ours(exc, agent.name)
+            if error is exc:
+                raise
+            raise error from exc
+        else:
+            return result.final_output
+
+    def close(self) -> None:
+        """Finish the trace and let the loop end; needs no checkpoint, so it also holds under cancellation."""
+        if self._trace is not None:
+            self._trace.finish(reset_current=True)
+        self._done.set()
+
+
+def _ours(exc: BaseException, agent: str) -> AgentPipelineError:
+    """Find the error of ours in what the SDK raised, or make one."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, AgentPipelineError):
+            return cause
+        cause = cause.__cause__
+    if isinstance(exc, BaseExceptionGroup):
+        return _ours(exc.exceptions[0], agent)
+    if isinstance(exc, ModelRefusalError):
+        return IncompleteAnswerError(f"agent {agent}: the model refused")
+    if isinstance(exc, ModelBehaviorError):
+        kind = OutputInvalidError if "JSON" in str(exc) else ModelProtocolError
+        return kind(f"agent {agent}: {exc}")
+    if isinstance(exc, AgentsException):
+        return AgentRunError(f"agent {agent}: {type(exc).__name__}: {exc}")
+    return AgentRunError(f"agent {agent} failed: {type(exc).__name__}: {exc}")
