@@ -59,7 +59,11 @@ class DocumentSession:
         """
         loop = await self._open()
         agent = self._bridge.agent(agent_or_role, output_type, tools)
-        return await loop.run_aio_coroutine(self._run(agent, prompt, max_turns))
+        try:
+            return await loop.run_aio_coroutine(self._run(agent, prompt, max_turns))
+        except asyncio.CancelledError as exc:  # Trio's own cancellation arrives as trio.Cancelled
+            msg = f"agent {agent.name} cancelled itself"
+            raise AgentRunError(msg) from exc
 
     async def _open(self) -> BaseTrioEventLoop:
         if self._loop is None:

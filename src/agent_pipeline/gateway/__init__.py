@@ -1,1 +1,28 @@
-"""The way to the providers: pool and transport owned by Trio, instrumented OpenAI clients, direct calls by role."""
+"""The way to the providers: pool and transport owned by Trio, instrumented OpenAI clients, direct calls by role.
+
+Importing the OpenAI client takes over a second, so it happens at the first use of a name here.
+"""
+
+from typing import TYPE_CHECKING
+
+from agent_pipeline.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from agent_pipeline.gateway.gateway import Endpoint as Endpoint
+    from agent_pipeline.gateway.gateway import Gateway as Gateway
+    from agent_pipeline.gateway.gateway import open_pool as open_pool
+    from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
+    from agent_pipeline.gateway.roles import RoleClient as RoleClient
+
+__all__ = ["ConnectionPool", "Endpoint", "Gateway", "RoleClient", "open_pool"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ConnectionPool": "agent_pipeline.gateway.pool",
+        "Endpoint": "agent_pipeline.gateway.gateway",
+        "Gateway": "agent_pipeline.gateway.gateway",
+        "RoleClient": "agent_pipeline.gateway.roles",
+        "open_pool": "agent_pipeline.gateway.gateway",
+    },
+)

@@ -1,0 +1,1 @@
+"""Documents through stages: the stage protocol, one task per document, admission, stopping."""

@@ -1,0 +1,65 @@
+"""What a stage is: an async Trio function from document to document, with a name and maybe a role."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import overload
+
+from agent_pipeline.domain.document import Document, JsonValue
+from agent_pipeline.pipeline.context import StageContext
+
+StageFunction = Callable[[Document, StageContext], Awaitable[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A named step; made by the `stage` decorator.
+
+    Attributes:
+        name: shown in logs and kept in the ledger.
+        role: what `context.ask` and `context.run_agent` use where they are told none.
+    """
+
+    name: str
+    function: StageFunction
+    role: str | None = None
+
+    async def __call__(self, document: Document, context: StageContext) -> Document:
+        """Run the stage as a plain function, for tests."""
+        return await self.function(document, context)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage at its place in a pipeline.
+
+    Attributes:
+        rework_to: the earlier stage a document goes back to when this one does not approve it.
+        max_reworks: how often; then the document is rejected.
+        options: all other options of the config file.
+    """
+
+    stage: Stage
+    rework_to: str | None = None
+    max_reworks: int = 0
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@overload
+def stage(function: StageFunction, /) -> Stage: ...
+@overload
+def stage(*, role: str | None = None, name: str | None = None) -> Callable[[StageFunction], Stage]: ...
+def stage(
+    function: StageFunction | None = None, /, *, role: str | None = None, name: str | None = None
+) -> Stage | Callable[[StageFunction], Stage]:
+    """Make a stage of an async function from document to document.
+
+    Args:
+        function: when used without parentheses.
+        role: the role its calls use by default.
+        name: instead of the function's own.
+    """
+
+    def make(one: StageFunction) -> Stage:
+        return Stage(name or getattr(one, "__name__", "stage"), one, role)
+
+    return make if function is None else make(function)
