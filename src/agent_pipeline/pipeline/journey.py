@@ -162,6 +162,7 @@ async def _stages(
         ending.reworks += 1
         itinerary.emit(Rework(document.id, name, planned.rework_to, ending.cycles[name]))
         index = places[planned.rework_to]
+    ending.stage = "write"
     ending.artifact = await itinerary.artifacts.write(document)
 
 
