@@ -1,4 +1,4 @@
-"""Every error the package raises: one base, a stable code for ledger and report, and what the run should do about it."""
+"""Every error the package raises: one base, a stable code for ledger and report, what the run should do about it."""
 
 from typing import ClassVar, Literal
 

@@ -8,4 +8,6 @@ from agent_pipeline.domain.events import Event
 class Emit(Protocol):
     """Hand an event to the sinks; never blocks and never raises (what can't be taken is counted)."""
 
-    def __call__(self, event: Event, /) -> None: ...
+    def __call__(self, event: Event, /) -> None:
+        """Take the event."""
+        ...

@@ -1,0 +1,63 @@
+# Every tool comes from the uv environment: `uv run just check` works on a machine that has only uv.
+
+uv := env("UV", "uv")
+run := uv + " run"
+# Top-level folders that hold Python (git knows the ignored ones).
+python := `git ls-files --cached --others --exclude-standard -- '*.py' | cut -d/ -f1 | sort -u | tr '\n' ' '`
+
+[private]
+default:
+    @{{ uv }} run just --list --unsorted
+
+# The main job on the project's own texts: `just smoke --limit 5`
+smoke *arguments:
+    {{ run }} python scripts/smoke.py {{ arguments }}
+
+# The README's test command
+test *arguments:
+    {{ run }} pytest {{ arguments }}
+
+# What has to hold before a commit: format, lint, types, import contracts, unit tests, doctests; under a minute
+check: lint typecheck
+    {{ run }} pytest -q --doctest-modules --doctest-glob='*.md' tests src scripts docs README.md
+
+# All of `check`, then the slow tests under coverage with thorough properties, the coverage gates and the examples
+check-all: check coverage examples
+
+# Two type checkers, both strict
+typecheck:
+    {{ run }} ty check {{ python }}
+    {{ run }} mypy --strict {{ python }}
+
+# Formatting, ruff's rules and the import contracts
+lint:
+    {{ run }} ruff format --check
+    {{ run }} ruff check
+    {{ run }} lint-imports --no-logo
+
+# Run every test under coverage, print the report and state the gates
+coverage:
+    {{ run }} coverage erase
+    {{ run }} pytest -m "slow or not slow" --hypothesis-profile=thorough --cov --cov-report=
+    {{ run }} coverage report
+    {{ run }} coverage json -q -o .coverage.json
+    {{ run }} python scripts/coverage_gates.py .coverage.json
+
+# Run every example; each needs neither key nor network
+examples:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    shopt -s nullglob
+    for example in examples/*.py; do
+        echo "== $example"
+        env -u OPENAI_API_KEY {{ run }} python "$example"
+    done
+
+# Rewrite what ruff can
+format:
+    {{ run }} ruff check --fix
+    {{ run }} ruff format
+
+# Write the exact versions of the whole tree into pyproject.toml: `just lock --upgrade` takes the newest
+lock *arguments:
+    {{ run }} python scripts/lock.py {{ arguments }}
