@@ -28,7 +28,7 @@ def load_env(*directories: str | Path, environ: MutableMapping[str, str] | None 
     names: list[str] = []
     for directory in directories:
         path = Path(directory) / ".env"
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists it also answers for impossible names
             continue
         for name, value in dotenv_values(stream=io.StringIO(read_text_file(path))).items():
             if value is None or name in target:

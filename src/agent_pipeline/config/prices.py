@@ -1,18 +1,15 @@
 """What a model's tokens cost, from the price list that comes with genai-prices; nothing is fetched."""
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING
 from functools import cache
 from typing import TYPE_CHECKING
 
 from agent_pipeline.domain.usage import Usage
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider
-
-logger = logging.getLogger("agent_pipeline.prices")
+    from genai_prices.types import ModelInfo, Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +25,16 @@ class Price:
     provider: str
     model: str
     priced_as: str
-    _provider: "Provider"
-    _model: "ModelInfo"
-    _output_is_priced: bool
+    _provider: "Provider" = field(repr=False)
+    _model: "ModelInfo" = field(repr=False)
+    _output_is_priced: bool = field(repr=False)
 
     def cost_micro_usd(self, usage: Usage) -> int:
         """Return the cost in micro-dollars, rounded up; cached input at its own price, where the model has one.
 
-        Output of a model that has no price for output (an embedding model) is charged like input: too much, not nothing.
+        Output of a model that has no price for output (an embedding model) is charged like input: not nothing.
         """
-        from genai_prices import Usage as PricedUsage
+        from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - half a second, only where money matters
 
         inputs = max(usage.input_tokens, 0)
         outputs = max(usage.output_tokens, 0)
@@ -55,7 +52,7 @@ def find_price(provider: str, model: str) -> Price | None:
 
     The first call imports the price list (about half a second); it never uses the network.
     """
-    from genai_prices.data_snapshot import get_snapshot
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - half a second, only where money matters
 
     try:
         owner, info = get_snapshot().find_provider_model(model, None, provider, None)

@@ -129,9 +129,12 @@ def _written_path(loc: tuple[int | str, ...], source: SourceMap) -> KeyPath:
 def _problem(kind: str, message: str, path: KeyPath, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         return f"unknown key{did_you_mean(shown(str(path[-1])), _keys_beside(model, path))}"
-    if kind in _WORDS:
-        return _WORDS[kind]
-    return message.removeprefix("Value error, ").replace("Input should be", "the value should be")
+    return wording(kind, message)
+
+
+def wording(kind: str, message: str) -> str:
+    """Return what pydantic says about a value in the words of our messages."""
+    return _WORDS.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "the value should be")
 
 
 def _keys_beside(model: type[BaseModel], path: KeyPath) -> list[str]:
