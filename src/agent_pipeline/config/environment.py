@@ -1,0 +1,74 @@
+"""Keys from the environment: read `.env` files for a command, look up a provider's key."""
+
+import io
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+
+from agent_pipeline.config.role_models import ProviderConfig
+from agent_pipeline.config.text_file import read_text_file
+from agent_pipeline.errors import ConfigError, EnvVarMissingError
+
+
+def load_env(*directories: str | Path, environ: MutableMapping[str, str] | None = None) -> tuple[str, ...]:
+    """Read `.env` of each directory into the environment; variables that exist, even empty ones, are left alone.
+
+    Of two files the one of the earlier directory wins. Only commands call this; importing the package does not.
+
+    Returns:
+        The names of the variables that were set.
+
+    Raises:
+        ConfigError: a `.env` file is there but can't be read; nothing of that file was set.
+    """
+    target = os.environ if environ is None else environ
+    names: list[str] = []
+    for directory in directories:
+        path = Path(directory) / ".env"
+        if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists it also answers for impossible names
+            continue
+        for name, value in dotenv_values(stream=io.StringIO(read_text_file(path))).items():
+            if value is None or name in target:
+                continue
+            try:
+                target[name] = value
+            except ValueError:
+                raise ConfigError("a name or value that no environment can hold", place=str(path), key=name) from None
+            names.append(name)
+    return tuple(names)
+
+
+def resolve_api_key(provider: ProviderConfig, environ: Mapping[str, str] | None = None) -> SecretStr | None:
+    """Return a provider's key, None where it has none or its variable is unset or blank.
+
+    Raises:
+        ConfigError: the variable holds what no HTTP header can carry.
+    """
+    if provider.env_key is None:
+        return None
+    key = (os.environ if environ is None else environ).get(provider.env_key, "").strip()
+    if not key:
+        return None
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"the variable {provider.env_key} holds characters that no key has", key=provider.env_key)
+    return SecretStr(key)
+
+
+def require_api_key(
+    provider_id: str, provider: ProviderConfig, environ: Mapping[str, str] | None = None
+) -> SecretStr | None:
+    """Return a provider's key, None only for a provider that needs none.
+
+    Raises:
+        EnvVarMissingError: the variable that should hold the key is unset or blank.
+    """
+    key = resolve_api_key(provider, environ)
+    if key is None and provider.env_key is not None:
+        raise EnvVarMissingError(
+            f"no key for the provider {provider_id!r}: the environment variable {provider.env_key} is not set. "
+            f"Set it (export {provider.env_key}=..., or a line in .env beside the config), or go on with --offline"
+        )
+    return key

@@ -1,0 +1,135 @@
+"""Load a pipeline file: the pipeline, its roles, and every check that needs both."""
+
+import os
+from pathlib import Path
+
+from agent_pipeline.config.limits import (
+    BudgetConfig,
+    LimitsConfig,
+    RequestsInFlightConfig,
+    RetryConfig,
+    TimeoutsConfig,
+)
+from agent_pipeline.config.overrides import override_limits, override_runtime
+from agent_pipeline.config.pipeline_models import (
+    STDIN,
+    Overrides,
+    PipelineConfig,
+    PipelineText,
+    SourceConfig,
+    SourceText,
+)
+from agent_pipeline.config.prices import find_price
+from agent_pipeline.config.role_models import LLMMode, RoleDefaultsConfig, RuntimeConfig
+from agent_pipeline.config.roles import runtime_from_source
+from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
+from agent_pipeline.config.stage_list import BUILT_IN_STAGES, StageConfig, parse_stages
+from agent_pipeline.config.validation import build, refuse_keys
+
+__all__ = [
+    "BUILT_IN_STAGES",
+    "BudgetConfig",
+    "LimitsConfig",
+    "Overrides",
+    "PipelineConfig",
+    "RequestsInFlightConfig",
+    "RetryConfig",
+    "SourceConfig",
+    "StageConfig",
+    "TimeoutsConfig",
+    "load_pipeline_config",
+]
+
+_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live"})
+_TIMEOUTS: KeyPath = ("limits", "timeouts")
+
+
+def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -> PipelineConfig:
+    """Read and check a pipeline file and the roles file it names, with what the command line changes.
+
+    Nothing else is opened: whether sources and stages exist is found out where they are used.
+
+    Raises:
+        ConfigError: anything is wrong with one of the files or with an override.
+    """
+    path = Path(path)
+    overrides = overrides or Overrides()
+    source = load_source_map(path)
+    refuse_keys(source, free_texts=_FREE_TEXTS)
+    written = build(PipelineText, source)
+    if written.live is not None:
+        raise source.error("live values are not available yet; remove this key or set it to null", ("live",))
+    stages = parse_stages(written.stages, source)
+    _check_ladder(written.limits, source)
+    roles = _load_roles(path, written, source)
+    runtime = override_runtime(runtime_from_source(roles, directory=Path(roles.name).parent), overrides)
+    limits = override_limits(written.limits, overrides)
+    _check_budget(limits.budget, runtime, roles)
+    directory = path.parent.resolve()
+    return PipelineConfig(
+        name=written.name,
+        path=path,
+        text=source.text,
+        roles=Path(roles.name),
+        roles_text=roles.text,
+        runtime=runtime,
+        source=_source(written.source, directory),
+        artifacts=_beside(directory, written.artifacts),
+        logs=_beside(directory, written.logs),
+        stages=stages,
+        limits=limits,
+    )
+
+
+def _load_roles(path: Path, written: PipelineText, source: SourceMap) -> SourceMap:
+    roles_path = path.parent / written.roles
+    if not os.path.exists(roles_path):  # noqa: PTH110 - unlike Path.exists it also answers for impossible names
+        raise source.error(f"no such file: {roles_path}", ("roles",))
+    return load_source_map(roles_path)
+
+
+def _source(written: SourceText, directory: Path) -> SourceConfig:
+    stdin = written.path == STDIN
+    path = None if stdin or written.path is None else _beside(directory, written.path)
+    return SourceConfig(path=path, glob=written.glob, stdin=stdin, directory=directory)
+
+
+def _beside(directory: Path, text: str) -> Path:
+    return Path(os.path.normpath(directory / text))
+
+
+def _check_ladder(limits: LimitsConfig, source: SourceMap) -> None:
+    for inner, inner_length, outer, outer_length in limits.timeouts.steps():
+        if inner_length < outer_length:
+            continue
+        problem = (
+            f"the {inner} timeout ({inner_length:g} s, {_origin(source, inner)}) has to be shorter than "
+            f"the {outer} timeout ({outer_length:g} s, {_origin(source, outer)})"
+        )
+        written = inner if source.line((*_TIMEOUTS, inner)) is not None else outer
+        raise source.error(problem, (*_TIMEOUTS, written))
+
+
+def _origin(source: SourceMap, rung: str) -> str:
+    line = source.line((*_TIMEOUTS, rung))
+    return "the default" if line is None else f"line {line}"
+
+
+def _check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
+    """Refuse a budget that could not be kept: each role's worst case has to be known before it asks."""
+    if budget.tokens is None and budget.usd is None:
+        return
+    settings: list[tuple[KeyPath, RoleDefaultsConfig]] = [
+        (("roles", name), role) for name, role in runtime.roles.items()
+    ]
+    if runtime.defaults is not None:
+        settings.append((("defaults",), runtime.defaults))
+    for path, role in settings:
+        if role.mode is LLMMode.chat and role.output_cap is None:
+            raise roles.error("a budget needs an output cap for every role; set params.max_tokens", path)
+        if budget.usd is not None and find_price(role.provider, role.model) is None:
+            raise roles.error(
+                f"a budget in dollars needs a price, and none is known for {role.model!r} of {role.provider!r}; "
+                "use a budget in tokens",
+                path,
+            )

@@ -1,0 +1,71 @@
+"""What a model's tokens cost, from the price list that comes with genai-prices; nothing is fetched."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING
+from functools import cache
+from typing import TYPE_CHECKING
+
+from agent_pipeline.domain.usage import Usage
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The known price of one model.
+
+    Attributes:
+        provider: provider id as asked for.
+        model: model as asked for.
+        priced_as: id of the model in the price list.
+    """
+
+    provider: str
+    model: str
+    priced_as: str
+    _provider: "Provider" = field(repr=False)
+    _model: "ModelInfo" = field(repr=False)
+    _output_is_priced: bool = field(repr=False)
+
+    def cost_micro_usd(self, usage: Usage) -> int:
+        """Return the cost in micro-dollars, rounded up; cached input at its own price, where the model has one.
+
+        Output of a model that has no price for output (an embedding model) is charged like input: not nothing.
+        """
+        from genai_prices import Usage as PricedUsage  # noqa: PLC0415 - half a second, only where money matters
+
+        inputs = max(usage.input_tokens, 0)
+        outputs = max(usage.output_tokens, 0)
+        cached = min(max(usage.cached_input_tokens, 0), inputs)
+        if not self._output_is_priced:
+            inputs, outputs = inputs + outputs, 0
+        priced = PricedUsage(input_tokens=inputs, cache_read_tokens=cached, output_tokens=outputs)
+        cost = self._model.calc_price(priced, self._provider).total_price
+        return int((cost * 1_000_000).to_integral_value(rounding=ROUND_CEILING))
+
+
+@cache
+def find_price(provider: str, model: str) -> Price | None:
+    """Return the price of a provider's model, None where it is not known.
+
+    The first call imports the price list (about half a second); it never uses the network.
+    """
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - half a second, only where money matters
+
+    try:
+        owner, info = get_snapshot().find_provider_model(model, None, provider, None)
+    except LookupError:
+        return None
+    prices = info.get_prices(datetime.now(tz=UTC))
+    if prices.input_mtok is None:
+        return None
+    return Price(
+        provider=provider,
+        model=model,
+        priced_as=info.id,
+        _provider=owner,
+        _model=info,
+        _output_is_priced=prices.output_mtok is not None,
+    )
