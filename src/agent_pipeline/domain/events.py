@@ -205,6 +205,18 @@ class SdkTraceItem(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SdkLogRecord(Event):
+    """One record of the Agents SDK's loggers, already formatted; `created` is seconds since the epoch."""
+
+    name = "SDK_LOG"
+    level = "debug"
+    created: float
+    severity: str
+    logger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFinished(Event):
     """All documents have their terminal record; what follows is flushing."""
 

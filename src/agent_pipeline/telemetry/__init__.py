@@ -1,0 +1,38 @@
+"""Events to sinks (run log, typed events, reviews, SDK traces and log), written by one thread, flushed at the end."""
+
+from agent_pipeline.telemetry.events_file import EventsSink
+from agent_pipeline.telemetry.http_log import HttpLogSink
+from agent_pipeline.telemetry.log_line import ParsedLine, format_line, parse_line
+from agent_pipeline.telemetry.redaction import REDACTED, Redactor
+from agent_pipeline.telemetry.reviews import ReviewsSink
+from agent_pipeline.telemetry.run_log import RunLogSink
+from agent_pipeline.telemetry.sdk_log import SdkLogCapture
+from agent_pipeline.telemetry.sdk_trace import SdkTraceSink
+from agent_pipeline.telemetry.sink import LinesLostError, SelectiveSink, Sink, SourceSink
+from agent_pipeline.telemetry.writer import Telemetry, TelemetryStatistics, open_telemetry
+
+__all__ = [
+    # the queue and its thread
+    "Telemetry",
+    "TelemetryStatistics",
+    "open_telemetry",
+    # what a sink is
+    "LinesLostError",
+    "SelectiveSink",
+    "Sink",
+    "SourceSink",
+    # the sinks
+    "EventsSink",
+    "HttpLogSink",
+    "ReviewsSink",
+    "RunLogSink",
+    "SdkLogCapture",
+    "SdkTraceSink",
+    # the run log's lines
+    "ParsedLine",
+    "format_line",
+    "parse_line",
+    # secrets
+    "REDACTED",
+    "Redactor",
+]

@@ -1,0 +1,300 @@
+"""The queue between a run and its sinks, the one thread that drives them, and the bounded way out."""
+
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+import trio
+
+from agent_pipeline.domain.events import Event
+from agent_pipeline.telemetry.lane import Item, Lane
+from agent_pipeline.telemetry.sink import Sink, SourceSink
+
+_BATCH = 256
+"""Events between two flushes of a sink: also under load the files are never further behind."""
+
+_LINGER = 0.1
+"""Seconds the thread lets events gather before it works on them: one wake-up per event would cost the run its CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryStatistics:
+    """What became of the events.
+
+    Attributes:
+        emitted: events handed in.
+        written: by sink, events it took and flushed.
+        dropped: by sink, events it should have got and did not write; only sinks that lost any.
+        errors: by sink, the first thing that went wrong.
+    """
+
+    emitted: int
+    written: dict[str, int]
+    dropped: dict[str, int]
+    errors: dict[str, str]
+
+
+def utc_now() -> datetime:
+    """Return the wall time."""
+    return datetime.now(UTC)
+
+
+class Telemetry:
+    """Takes events from any thread; made by `open_telemetry`."""
+
+    def __init__(self, sinks: Sequence[Sink], *, capacity: int, threaded: bool, clock: Callable[[], datetime]) -> None:
+        self._lanes = [Lane(sink) for sink in sinks]
+        if len({lane.name for lane in self._lanes}) != len(self._lanes):
+            message = f"sinks must have different names: {[lane.name for lane in self._lanes]}"
+            raise ValueError(message)
+        self._capacity = capacity
+        self._threaded = threaded
+        self._clock = clock
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()  # None: no more to come
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        # Guards the counts only, and only for a few instructions. Reentrant, since a finalizer may emit anywhere.
+        self._counts = threading.RLock()
+        self._driving = threading.Lock()
+        self._driver: int | None = None
+        self._taken = 0
+        self._rejected: Counter[type[Event]] = Counter()
+        self._closing = False
+        self._abandoned = False
+        self._ended = False
+
+    def emit(self, event: Event, /) -> None:
+        """Queue an event with the time of this call; never blocks, never raises.
+
+        A full queue, or one that is closed, loses the event and counts it for every sink that wanted it. What the
+        event holds must not be changed afterwards: it is read later, on another thread.
+        """
+        try:
+            waiting = self._queue.qsize()
+            closed = self._closing and threading.get_ident() != self._driver
+            if closed or waiting >= self._capacity:
+                self._reject(event)
+                return
+            self._queue.put((event, self._clock()))
+            if not self._threaded:
+                self._drain_inline()
+            elif waiting * 2 >= self._capacity and self._wake.empty():
+                self._wake.put(None)
+        except Exception:  # noqa: BLE001 - a failing clock must not fail the run; the loss is counted
+            self._reject(event)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """By sink, events it should have got and did not write; only sinks that lost any."""
+        return self.statistics().dropped
+
+    def statistics(self) -> TelemetryStatistics:
+        """Count what was handed in, written and lost so far."""
+        with self._counts:
+            if self._ended:
+                self._reject_waiting()
+            rejected = dict(self._rejected)
+            dropped = {
+                lane.name: lane.dropped + sum(count for kind, count in rejected.items() if lane.wants(kind))
+                for lane in self._lanes
+            }
+            return TelemetryStatistics(
+                emitted=self._taken + sum(rejected.values()) + self._queue.qsize(),
+                written={lane.name: lane.written for lane in self._lanes},
+                dropped={name: count for name, count in dropped.items() if count},
+                errors={lane.name: lane.error for lane in self._lanes if lane.error is not None},
+            )
+
+    # --- beginning and end, called by open_telemetry ---------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Start every sink that has a start; where one fails, those before it are stopped and closed."""
+        started: list[Sink] = []
+        try:
+            for lane in self._lanes:
+                if isinstance(lane.sink, SourceSink):
+                    lane.sink.start(self.emit)
+                started.append(lane.sink)
+        except BaseException:
+            for sink in started:
+                if isinstance(sink, SourceSink):
+                    sink.stop()
+                sink.close()
+            raise
+
+    async def _finish(self, flush_timeout: float, thread: "_WriterThread | None") -> None:
+        """Write what is queued, close the sinks, give back what they hold; leave after `flush_timeout` seconds."""
+        try:
+            if thread is not None:
+                self._closing = True
+                self._queue.put(None)
+                self._wake.put(None)
+                await thread.wait_ended(flush_timeout)
+            elif self._driving.acquire(timeout=flush_timeout):
+                self._driver = threading.get_ident()
+                self._closing = True
+                self._drain([])
+                self._close_sinks()
+                self._driving.release()
+        finally:
+            with self._counts:
+                self._closing = self._abandoned = self._ended = True
+                for lane in self._lanes:
+                    lane.give_up(f"not finished {flush_timeout:g} s after the end")
+            for lane in self._lanes:
+                if isinstance(lane.sink, SourceSink):
+                    lane.sink.stop()
+
+    # --- whoever drives the sinks ------------------------------------------------------------------------------------
+
+    def _drive(self) -> None:
+        """Drive the sinks until the end is announced, then close them; the writer thread's whole life."""
+        self._driver = threading.get_ident()
+        stopped = False
+        while not stopped and not self._abandoned:
+            item = self._queue.get()
+            if item is None:
+                stopped = True
+            elif self._queue.qsize() * 2 < self._capacity:
+                self._linger()
+            stopped = self._drain([] if item is None else [item]) or stopped
+        self._close_sinks()
+
+    def _linger(self) -> None:
+        try:
+            self._wake.get(timeout=_LINGER)
+        except Empty:
+            return
+
+    def _drain_inline(self) -> None:
+        """Drive the sinks from here, unless somebody does already: then they find our event, too."""
+        while not self._queue.empty() and self._driving.acquire(blocking=False):
+            try:
+                self._driver = threading.get_ident()
+                self._drain([])
+            finally:
+                self._driver = None
+                self._driving.release()
+
+    def _drain(self, batch: list[Item]) -> bool:
+        """Write `batch` and all that waits; return True when the end was announced."""
+        stopped = False
+        while True:
+            while len(batch) < _BATCH:
+                try:
+                    item = self._queue.get_nowait()
+                except Empty:
+                    break
+                if item is None:
+                    stopped = True
+                else:
+                    batch.append(item)
+            if not batch:
+                return stopped
+            self._write(batch)
+            batch = []
+
+    def _write(self, batch: list[Item]) -> None:
+        """Give each sink its part of the batch and flush it before the next: a stuck one harms only those after it."""
+        with self._counts:
+            if self._abandoned:
+                self._rejected.update(type(event) for event, _ in batch)
+                return
+            self._taken += len(batch)
+            work = [(lane, [item for item in batch if lane.wants(type(item[0]))]) for lane in self._lanes]
+            for lane, items in work:
+                lane.in_hand = len(items)
+        for lane, items in work:
+            if items:
+                lost = lane.write(items)
+                with self._counts:
+                    if self._abandoned:
+                        return
+                    lane.settle(lost)
+
+    def _close_sinks(self) -> None:
+        for lane in self._lanes:
+            if not self._abandoned:
+                lane.close()
+
+    def _reject(self, event: Event) -> None:
+        with self._counts:
+            self._rejected[type(event)] += 1
+
+    def _reject_waiting(self) -> None:
+        """Count what came too late for the thread as lost."""
+        while not self._queue.empty():
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return
+            if item is not None:
+                self._reject(item[0])
+
+
+class _WriterThread:
+    """The thread, and a way for Trio to wait for its end; a daemon, so that a stuck sink can't hold the process."""
+
+    def __init__(self, drive: Callable[[], None]) -> None:
+        self._drive = drive
+        self._ended = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._drive()
+        finally:
+            try:
+                self._token.run_sync_soon(self._ended.set)
+            except trio.RunFinishedError:
+                return  # the run left after its timeout, nobody waits
+
+    async def wait_ended(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller wants to know nothing of it
+        """Wait until the thread is gone, `timeout` seconds at most."""
+        with trio.move_on_after(timeout):
+            await self._ended.wait()
+        if self._ended.is_set():
+            self._thread.join()
+
+
+@asynccontextmanager
+async def open_telemetry(
+    sinks: Sequence[Sink],
+    *,
+    capacity: int = 65536,
+    threaded: bool = True,
+    clock: Callable[[], datetime] = utc_now,
+    flush_timeout: float = 10,
+) -> AsyncIterator[Telemetry]:
+    """Start the sinks and the thread that drives them, in their order; flush and close on the way out.
+
+    On the way out, also on error and cancellation, what was emitted is written and the sinks are closed, shielded, but
+    for `flush_timeout` seconds at most: what is not written by then is counted as dropped. Afterwards no handler and,
+    unless a sink is stuck, no thread is left, and `emit` only counts.
+
+    Args:
+        sinks: with different names; one that fails or is stuck loses events of its own (stuck: and of those after it).
+        capacity: events that may wait.
+        threaded: False writes within `emit`, for virtual time, where a thread would be outrun.
+        clock: aware wall time of an event.
+        flush_timeout: seconds.
+
+    Raises:
+        OSError: a sink can't be started; the others are stopped.
+        ValueError: two sinks have one name.
+    """
+    telemetry = Telemetry(sinks, capacity=capacity, threaded=threaded, clock=clock)
+    telemetry._start()
+    thread: _WriterThread | None = None
+    try:
+        if threaded:
+            thread = _WriterThread(telemetry._drive)
+        yield telemetry
+    finally:
+        with trio.CancelScope(shield=True):
+            await telemetry._finish(flush_timeout, thread)
