@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from agent_pipeline.domain.document import JsonValue
+from agent_pipeline.domain.document import Document, JsonValue
 from agent_pipeline.domain.events import Review, StageMessage
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import StageError
@@ -33,6 +33,7 @@ class StageContext:
         stage: the stage's name.
         cycle: 1 for the first pass through this stage; rework adds.
         options: the stage's own options from the config file.
+        original: the document as it came from the source, for comparison.
     """
 
     def __init__(  # noqa: PLR0913  (made in one place; keyword-only)
@@ -46,11 +47,13 @@ class StageContext:
         emit: Emit,
         find_role: "Callable[[str], RoleClient]",
         session: "DocumentSession",
+        original: Document,
     ) -> None:
         self.document_id = document_id
         self.stage = stage
         self.cycle = cycle
         self.options = options
+        self.original = original
         self.verdict: Verdict | None = None
         self._role = role
         self._emit = emit

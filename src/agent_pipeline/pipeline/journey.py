@@ -83,6 +83,7 @@ class Ending:
     stage: str | None = None
     reworks: int = 0
     artifact: Artifact | None = None
+    original: Document | None = None
     cycles: Counter[str] = field(default_factory=Counter)
 
 
@@ -106,8 +107,8 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     try:
         if document is None:
             ending.outcome, ending.error = ("skipped", None) if entry.error is None else ("failed", entry.error)
-            ending.stage = None
         else:
+            ending.original = document
             size_bytes = len(document.text.encode("utf-8", "replace"))
             itinerary.emit(DocumentStarted(entry.id, entry.position, entry.source, size_bytes))
             if size_bytes > LARGE_DOCUMENT_BYTES:
@@ -182,6 +183,7 @@ async def _stage(
         emit=itinerary.emit,
         find_role=itinerary.bridge.find_role,
         session=session,
+        original=ending.original or document,
     )
     itinerary.emit(StageStarted(document.id, name, cycle))
     begun, started_at = trio.current_time(), itinerary.now()

@@ -19,7 +19,8 @@ class ReviewResult(BaseModel):
 @stage(role="reviewer")
 async def review(document: Document, context: StageContext) -> Document:
     """Give a verdict; the fields `review_*` carry it back to the specialist."""
-    prompt = with_document("Review this document: is it complete, correct and well formed?", document)
+    task = "Review this document against its original: is it complete, correct and well formed?"
+    prompt = f"<original>\n{context.original.text}\n</original>\n\n{with_document(task, document)}"
     result = await context.run_agent("reviewer", prompt, ReviewResult)
     context.review(approved=result.approved, issues=result.issues, suggestions=result.suggestions)
     return document.with_fields(

@@ -1,0 +1,45 @@
+"""What one run is told beyond its config file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from agent_pipeline.telemetry import Sink
+
+if TYPE_CHECKING:
+    from agent_pipeline.gateway import ConnectionPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run; everything has a default.
+
+    Attributes:
+        limit: documents taken from the source; None takes all.
+        only: names of the stages to run; empty runs all.
+        skip: names of stages left out.
+        offline: use the embedded simulator instead of every provider.
+        clean: remove artifacts that earlier runs wrote, before this one.
+        fail_on_error: failed documents that turn the exit code to 1: a number, a fraction of all, or `never`.
+        handle_signals: turn SIGINT and SIGTERM into a stop; for commands, in the main thread.
+        include_texts: let prompts and answers into traces and the SDK's log.
+        sinks: more sinks, a display for example.
+        faults: of the embedded simulator, as in a faults file.
+        virtual: write files without threads, for a virtual clock.
+        make_pool: another way to the providers than sockets, for a virtual clock.
+        seed: of jitter and of the embedded simulator.
+    """
+
+    limit: int | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    offline: bool = False
+    clean: bool = False
+    fail_on_error: int | float | Literal["never"] = 1
+    handle_signals: bool = False
+    include_texts: bool = False
+    sinks: tuple[Sink, ...] = ()
+    faults: str | None = None
+    virtual: bool = False
+    make_pool: "Callable[[], ConnectionPool] | None" = None
+    seed: int | None = None

@@ -1,0 +1,131 @@
+"""Documents into the nursery: a place first, then a task; and what makes a run stop early."""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import trio
+
+from agent_pipeline.domain.document import SourceEntry
+from agent_pipeline.domain.events import RunStopping
+from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.result import DocumentCounts, DocumentFailure
+from agent_pipeline.errors import AgentPipelineError, BudgetExceededError
+from agent_pipeline.pipeline.journey import Ending, Itinerary, travel
+
+SHOWN_FAILURES = 100
+"""Failures a result carries; the ledger has them all."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Why no more documents are admitted; the first reason stays.
+
+    Attributes:
+        reason: a stable word, None while the run goes on.
+        error: what caused it, where an error did.
+    """
+
+    emit: Emit
+    scope: trio.CancelScope
+    reason: str | None = None
+    error: AgentPipelineError | None = None
+
+    def request(self, reason: str, detail: str, *, cancel: bool, error: AgentPipelineError | None = None) -> None:
+        """Stop admitting; with `cancel`, also cancel the documents in flight."""
+        if self.reason is None:
+            self.reason, self.error = reason, error
+            self.emit(RunStopping(reason, detail))
+        if cancel:
+            self.scope.cancel()
+
+    def request_for(self, error: AgentPipelineError) -> None:
+        """Stop for an error that concerns every document.
+
+        A budget that is used up cancels nobody: what is in flight may still fit. All else would fail alike.
+        """
+        if isinstance(error, BudgetExceededError):
+            self.request(f"budget:{error.dimension}", str(error), cancel=False, error=error)
+        else:
+            self.request(error.code, str(error), cancel=True, error=error)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Endings counted as they come; its size does not grow with the number of documents."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failure_codes: Counter[str] = field(default_factory=Counter)
+    failures: deque[tuple[int, DocumentFailure]] = field(default_factory=lambda: deque(maxlen=SHOWN_FAILURES))
+    taken: int = 0
+
+    def count(self, ending: Ending) -> None:
+        """Take one document's one ending."""
+        self.outcomes[ending.outcome] += 1
+        if ending.outcome == "failed" and ending.error is not None:
+            self.failure_codes[ending.error.code] += 1
+            failure = DocumentFailure(ending.document_id, ending.stage, ending.error.code, str(ending.error))
+            self.failures.append((ending.position, failure))
+
+    def counts(self) -> DocumentCounts:
+        """Return the documents by outcome."""
+        done = self.outcomes
+        return DocumentCounts(self.taken, done["succeeded"], done["failed"], done["skipped"], done["cancelled"])
+
+    def shown_failures(self) -> tuple[DocumentFailure, ...]:
+        """Return the last failures, in source order."""
+        return tuple(failure for _, failure in sorted(self.failures, key=lambda pair: pair[0]))
+
+
+class Admission:
+    """Admits documents into a nursery, at most so many at once.
+
+    Args:
+        nursery: the run's top-level one; one task per document is started in it.
+        in_flight: documents at once.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, *, itinerary: Itinerary, in_flight: int, tally: Tally, stop: Stop
+    ) -> None:
+        self._nursery = nursery
+        self._itinerary = itinerary
+        self._places = trio.CapacityLimiter(in_flight)
+        self._tally = tally
+        self._stop = stop
+
+    async def admit(self, entries: AsyncIterator[SourceEntry]) -> None:
+        """Start a task for each entry once there is a place, until the source or the run ends.
+
+        The source is asked for the next document only when there is a place for it. Cancelled, it starts no more.
+
+        Raises:
+            InputError: the source turned out to be unusable; what was admitted goes on.
+        """
+        async with aclosing(entries):  # type: ignore[type-var]
+            while self._stop.reason is None:
+                ending = Ending(0, "", None)
+                await self._places.acquire_on_behalf_of(ending)
+                try:
+                    entry = None if self._stop.reason is not None else await anext(entries, None)
+                except BaseException:
+                    self._places.release_on_behalf_of(ending)
+                    raise
+                if entry is None:
+                    self._places.release_on_behalf_of(ending)
+                    return
+                ending.position, ending.document_id, ending.source = entry.position, entry.id, entry.source
+                self._tally.taken += 1
+                self._nursery.start_soon(self._travel, entry, ending, name=f"document {entry.id}")
+
+    async def _travel(self, entry: SourceEntry, ending: Ending) -> None:
+        try:
+            await travel(entry, self._itinerary, ending)
+        except AgentPipelineError as exc:
+            ending.error = exc
+        finally:
+            self._places.release_on_behalf_of(ending)
+            self._tally.count(ending)
+            if ending.error is not None and ending.error.disposition == "fail_run":
+                self._stop.request_for(ending.error)
