@@ -20,8 +20,9 @@ class RunOptions:
         skip: names of stages left out.
         offline: use the embedded simulator instead of every provider.
         clean: remove artifacts that earlier runs wrote, before this one.
-        fail_on_error: failed documents that turn the exit code to 1: a number, a fraction of all, or `never`.
-        handle_signals: turn SIGINT and SIGTERM into a stop; for commands, in the main thread.
+        fail_on_error: failed documents that still count as success: a number, a fraction of all, or `never` count.
+        own_process: the process is this run's own: take SIGINT and SIGTERM, raise the file-descriptor limit, tune the
+            garbage collector. For commands, in the main thread.
         include_texts: let prompts and answers into traces and the SDK's log.
         sinks: more sinks, a display for example.
         faults: of the embedded simulator, as in a faults file.
@@ -35,8 +36,8 @@ class RunOptions:
     skip: tuple[str, ...] = ()
     offline: bool = False
     clean: bool = False
-    fail_on_error: int | float | Literal["never"] = 1
-    handle_signals: bool = False
+    fail_on_error: int | float | Literal["never"] = 0
+    own_process: bool = False
     include_texts: bool = False
     sinks: tuple[Sink, ...] = ()
     faults: str | None = None

@@ -37,6 +37,16 @@ class PipelineStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsClamped(Event):
+    """Fewer documents go at once than configured: this process may not open more files."""
+
+    name = "DOCUMENTS_CLAMPED"
+    level = "warning"
+    wanted: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClientConfigured(Event):
     """A provider's client is ready; timeouts in seconds, None for unlimited."""
 

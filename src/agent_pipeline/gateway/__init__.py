@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from agent_pipeline.gateway.gateway import OPENAI_URL as OPENAI_URL
     from agent_pipeline.gateway.gateway import Endpoint as Endpoint
     from agent_pipeline.gateway.gateway import Gateway as Gateway
     from agent_pipeline.gateway.gateway import open_pool as open_pool
     from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
     from agent_pipeline.gateway.roles import RoleClient as RoleClient
 
-__all__ = ["ConnectionPool", "Endpoint", "Gateway", "RoleClient", "open_pool"]
+__all__ = ["OPENAI_URL", "ConnectionPool", "Endpoint", "Gateway", "RoleClient", "open_pool"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "OPENAI_URL": "agent_pipeline.gateway.gateway",
         "ConnectionPool": "agent_pipeline.gateway.pool",
         "Endpoint": "agent_pipeline.gateway.gateway",
         "Gateway": "agent_pipeline.gateway.gateway",

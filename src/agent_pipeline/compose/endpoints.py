@@ -1,0 +1,51 @@
+"""Where each provider's requests go: its own address and key, or the embedded simulator."""
+
+from collections.abc import Mapping
+
+from agent_pipeline.config.environment import require_api_key, resolve_api_key
+from agent_pipeline.config.roles import RuntimeConfig
+from agent_pipeline.errors import ConfigError
+from agent_pipeline.gateway import OPENAI_URL, Endpoint
+
+
+def used_providers(runtime: RuntimeConfig) -> list[str]:
+    """Return the ids of the providers that roles or defaults name, in order."""
+    named = [role.provider for role in runtime.roles.values()]
+    if runtime.defaults is not None:
+        named.append(runtime.defaults.provider)
+    return list(dict.fromkeys(named))
+
+
+def missing_keys(runtime: RuntimeConfig) -> list[str]:
+    """Return the providers in use whose key is named, but not set."""
+    return [
+        one
+        for one in used_providers(runtime)
+        if runtime.providers[one].env_key and resolve_api_key(runtime.providers[one]) is None
+    ]
+
+
+def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
+    """Return the endpoint of each provider in use.
+
+    Raises:
+        EnvVarMissingError: a key is not set.
+        ConfigError: a provider has no address.
+    """
+    endpoints: dict[str, Endpoint] = {}
+    for one in used_providers(runtime):
+        provider = runtime.providers[one]
+        base_url = provider.base_url or (OPENAI_URL if one == "openai" else None)
+        if base_url is None:
+            msg = f"provider {one} needs a base_url: the address of its OpenAI-compatible endpoint"
+            raise ConfigError(msg, key=f"providers.{one}")
+        key = require_api_key(one, provider)
+        endpoints[one] = Endpoint(base_url, provider.api or "responses", key)
+    return endpoints
+
+
+def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
+    """Return endpoints that all lead to the simulator; no key goes there."""
+    return {
+        one: Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)
+    }

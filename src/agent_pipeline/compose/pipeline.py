@@ -1,0 +1,270 @@
+"""A pipeline as users know it: from a config file to a result."""
+
+import os
+import platform
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import trio
+
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.process import documents_that_fit, raise_descriptor_limit, tune_garbage_collector
+from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.verdict import judge
+from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
+from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
+from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
+from agent_pipeline.domain.result import RunResult, UsageTotals
+from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
+from agent_pipeline.ledger import recorded_artifacts
+from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.registry import load_stage
+from agent_pipeline.pipeline.stage import PlannedStage
+from agent_pipeline.stages import BUILT_IN
+
+
+class Pipeline:
+    """Documents through stages, as a config file says.
+
+    Args:
+        config: checked, with its roles.
+        options: beyond the config; `run` and `run_sync` may still set a limit.
+    """
+
+    def __init__(self, config: PipelineConfig, options: RunOptions | None = None) -> None:
+        self.config = config
+        self.options = options or RunOptions()
+        self.stages = _plan_stages(config, self.options)
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path, *, overrides: Overrides | None = None, options: RunOptions | None = None
+    ) -> Self:
+        """Load a pipeline from its file; nothing is created and no network is used.
+
+        Raises:
+            ConfigError: with `file:line:column`, key and what was probably meant.
+        """
+        return cls(load_pipeline_config(path, overrides), options)
+
+    def run_sync(self, *, limit: int | None = None) -> RunResult:
+        """Run from ordinary code; see `run`."""
+        return trio.run(
+            lambda: self.run(limit=limit),
+            restrict_keyboard_interrupt_to_checkpoints=True,
+            strict_exception_groups=True,
+        )
+
+    async def run(self, *, limit: int | None = None) -> RunResult:
+        """Work through the source under Trio; return how it ended.
+
+        Every document that was admitted has exactly one terminal record in the ledger when this returns or raises,
+        and every sink is flushed. A document that fails does not stop the others.
+
+        On cancellation the documents in flight are cancelled, recorded as such, and all files are complete before
+        `trio.Cancelled` goes on.
+
+        Raises:
+            InputError: the source can't be used at all.
+            EnvVarMissingError: a provider has no key.
+        """
+        options = self.options if limit is None else replace(self.options, limit=limit)
+        source = _open_source(self.config, options)
+        if options.own_process:
+            raise_descriptor_limit()
+        if options.clean:
+            clean_artifacts(self.config)
+        begun = trio.current_time()
+        tally = Tally()
+        result: RunResult | None = None
+        runtime: Runtime | None = None
+        try:
+            async with open_runtime(self.config, self.stages, options) as runtime:
+                await self._documents(runtime, source, options, tally)
+                result = await _conclude(runtime, self.config, options, tally, trio.current_time() - begun)
+        finally:
+            if runtime is not None:
+                _write_manifest(runtime, self.config, options, result)
+        if runtime.stop.error is not None and tally.taken == 0:
+            raise runtime.stop.error
+        return replace(result, dropped=dict(runtime.telemetry.dropped)) if result else _unreachable()
+
+    async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
+        """The top-level nursery: one task per document."""
+        stop, limits = runtime.stop, self.config.limits
+        wanted = limits.documents_in_flight
+        requests = limits.requests_in_flight.start
+        in_flight = documents_that_fit(wanted, connections=requests * (2 if options.offline else 1))
+        if in_flight < wanted:
+            runtime.telemetry.emit(DocumentsClamped(wanted, in_flight))
+        runtime.telemetry.emit(
+            PipelineStarted(
+                run_id=runtime.directory.run_id,
+                pipeline=self.config.name,
+                run_dir=str(runtime.directory.path),
+                version=version("agent-pipeline"),
+                stages=[planned.stage.name for planned in self.stages],
+                documents_in_flight=in_flight,
+                requests_in_flight=requests,
+                simulator=options.offline,
+            )
+        )
+        if options.own_process:
+            tune_garbage_collector()
+        if limits.timeouts.run is not None:
+            stop.scope.deadline = trio.current_time() + limits.timeouts.run
+        with stop.scope:
+            async with trio.open_nursery() as nursery:
+                admission = Admission(
+                    nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop
+                )
+                try:
+                    await admission.admit(source.entries())
+                except AgentPipelineError as exc:
+                    stop.request(exc.code, str(exc), cancel=False, error=exc)
+        if stop.scope.cancelled_caught and stop.reason is None:
+            stop.request("deadline:run", f"the run's timeout of {limits.timeouts.run:g} s ran out", cancel=False)
+        if tally.taken == 0 and stop.reason is None:
+            error = InputError(f"the source {_source_name(self.config)} has no documents")
+            stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _unreachable() -> RunResult:
+    raise RuntimeError("a run that was not cancelled has a result")
+
+
+async def _conclude(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, duration: float
+) -> RunResult:
+    """Write the run's last row and event; return the result."""
+    stop = runtime.stop
+    dropped = sum(runtime.telemetry.dropped.values())
+    outcome, exit_code, reason = judge(
+        tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error
+    )
+    gate = runtime.gate.statistics()
+    tokens = runtime.gate.budget.tokens.statistics()
+    money = runtime.gate.budget.micro_usd.statistics()
+    usage = UsageTotals(
+        requests=gate.requests,
+        attempts=gate.attempts,
+        input_tokens=gate.usage.input_tokens,
+        output_tokens=gate.usage.output_tokens,
+        total_tokens=gate.usage.total_tokens,
+        charged_tokens=tokens.spent,
+        unknown_tokens=tokens.unknown,
+    )
+    counts = tally.counts()
+    await runtime.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
+    runtime.telemetry.emit(
+        PipelineFinished(
+            outcome=outcome,
+            reason=reason,
+            exit_code=exit_code,
+            **asdict(counts),
+            requests=usage.requests,
+            attempts=usage.attempts,
+            total_tokens=usage.total_tokens,
+            duration_seconds=duration,
+        )
+    )
+    return RunResult(
+        run_id=runtime.directory.run_id,
+        run_dir=str(runtime.directory.path),
+        outcome=outcome,
+        exit_code=exit_code,
+        reason=reason,
+        documents=counts,
+        usage=usage,
+        cost_usd=None if gate.unknown_cost else money.spent / 1_000_000,
+        duration_seconds=round(duration, 3),
+        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.directory.ledger)),
+        failures=tally.shown_failures(),
+        next=_next_commands(runtime, config),
+    )
+
+
+def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
+    artifacts, log = os.path.relpath(config.artifacts), os.path.relpath(runtime.directory.log)
+    return (
+        f"ls {artifacts}",
+        f"less {log}",
+        f"sqlite3 -readonly {os.path.relpath(runtime.directory.ledger)} 'select * from documents'",
+    )
+
+
+def _write_manifest(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None
+) -> None:
+    """Write the run's last file, after everything else is closed."""
+    pool = runtime.pool.statistics()
+    manifest: dict[str, Any] = {
+        "run_id": runtime.directory.run_id,
+        "pipeline": config.name,
+        "started_at": runtime.started_at.isoformat(),
+        "ended_at": datetime.now(UTC).isoformat(),
+        "simulator": options.offline,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("agent-pipeline", "openai", "openai-agents", "httpx2", "trio")},
+        },
+        "result": None if result is None else asdict(result),
+        "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
+        "requests_at_once_peak": pool.peak,
+        "dropped": dict(runtime.telemetry.dropped),
+    }
+    runtime.directory.write_manifest(manifest)
+
+
+def _source_name(config: PipelineConfig) -> str:
+    source = config.source
+    return "standard input" if source.stdin else str(source.path or source.glob)
+
+
+def _open_source(config: PipelineConfig, options: RunOptions) -> Source:
+    source = config.source
+    spec = SourceSpec(path=source.path, glob=source.glob, stdin=source.stdin, root=source.directory)
+    return open_source(spec, limit=options.limit)
+
+
+def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedStage, ...]:
+    """Load the stages that run, in order; a rework into one that does not run is no rework."""
+    known = [stage.name for stage in config.stages]
+    for name in (*options.only, *options.skip):
+        if name not in known:
+            raise ConfigError(f"no stage {name!r} in this pipeline; it has {', '.join(known)}", key="stages")
+    chosen = [
+        stage
+        for stage in config.stages
+        if stage.name not in options.skip and (not options.only or stage.name in options.only)
+    ]
+    if not chosen:
+        raise ConfigError("no stage is left to run", key="stages")
+    loaded = {stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen}
+    names = [stage.name for stage in loaded.values()]
+    loaded = {
+        spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
+    }
+    return tuple(_planned(stage, loaded) for stage in chosen)
+
+
+def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:
+    target = loaded.get(stage.rework_to or "")
+    rest = {name: value for name, value in stage.options.items() if name not in {"rework_to", "max_reworks"}}
+    return PlannedStage(
+        stage=loaded[stage.name],
+        rework_to=None if target is None else target.name,
+        max_reworks=0 if target is None else stage.max_reworks,
+        options=rest,
+    )
+
+
+def clean_artifacts(config: PipelineConfig) -> list[Path]:
+    """Remove the artifacts that earlier runs of this pipeline wrote and nobody changed since; return their paths."""
+    recorded = []
+    for ledger in sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3")):
+        recorded += recorded_artifacts(ledger)
+    return remove_artifacts([artifact for artifact in recorded if Path(artifact.path).parent == config.artifacts])

@@ -1,0 +1,36 @@
+"""What a command does to its own process before a run: file descriptors and garbage collection."""
+
+import gc
+import resource
+
+DESCRIPTORS_PER_DOCUMENT = 2
+"""A document's asyncio loop holds two while it is open."""
+
+_DESCRIPTORS_FOR_US = 64
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit on open files as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or soft < hard):
+        wanted = 65_536 if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def documents_that_fit(wanted: int, *, connections: int) -> int:
+    """Return how many documents can be in flight under the soft limit on open files, at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (soft - _DESCRIPTORS_FOR_US - connections) // DESCRIPTORS_PER_DOCUMENT))
+
+
+def tune_garbage_collector() -> None:
+    """Leave what is imported out of collections, and collect less often.
+
+    A run makes many short-lived objects and few cycles; measured to save about a fifth of a document's CPU. For
+    commands only: a library must not decide this for its host.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,0 +1,68 @@
+"""How a run ended, as outcome, exit code and reason: the one table behind `run`'s exit codes."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from agent_pipeline.domain.result import DocumentCounts, RunOutcome
+from agent_pipeline.pipeline.admission import Tally
+from agent_pipeline.pipeline.signals import EXIT_CODES
+
+OK, DOCUMENTS_FAILED, INVALID, BUDGET, CREDENTIALS, UNREACHABLE, BUG = 0, 1, 3, 4, 5, 6, 70
+
+_BY_CODE: Mapping[str, int] = {
+    "certificate_rejected": UNREACHABLE,
+    "config_invalid": INVALID,
+    "credentials_missing": CREDENTIALS,
+    "credentials_rejected": CREDENTIALS,
+    "duplicate_id": INVALID,
+    "input_invalid": INVALID,
+    "model_not_found": CREDENTIALS,
+    "quota_exhausted": CREDENTIALS,
+    "role_runtime": INVALID,
+    "unknown_provider": INVALID,
+    "unknown_role": INVALID,
+}
+
+Verdict = tuple[RunOutcome, int, str | None]
+
+
+def exit_code_of(code: str) -> int:
+    """Return the exit code of an error that ends a run, by the error's code."""
+    return _BY_CODE.get(code, DOCUMENTS_FAILED)
+
+
+def judge(
+    tally: Tally, *, stopped: str | None, dropped: int, fail_on_error: int | float | Literal["never"]
+) -> Verdict:
+    """Return outcome, exit code and reason of a run.
+
+    Args:
+        tally: the endings of its documents.
+        stopped: why it stopped early, None where the source was worked through.
+        dropped: telemetry that was lost.
+        fail_on_error: failed documents that still count as success.
+    """
+    if stopped is not None:
+        if stopped in EXIT_CODES:
+            return "incomplete", EXIT_CODES[stopped], stopped
+        if stopped.startswith("budget:"):
+            return "incomplete", BUDGET, stopped
+        if stopped.startswith("deadline:"):
+            return "incomplete", DOCUMENTS_FAILED, stopped
+        return "failed", exit_code_of(stopped), stopped
+    counts = tally.counts()
+    if counts.failed and counts.failed == tally.failure_codes["provider_unreachable"] == counts.total - counts.skipped:
+        return "failed", UNREACHABLE, "provider_unreachable"
+    if _too_many(counts, fail_on_error):
+        return "completed", DOCUMENTS_FAILED, "documents_failed"
+    if dropped:
+        return "completed", DOCUMENTS_FAILED, "telemetry_dropped"
+    return "completed", OK, None
+
+
+def _too_many(counts: DocumentCounts, tolerated: int | float | Literal["never"]) -> bool:
+    if tolerated == "never":
+        return False
+    if isinstance(tolerated, float):
+        return counts.failed > tolerated * counts.total
+    return counts.failed > tolerated
