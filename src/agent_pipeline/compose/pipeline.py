@@ -262,9 +262,8 @@ def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:
     )
 
 
-def clean_artifacts(config: PipelineConfig) -> list[Path]:
+def clean_artifacts(config: PipelineConfig) -> list[str]:
     """Remove the artifacts that earlier runs of this pipeline wrote and nobody changed since; return their paths."""
-    recorded = []
-    for ledger in sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3")):
-        recorded += recorded_artifacts(ledger)
-    return remove_artifacts([artifact for artifact in recorded if Path(artifact.path).parent == config.artifacts])
+    ledgers = sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3"))
+    written = [(artifact.path, artifact.sha256) for ledger in ledgers for artifact in recorded_artifacts(ledger)]
+    return remove_artifacts(written, directory=config.artifacts)

@@ -77,10 +77,12 @@ async def open_runtime(
 
     Raises:
         EnvVarMissingError: a provider in use has no key, and the simulator was not asked for; nothing was created.
-        InputError: the logs or artifacts directory can't be used; nothing was created in it.
+        ArtifactError: the artifacts directory can't be used; nothing was created.
+        InputError: the logs directory can't be used; nothing was created in it.
     """
     endpoints = None if options.offline else real_endpoints(config.runtime)
     artifacts = ArtifactWriter(config.artifacts, threaded=not options.virtual)
+    artifacts.prepare()
     started_at = datetime.now(UTC)
     directory = create_run_directory(config.logs, config.name, now=started_at)
     directory.write("config.yaml", config.text)

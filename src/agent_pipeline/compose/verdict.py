@@ -10,6 +10,7 @@ from agent_pipeline.pipeline.signals import EXIT_CODES
 OK, DOCUMENTS_FAILED, INVALID, BUDGET, CREDENTIALS, UNREACHABLE, BUG = 0, 1, 3, 4, 5, 6, 70
 
 _BY_CODE: Mapping[str, int] = {
+    "artifact_not_written": INVALID,  # ends a run only before its first document: the folder can't be used
     "certificate_rejected": UNREACHABLE,
     "config_invalid": INVALID,
     "credentials_missing": CREDENTIALS,

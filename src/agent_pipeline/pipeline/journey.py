@@ -67,7 +67,7 @@ class Itinerary:
     now: Callable[[], datetime]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ending:
     """How a document ended.
 
