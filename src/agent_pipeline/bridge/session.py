@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import agents as sdk
 import trio
+import trio_asyncio
 from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError
 from trio_asyncio._base import BaseTrioEventLoop
 
@@ -89,6 +90,8 @@ class DocumentSession:
     async def _run(self, agent: sdk.Agent[Any], prompt: str, max_turns: int) -> Any:
         """Run the agent under asyncio; errors become ours here, inside the loop."""
         bridge = self._bridge
+        # This task was made from outside the loop's own context, where `trio_as_aio` looks for its way back.
+        trio_asyncio.current_loop.set(self._loop)
         try:
             if bridge.streams(agent):
                 streamed = sdk.Runner.run_streamed(
