@@ -1,7 +1,7 @@
 """The SDK's traces and spans as events: written by our own sinks, sent nowhere."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ class TraceEvents(TracingProcessor):
 
 
 @asynccontextmanager
-async def open_sdk_tracing(emit: Emit) -> AsyncIterator[None]:
+async def open_sdk_tracing(emit: Emit) -> AsyncGenerator[None]:
     """Send the SDK's traces to `emit` inside the block, nowhere after it; never to the SDK's own exporter.
 
     Must be entered before the first agent runs: the SDK's default exporter starts with the first trace.
