@@ -260,6 +260,13 @@ def test_models_are_frozen(write: Write) -> None:
         config.roles["llm.inference"].model = "other"
 
 
+def test_a_model_built_by_hand_does_not_repeat_a_bad_value() -> None:
+    """Pydantic's own errors show the value unless told not to; it may be a key."""
+    with pytest.raises(ValueError, match="environment variable") as caught:
+        ProviderConfig(env_key=f"{KEY}!")
+    assert KEY not in str(caught.value)
+
+
 def test_the_override_wins_key_by_key_and_nothing_is_changed() -> None:
     """The merge is shallow: a nested mapping is replaced, not merged; the config stays as it was."""
     config = parse_runtime_config(
@@ -273,7 +280,11 @@ def test_the_override_wins_key_by_key_and_nothing_is_changed() -> None:
     before = config.model_dump()
 
     call = resolve_role(config, "one", {"a": {"b": 9}, "d": [1]})
+    again = resolve_role(config, "one")
     call.params["new"] = True
+    nested = again.params["a"]
+    assert isinstance(nested, dict)
+    nested["b"] = "changed"
 
     assert (call.role, call.provider, call.model, call.mode) == ("one", "p", "m", LLMMode.chat)
     assert call.params == {"a": {"b": 9}, "temperature": 1, "d": [1], "new": True}
