@@ -7,8 +7,8 @@ from agent_pipeline.domain.events import AttemptFinished, Event, StageMessage
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.telemetry.line_file import LineSink
 from agent_pipeline.telemetry.log_line import format_line, text_of, word
-from agent_pipeline.telemetry.redaction import Redactor
 from agent_pipeline.telemetry.record import RAW, fields_of
+from agent_pipeline.telemetry.redaction import Redactor
 
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
