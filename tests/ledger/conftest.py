@@ -1,12 +1,11 @@
 """Ledgers, rows and ways to look at them that the tests of this folder share."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -19,12 +18,6 @@ SHA = "0" * 64
 Rows = list[dict[str, object]]
 
 
-class Query(Protocol):
-    """Ask the ledger file something, over a connection of its own."""
-
-    def __call__(self, sql: str) -> Rows: ...
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the ledger under test lives."""
@@ -32,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def query(path: Path) -> Query:
+def query(path: Path) -> Callable[[str], Rows]:
     """Ask the ledger under test."""
 
     def ask(sql: str) -> Rows:
@@ -74,20 +67,8 @@ def attempt() -> Callable[..., AttemptRecord]:
     return lambda **changes: replace(plain, **changes)
 
 
-class Begin(Protocol):
-    """Begin a document of this id."""
-
-    async def __call__(self, ledger: Ledger, document_id: str) -> None: ...
-
-
-class Finish(Protocol):
-    """Finish a document of this id."""
-
-    async def __call__(self, ledger: Ledger, document_id: str, *, error: str | None = None) -> None: ...
-
-
 @pytest.fixture
-def begin() -> Begin:
+def begin() -> Callable[[Ledger, str], Awaitable[None]]:
     """Begin a document with values that do not matter."""
 
     async def begin_document(ledger: Ledger, document_id: str) -> None:
@@ -99,15 +80,15 @@ def begin() -> Begin:
 
 
 @pytest.fixture
-def finish() -> Finish:
+def finish() -> Callable[[Ledger, str], Awaitable[None]]:
     """Finish a document as failed, with values that do not matter."""
 
-    async def finish_document(ledger: Ledger, document_id: str, *, error: str | None = None) -> None:
+    async def finish_document(ledger: Ledger, document_id: str) -> None:
         await ledger.finish_document(
             document_id,
             outcome="failed",
             error_code="rejected",
-            error=error,
+            error="never approved",
             failed_stage="review",
             reworks=2,
             artifact=None,
