@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from agent_pipeline.documents import ArtifactWriter, remove_artifacts, write_rejected
-from agent_pipeline.documents.artifacts import rename_over_placeholder
+from agent_pipeline.documents.artifacts import rename_over_placeholder, temporary_file
 from agent_pipeline.domain.document import Artifact, Document, JsonValue
 from agent_pipeline.errors import ArtifactError
 
@@ -336,3 +337,35 @@ def test_only_unchanged_artifacts_of_the_folder_are_removed(tmp_path: Path) -> N
 def test_nothing_is_removed_from_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A first run with --clean."""
     assert remove_artifacts([(str(tmp_path / "no" / "a.md"), "0")], directory=tmp_path / "no") == []
+
+
+def test_a_temporary_file_is_held_while_it_is_written(tmp_path: Path) -> None:
+    """Otherwise another run that starts in the same folder would take it for remains."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with temporary_file(folder) as (name, _):
+            os.utime(tmp_path / name, (0, 0))
+            ArtifactWriter(tmp_path).prepare()
+
+            assert os.listdir(tmp_path) == [name]
+    finally:
+        os.close(folder)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_the_content_is_synced_before_the_name_and_the_name_before_the_answer(tmp_path: Path) -> None:
+    """After a power cut an artifact that was told of is there, and one that is there is whole."""
+    calls: list[str] = []
+
+    def watch(_frame: FrameType, event: str, called: object) -> None:
+        if event == "c_call" and called in (os.write, os.fsync, os.link):
+            calls.append(getattr(called, "__name__", ""))
+
+    writer = ArtifactWriter(tmp_path, threaded=False)
+    sys.setprofile(watch)
+    try:
+        await writer.write(document())
+    finally:
+        sys.setprofile(None)
+
+    assert calls == ["write", "fsync", "link", "fsync"]

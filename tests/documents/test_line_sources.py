@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_pipeline.documents import SourceSpec, open_source
-from agent_pipeline.documents.files import ReadLine
+from agent_pipeline.documents.files import ReadLine, UnbufferedLines
 from agent_pipeline.documents.line_documents import read_csv, read_json_lines
 from agent_pipeline.domain.document import JsonValue, SourceEntry
 from agent_pipeline.errors import InputError
@@ -178,6 +178,7 @@ def test_a_csv_row_that_is_too_large_is_skipped_to_its_end(tmp_path: Path) -> No
     entries = read(spec)
 
     assert texts(entries) == [("b", "good")]
+    assert len(entries) == 2
     assert "docs.csv:2: not a CSV row: more than" in errors(entries)[0]
 
 
@@ -236,3 +237,15 @@ def test_lines_are_read_as_they_are_asked_for(
 
     assert [entry.position for entry in entries] == list(range(1, 101))
     assert asked <= 102
+
+
+@given(chunks=st.lists(st.binary(min_size=1, max_size=9) | st.just(b"\n"), max_size=12), limit=st.integers(1, 12))
+def test_lines_of_a_pipe_are_those_of_a_file(chunks: list[bytes], limit: int) -> None:
+    """Oracle: Python's own buffered reader, however the bytes come in pieces."""
+    incoming = iter(chunks)
+    oracle = io.BytesIO(b"".join(chunks))
+    readline = UnbufferedLines(lambda _: next(incoming, b""))
+
+    while expected := oracle.readline(limit):
+        assert readline(limit) == expected
+    assert readline(limit) == b""
