@@ -57,7 +57,7 @@ class ArtifactWriter:
         """
         with self._reporting("the artifacts folder can't be used"), _opened(self.directory) as folder:
             _remove_orphans(folder)
-            with _temporary(folder):
+            with temporary_file(folder):
                 pass
 
     async def write(self, document: Document) -> Artifact:
@@ -77,7 +77,7 @@ class ArtifactWriter:
         # Half a character can't be encoded; the rest of what was paid for is worth keeping.
         content = _SURROGATE.sub("\ufffd", document.text).encode()
         with self._reporting(f"the artifact of document {document.id!r} can't be written"):
-            with _opened(self.directory) as folder, _temporary(folder) as (temporary, descriptor):
+            with _opened(self.directory) as folder, temporary_file(folder) as (temporary, descriptor):
                 _write_all(descriptor, content)
                 os.fsync(descriptor)
                 name = self._publish(folder, temporary, document)
@@ -93,9 +93,6 @@ class ArtifactWriter:
                 move_without_overwrite(folder, temporary, name)
             except FileExistsError:
                 continue  # it came into being after the folder was listed: somebody else's, so the name stays taken
-            except BaseException:
-                self._give_back(name)
-                raise
             return name
         raise AssertionError("names never run out")
 
@@ -107,11 +104,6 @@ class ArtifactWriter:
                 return False
             self._taken.add(folded(name))
             return True
-
-    def _give_back(self, name: str) -> None:
-        with self._lock:
-            if self._taken is not None:
-                self._taken.discard(folded(name))
 
     @contextmanager
     def _reporting(self, problem: str) -> Iterator[None]:
@@ -207,7 +199,7 @@ def _opened(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _temporary(folder: int) -> Iterator[tuple[str, int]]:
+def temporary_file(folder: int) -> Iterator[tuple[str, int]]:
     """Make a file nobody else has, held by a lock; at the end no file of that name is left."""
     name = f".agent-pipeline-{secrets.token_hex(8)}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
