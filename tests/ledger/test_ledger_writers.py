@@ -385,7 +385,11 @@ async def test_closing_is_bounded(path: Path, attempt: MakeAttempt) -> None:
 
     def hanging(path: Path) -> sqlite3.Connection:
         connection = connect(path)
-        connection.set_trace_callback(lambda _: None if may_go_on.wait(10) else None)
+
+        def hang(_: str) -> None:
+            may_go_on.wait(10)
+
+        connection.set_trace_callback(hang)
         return connection
 
     writer = ThreadWriter(path, hanging, close_timeout=0.05)

@@ -76,12 +76,15 @@ class ArtifactWriter:
     def _write(self, document: Document) -> Artifact:
         # Half a character can't be encoded; the rest of what was paid for is worth keeping.
         content = _SURROGATE.sub("\ufffd", document.text).encode()
-        with self._reporting(f"the artifact of document {document.id!r} can't be written"):
-            with _opened(self.directory) as folder, temporary_file(folder) as (temporary, descriptor):
-                _write_all(descriptor, content)
-                os.fsync(descriptor)
-                name = self._publish(folder, temporary, document)
-                os.fsync(folder)
+        with (
+            self._reporting(f"the artifact of document {document.id!r} can't be written"),
+            _opened(self.directory) as folder,
+            temporary_file(folder) as (temporary, descriptor),
+        ):
+            _write_all(descriptor, content)
+            os.fsync(descriptor)
+            name = self._publish(folder, temporary, document)
+            os.fsync(folder)
         path = str(self.directory / name)
         return Artifact(document.id, path, hashlib.sha256(content).hexdigest(), len(content))
 
