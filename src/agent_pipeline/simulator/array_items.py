@@ -1,15 +1,16 @@
 """Compose the items of an array: as many as the schema wants, distinct where it says so."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.simulator.json_values import JsonObject, as_list, as_number, dumps
 from agent_pipeline.simulator.reading import Reading, words_of
 from agent_pipeline.simulator.scalars import fit_number, fit_text
-from agent_pipeline.simulator.schema_rules import SchemaUnusableError, flat, type_names
+from agent_pipeline.simulator.schema_rules import SchemaUnusableError, enum_values, flat, type_names
 
-_MAX_ITEMS = 2_000
+_MAX_ITEMS: Final = 2_000
+_CLOSED: Final = {"anyOf", "const", "enum", "oneOf"}
 
 
 class Composing(Protocol):
@@ -103,10 +104,11 @@ class _Tail:
     def _variant(self, node: JsonObject, turn: int) -> JsonValue:
         if not self.is_distinct or turn == 0:
             return self.composing.value(self.item, self.name, self.depth + 1)
-        pool = as_list(node["enum"]) if "enum" in node else [True, False] if node.get("type") == "boolean" else []
+        pool = enum_values(node) if "enum" in node else [True, False] if node.get("type") == "boolean" else []
         if turn <= len(pool):
             return pool[turn - 1]
-        return _neighbour(self.composing.value(self.item, self.name, self.depth + 1), node, turn)
+        value = self.composing.value(self.item, self.name, self.depth + 1)
+        return value if _CLOSED.intersection(node) else _neighbour(value, node, turn)
 
 
 def _neighbour(value: JsonValue, node: JsonObject, turn: int) -> JsonValue:
