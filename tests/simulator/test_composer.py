@@ -6,7 +6,7 @@ from typing import Literal
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel, Field
@@ -121,6 +121,8 @@ def test_the_same_schema_and_document_get_the_same_value(schema: JsonObject) -> 
 
 
 @given(item=leaves(), least=st.integers(1, 3))
+@example(item={"type": "number", "maximum": -4, "multipleOf": 0.1}, least=2)
+@example(item={"enum": [1, 1.0, True]}, least=3)
 @settings(max_examples=100, deadline=None)
 def test_unique_items_are_distinct_or_the_schema_is_refused(item: JsonObject, least: int) -> None:
     """A constant can't be repeated three times and still be unique; that is said, not glossed over."""
@@ -157,6 +159,14 @@ def test_unique_items_are_distinct_or_the_schema_is_refused(item: JsonObject, le
         {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False, "minItems": 2},
         {"allOf": [{"type": "integer", "minimum": 3}, {"minimum": 5, "maximum": 9}]},
         {"type": ["integer", "null"], "minimum": 4},
+        {"type": ["object", "null"], "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "additionalProperties": False,
+            "anyOf": [{"properties": {"b": {"type": "string"}}}],
+        },
+        {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}, "additionalProperties": {"type": "integer"}}]},
         {"enum": ["a", 1, None], "type": ["integer", "null"]},
         {
             "type": "object",

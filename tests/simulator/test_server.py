@@ -193,19 +193,19 @@ async def test_requests_at_once_are_counted(start: Start) -> None:
     assert simulator.statistics.requests_in_flight == 0
 
 
-async def test_a_client_that_keeps_to_one_request_is_never_counted_as_two(start: Start) -> None:
-    """A request stops counting before its last byte can be seen."""
+async def test_a_request_stops_counting_before_its_last_byte_can_be_seen(start: Start) -> None:
+    """A client that keeps to one request at a time, over any connections, is never counted as two."""
     simulator, port = await start()
-    turn = trio.CapacityLimiter(1)
+    request = posting(json.dumps(ASK).encode())
+    seen = []
 
-    async def one(client: httpx.AsyncClient) -> None:
-        async with turn:
-            await client.post(PATH, json=ASK)
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for _ in range(60):
+            await stream.send_all(request)
+            await stream.receive_some(65536)
+            seen.append(simulator.statistics.requests_in_flight)
 
-    async with client_of(port) as first, client_of(port) as second, trio.open_nursery() as nursery:
-        for number in range(40):
-            nursery.start_soon(one, (first, second)[number % 2])
-
+    assert seen == [0] * 60
     assert simulator.statistics.max_requests_in_flight == 1
 
 
@@ -394,13 +394,19 @@ async def test_a_client_that_expects_100_continue_gets_it_before_it_sends(start:
     assert final.startswith(b"HTTP/1.1 200")
 
 
-async def test_requests_sent_at_once_are_answered_in_turn(start: Start) -> None:
-    """Pipelining, also behind a delay."""
-    simulator, port = await start(latency=0.02)
+async def test_requests_sent_ahead_are_answered_in_turn(start: Start) -> None:
+    """Pipelining: all at once, or while the first one is still waited for."""
+    simulator, port = await start(latency=0.04)
     body = json.dumps(ASK).encode()
+    started = trio.current_time()
 
-    answer = await raw(port, posting(body) + posting(body) + posting(body, "connection: close"))
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(posting(body) + posting(body))
+        await trio.sleep(0.01)
+        await stream.send_all(posting(body, "connection: close"))
+        answer = b"".join([part async for part in stream])
 
+    assert trio.current_time() - started >= 3 * 0.04
     assert answer.count(b"HTTP/1.1 200") == 3
     assert simulator.statistics.max_requests_in_flight == 1
 

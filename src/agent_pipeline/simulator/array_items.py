@@ -91,14 +91,14 @@ class _Tail:
         return list(dict.fromkeys(fitted))[: max(0, count)]
 
     def _fill(self, result: list[JsonValue], node: JsonObject, wanted: int) -> None:
-        seen = set(map(dumps, result))
+        seen = set(map(_identity, result))
         turn = 0
         while len(result) < wanted and turn <= 20 * wanted:
             value = self._variant(node, turn)
             turn += 1
-            if self.is_distinct and dumps(value) in seen:
+            if self.is_distinct and _identity(value) in seen:
                 continue
-            seen.add(dumps(value))
+            seen.add(_identity(value))
             result.append(value)
 
     def _variant(self, node: JsonObject, turn: int) -> JsonValue:
@@ -109,6 +109,11 @@ class _Tail:
             return pool[turn - 1]
         value = self.composing.value(self.item, self.name, self.depth + 1)
         return value if _CLOSED.intersection(node) else _neighbour(value, node, turn)
+
+
+def _identity(value: JsonValue) -> str:
+    """Return what two values share that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
+    return dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _neighbour(value: JsonValue, node: JsonObject, turn: int) -> JsonValue:
