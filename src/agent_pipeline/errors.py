@@ -65,6 +65,12 @@ class InputError(AgentPipelineError):
     disposition = "fail_run"
 
 
+class DuplicateDocumentError(InputError):
+    """Two documents of one run have the same id, so neither could be told from the other."""
+
+    code = "duplicate_id"
+
+
 class DocumentInvalidError(AgentPipelineError):
     """One document can't be used (too large, not UTF-8, not a regular file, malformed); the others go on."""
 

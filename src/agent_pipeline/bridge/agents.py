@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from agent_pipeline.bridge.hooks import LifecycleEvents
 from agent_pipeline.bridge.models import RoleProvider
 from agent_pipeline.bridge.session import DocumentSession
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors import AgentPipelineError, AgentRunError
 from agent_pipeline.gateway.roles import RoleClient
 
 
@@ -52,10 +52,13 @@ class AgentBridge:
         self.loops_opened = 0
         self.loops_closed = 0
 
-    def agent(
-        self, agent_or_role: "sdk.Agent[Any] | str", output_type: type[Any] | None, tools: Sequence[Any]
-    ) -> sdk.Agent[Any]:
-        """Return the agent to run: the given one, or one made from a role; with output type and tools added."""
+    def agent(self, agent_or_role: object, output_type: type[Any] | None, tools: Sequence[object]) -> sdk.Agent[Any]:
+        """Return the agent to run: the given one, or one made from a role; with output type and tools added.
+
+        Raises:
+            AgentRunError: it is neither an agent nor a role's name.
+            UnknownRoleError: no such role.
+        """
         if isinstance(agent_or_role, sdk.Agent):
             changes: dict[str, Any] = {}
             if output_type is not None:
@@ -63,6 +66,8 @@ class AgentBridge:
             if tools:
                 changes["tools"] = [*agent_or_role.tools, *map(as_tool, tools)]
             return agent_or_role.clone(**changes) if changes else agent_or_role
+        if not isinstance(agent_or_role, str):
+            raise AgentRunError(f"run_agent wants an Agent or a role's name, not {type(agent_or_role).__name__}")
         known = self._agents.get((agent_or_role, output_type))
         if known is None:
             role = self.find_role(agent_or_role)
@@ -77,7 +82,7 @@ class AgentBridge:
         return isinstance(agent.model, str) and bool(self.find_role(agent.model).params.get("stream"))
 
     @asynccontextmanager
-    async def document(self, document_id: str) -> AsyncIterator[DocumentSession]:
+    async def document(self, document_id: str) -> AsyncGenerator[DocumentSession]:
         """Open a document's session; its loop is opened at the first agent and closed when the block ends."""
         async with trio.open_nursery() as nursery:
             session = DocumentSession(self, document_id, nursery)
@@ -95,7 +100,7 @@ def as_tool(tool: Any) -> Any:
     """
     if not inspect.isfunction(tool) and not inspect.ismethod(tool):
         return tool
-    function = tool
+    function: Any = tool
     if inspect.iscoroutinefunction(tool):
 
         @functools.wraps(tool)
@@ -106,7 +111,7 @@ def as_tool(tool: Any) -> Any:
     return sdk.function_tool(function, failure_error_function=_tell_model)
 
 
-def _tell_model(context: Any, error: Exception) -> str:
+def _tell_model(_context: Any, error: Exception) -> str:
     if isinstance(error, AgentPipelineError):
         raise error
     return f"The tool failed: {type(error).__name__}: {error}"

@@ -20,10 +20,12 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
     Replaces `_main_loop_one` on this one instance. Where trio-asyncio's internals are not what they were in 0.16 the
     plain loop stays.
     """
-    queue = getattr(loop, "_q_recv", None)
-    one = getattr(loop, "_main_loop_one", None)
+    queue: Any = getattr(loop, "_q_recv", None)
+    one: Any = getattr(loop, "_main_loop_one", None)
     if one is None or not hasattr(queue, "receive_nowait") or not hasattr(loop, "_timers"):
         return False
+
+    nursery: Any = loop._nursery
 
     async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002  (trio-asyncio's own signature)
         await one(no_wait)
@@ -33,22 +35,22 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
             if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(loop._timers, handle)  # noqa: SLF001
+                heapq.heappush(loop._timers, handle)
             elif isinstance(handle, AsyncHandle):
-                handle._context.run(loop._nursery.start_soon, handle._run, name=handle._callback)  # noqa: SLF001
-                await handle._started.wait()  # noqa: SLF001
+                handle._context.run(nursery.start_soon, handle._run, name=handle._callback)
+                await handle._started.wait()
             elif not handle.cancelled():
                 _run_in_asyncio(handle)
 
-    loop._main_loop_one = several  # type: ignore[method-assign]  # noqa: SLF001
+    loop._main_loop_one = several
     return True
 
 
 def _run_in_asyncio(handle: asyncio.Handle) -> None:
-    library = trio_asyncio._base.sniffio_library  # noqa: SLF001
+    library = trio_asyncio._base.sniffio_library
     previous, library.name = library.name, "asyncio"
     try:
-        handle._run()  # noqa: SLF001
+        handle._run()
     finally:
         library.name = previous
 

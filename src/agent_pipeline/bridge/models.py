@@ -1,7 +1,7 @@
 """Roles as the Agents SDK's models: code names a role, YAML says what it is."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import agents as sdk
@@ -41,32 +41,29 @@ def settle_settings(role: sdk.ModelSettings, agent: sdk.ModelSettings, *, cap: i
     return dataclasses.replace(merged, retry=None)
 
 
-def _bind(base: type[Model]) -> Callable[..., Model]:
-    """Make a model class that merges its role's settings into every request."""
+class RoleModel(Model):
+    """The SDK's own model for the role's API, with the role's settings merged into every request."""
 
-    class RoleModel(base):  # type: ignore[misc, valid-type]
-        def __init__(self, role: RoleClient) -> None:
-            client = make_client(role.base_url, GuestTransport(role.transport))
-            super().__init__(model=role.binding.model, openai_client=client)
-            self._role_settings = role_settings(role)
-            self._cap = output_tokens_cap(role.params)
+    def __init__(self, role: RoleClient) -> None:
+        client = make_client(role.base_url, GuestTransport(role.transport))
+        make = sdk.OpenAIResponsesModel if role.api == "responses" else sdk.OpenAIChatCompletionsModel
+        self._inner: Model = make(model=role.binding.model, openai_client=client)
+        self._settings = role_settings(role)
+        self._cap = output_tokens_cap(role.params)
 
-        async def get_response(
-            self, system_instructions: Any, input: Any, model_settings: Any, *args: Any, **kwargs: Any
-        ) -> Any:
-            merged = settle_settings(self._role_settings, model_settings, cap=self._cap)
-            return await super().get_response(system_instructions, input, merged, *args, **kwargs)
+    async def get_response(
+        self, system_instructions: Any, input: Any, model_settings: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Ask once; see the SDK's `Model`."""
+        merged = settle_settings(self._settings, model_settings, cap=self._cap)
+        return await self._inner.get_response(system_instructions, input, merged, *args, **kwargs)
 
-        def stream_response(
-            self, system_instructions: Any, input: Any, model_settings: Any, *args: Any, **kwargs: Any
-        ) -> Any:
-            merged = settle_settings(self._role_settings, model_settings, cap=self._cap)
-            return super().stream_response(system_instructions, input, merged, *args, **kwargs)
-
-    return RoleModel
-
-
-_MODELS = {"responses": _bind(sdk.OpenAIResponsesModel), "chat": _bind(sdk.OpenAIChatCompletionsModel)}
+    def stream_response(
+        self, system_instructions: Any, input: Any, model_settings: Any, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Ask once, streamed; see the SDK's `Model`."""
+        merged = settle_settings(self._settings, model_settings, cap=self._cap)
+        return self._inner.stream_response(system_instructions, input, merged, *args, **kwargs)
 
 
 class RoleProvider(ModelProvider):
@@ -74,7 +71,6 @@ class RoleProvider(ModelProvider):
 
     Args:
         find_role: by name.
-        default_role: for agents that name none.
     """
 
     def __init__(self, find_role: Callable[[str], RoleClient]) -> None:
@@ -90,6 +86,5 @@ class RoleProvider(ModelProvider):
         name = model_name or "default"
         model = self._models.get(name)
         if model is None:
-            role = self._find_role(name)
-            model = self._models[name] = _MODELS[role.api](role)
+            model = self._models[name] = RoleModel(self._find_role(name))
         return model

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import agents as sdk
 import trio
+import trio_asyncio
 from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError
 from trio_asyncio._base import BaseTrioEventLoop
 
@@ -43,11 +44,11 @@ class DocumentSession:
 
     async def run_agent(
         self,
-        agent_or_role: "sdk.Agent[Any] | str",
+        agent_or_role: object,
         prompt: str,
         *,
         output_type: type[Any] | None = None,
-        tools: Sequence[Any] = (),
+        tools: Sequence[object] = (),
         max_turns: int = MAX_TURNS,
     ) -> Any:
         """Run an agent to its final output; call it under Trio, from the document's own task.
@@ -89,14 +90,18 @@ class DocumentSession:
     async def _run(self, agent: sdk.Agent[Any], prompt: str, max_turns: int) -> Any:
         """Run the agent under asyncio; errors become ours here, inside the loop."""
         bridge = self._bridge
+        # This task was made from outside the loop's own context, where `trio_as_aio` looks for its way back.
+        here: Any = trio_asyncio.current_loop
+        here.set(self._loop)
         try:
             if bridge.streams(agent):
                 streamed = sdk.Runner.run_streamed(
                     agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config
                 )
-                async with contextlib.aclosing(streamed.stream_events()) as events:
+                events: Any = streamed.stream_events()
+                async with contextlib.aclosing(events):
                     async for _ in events:
-                        pass
+                        pass  # the gate has the whole answer before the first event
                 return streamed.final_output
             result = await sdk.Runner.run(
                 agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config

@@ -46,6 +46,4 @@ def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
 
 def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
     """Return endpoints that all lead to the simulator; no key goes there."""
-    return {
-        one: Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)
-    }
+    return {one: Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)}

@@ -11,7 +11,12 @@ from typing import Any, Self
 import trio
 
 from agent_pipeline.compose.options import RunOptions
-from agent_pipeline.compose.process import documents_that_fit, raise_descriptor_limit, tune_garbage_collector
+from agent_pipeline.compose.process import (
+    documents_that_fit,
+    raise_descriptor_limit,
+    slim_log_records,
+    tune_garbage_collector,
+)
 from agent_pipeline.compose.runtime import Runtime, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
@@ -90,7 +95,7 @@ class Pipeline:
                 _write_manifest(runtime, self.config, options, result)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.telemetry.dropped)) if result else _unreachable()
+        return replace(result, dropped=dict(runtime.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -113,14 +118,13 @@ class Pipeline:
             )
         )
         if options.own_process:
+            slim_log_records()
             tune_garbage_collector()
         if limits.timeouts.run is not None:
             stop.scope.deadline = trio.current_time() + limits.timeouts.run
         with stop.scope:
             async with trio.open_nursery() as nursery:
-                admission = Admission(
-                    nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop
-                )
+                admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
                 try:
                     await admission.admit(source.entries())
                 except AgentPipelineError as exc:
@@ -132,19 +136,13 @@ class Pipeline:
             stop.request(error.code, str(error), cancel=False, error=error)
 
 
-def _unreachable() -> RunResult:
-    raise RuntimeError("a run that was not cancelled has a result")
-
-
 async def _conclude(
     runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, duration: float
 ) -> RunResult:
     """Write the run's last row and event; return the result."""
     stop = runtime.stop
     dropped = sum(runtime.telemetry.dropped.values())
-    outcome, exit_code, reason = judge(
-        tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error
-    )
+    outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     gate = runtime.gate.statistics()
     tokens = runtime.gate.budget.tokens.statistics()
     money = runtime.gate.budget.micro_usd.statistics()
@@ -188,17 +186,16 @@ async def _conclude(
 
 
 def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
-    artifacts, log = os.path.relpath(config.artifacts), os.path.relpath(runtime.directory.log)
+    directory = runtime.directory
+    artifacts, log, ledger = (os.path.relpath(path) for path in (config.artifacts, directory.log, directory.ledger))
     return (
         f"ls {artifacts}",
         f"less {log}",
-        f"sqlite3 -readonly {os.path.relpath(runtime.directory.ledger)} 'select * from documents'",
+        f"sqlite3 -readonly {ledger} 'select * from documents'",  # noqa: S608 - for a person to type
     )
 
 
-def _write_manifest(
-    runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None
-) -> None:
+def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None) -> None:
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
@@ -227,7 +224,7 @@ def _source_name(config: PipelineConfig) -> str:
 def _open_source(config: PipelineConfig, options: RunOptions) -> Source:
     source = config.source
     spec = SourceSpec(path=source.path, glob=source.glob, stdin=source.stdin, root=source.directory)
-    return open_source(spec, limit=options.limit)
+    return open_source(spec, limit=options.limit, threaded=not options.virtual)
 
 
 def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedStage, ...]:
@@ -243,7 +240,9 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     ]
     if not chosen:
         raise ConfigError("no stage is left to run", key="stages")
-    loaded = {stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen}
+    loaded = {
+        stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
+    }
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
@@ -262,9 +261,8 @@ def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:
     )
 
 
-def clean_artifacts(config: PipelineConfig) -> list[Path]:
+def clean_artifacts(config: PipelineConfig) -> list[str]:
     """Remove the artifacts that earlier runs of this pipeline wrote and nobody changed since; return their paths."""
-    recorded = []
-    for ledger in sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3")):
-        recorded += recorded_artifacts(ledger)
-    return remove_artifacts([artifact for artifact in recorded if Path(artifact.path).parent == config.artifacts])
+    ledgers = sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3"))
+    written = [(artifact.path, artifact.sha256) for ledger in ledgers for artifact in recorded_artifacts(ledger)]
+    return remove_artifacts(written, directory=config.artifacts)

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ from agent_pipeline.telemetry import (
     RunLogSink,
     SdkLogCapture,
     SdkTraceSink,
+    Sink,
     Telemetry,
     open_telemetry,
 )
@@ -69,7 +70,7 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(
     config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions
-) -> AsyncIterator[Runtime]:
+) -> AsyncGenerator[Runtime]:
     """Open a run: directory, sinks, ledger, simulator where wanted, gate, pool, bridge; close them in reverse.
 
     Closing is shielded and bounded, also on error and cancellation: the ledger is closed with all rows in it, then
@@ -77,10 +78,12 @@ async def open_runtime(
 
     Raises:
         EnvVarMissingError: a provider in use has no key, and the simulator was not asked for; nothing was created.
-        InputError: the logs or artifacts directory can't be used; nothing was created in it.
+        ArtifactError: the artifacts directory can't be used; nothing was created.
+        InputError: the logs directory can't be used; nothing was created in it.
     """
     endpoints = None if options.offline else real_endpoints(config.runtime)
     artifacts = ArtifactWriter(config.artifacts, threaded=not options.virtual)
+    artifacts.prepare()
     started_at = datetime.now(UTC)
     directory = create_run_directory(config.logs, config.name, now=started_at)
     directory.write("config.yaml", config.text)
@@ -124,11 +127,20 @@ async def open_runtime(
             include_texts=options.include_texts,
         )
         _announce_clients(telemetry, config, endpoints, simulator=options.offline)
-        itinerary = _itinerary(config, stages, directory, ledger, bridge, artifacts, telemetry)
+        itinerary = _itinerary(
+            config,
+            stages,
+            options,
+            directory=directory,
+            ledger=ledger,
+            bridge=bridge,
+            artifacts=artifacts,
+            telemetry=telemetry,
+        )
         yield Runtime(directory, telemetry, ledger, gate, pool, bridge, itinerary, stop, started_at)
 
 
-def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions) -> list[object]:
+def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions) -> list[Sink]:
     keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
     redactor = Redactor([key.get_secret_value() for key in keys if key is not None])
     return [
@@ -172,12 +184,12 @@ def _gate(config: PipelineConfig, options: RunOptions, ledger: Ledger, telemetry
 
 
 def _announce_clients(
-    telemetry: Telemetry, config: PipelineConfig, endpoints: "object", *, simulator: bool
+    telemetry: Telemetry, config: PipelineConfig, endpoints: "Mapping[str, gateways.Endpoint]", *, simulator: bool
 ) -> None:
     timeouts = config.limits.timeouts
     for provider in missing_keys(config.runtime):
         telemetry.emit(ClientSkipped("no_api_key", provider))
-    for provider, endpoint in dict(endpoints).items():  # type: ignore[call-overload]
+    for provider, endpoint in endpoints.items():
         telemetry.emit(
             ClientConfigured(
                 provider=provider,
@@ -191,17 +203,21 @@ def _announce_clients(
         )
 
 
-def _itinerary(  # the parts of one value
+def _itinerary(
     config: PipelineConfig,
     stages: tuple[PlannedStage, ...],
+    options: RunOptions,
+    *,
     directory: RunDirectory,
     ledger: Ledger,
     bridge: "bridges.AgentBridge",
     artifacts: ArtifactWriter,
     telemetry: Telemetry,
 ) -> Itinerary:
+    virtual = options.virtual
+
     async def keep_rejected(document: Document) -> object:
-        return await write_rejected(directory.rejected, document)
+        return await write_rejected(directory.rejected, document, threaded=not virtual)
 
     return Itinerary(
         stages=stages,

@@ -10,6 +10,7 @@ from agent_pipeline.pipeline.signals import EXIT_CODES
 OK, DOCUMENTS_FAILED, INVALID, BUDGET, CREDENTIALS, UNREACHABLE, BUG = 0, 1, 3, 4, 5, 6, 70
 
 _BY_CODE: Mapping[str, int] = {
+    "artifact_not_written": INVALID,  # ends a run only before its first document: the folder can't be used
     "certificate_rejected": UNREACHABLE,
     "config_invalid": INVALID,
     "credentials_missing": CREDENTIALS,
@@ -31,9 +32,7 @@ def exit_code_of(code: str) -> int:
     return _BY_CODE.get(code, DOCUMENTS_FAILED)
 
 
-def judge(
-    tally: Tally, *, stopped: str | None, dropped: int, fail_on_error: int | float | Literal["never"]
-) -> Verdict:
+def judge(tally: Tally, *, stopped: str | None, dropped: int, fail_on_error: float | Literal["never"]) -> Verdict:
     """Return outcome, exit code and reason of a run.
 
     Args:
@@ -43,13 +42,7 @@ def judge(
         fail_on_error: failed documents that still count as success.
     """
     if stopped is not None:
-        if stopped in EXIT_CODES:
-            return "incomplete", EXIT_CODES[stopped], stopped
-        if stopped.startswith("budget:"):
-            return "incomplete", BUDGET, stopped
-        if stopped.startswith("deadline:"):
-            return "incomplete", DOCUMENTS_FAILED, stopped
-        return "failed", exit_code_of(stopped), stopped
+        return _judge_stop(stopped)
     counts = tally.counts()
     if counts.failed and counts.failed == tally.failure_codes["provider_unreachable"] == counts.total - counts.skipped:
         return "failed", UNREACHABLE, "provider_unreachable"
@@ -60,9 +53,17 @@ def judge(
     return "completed", OK, None
 
 
-def _too_many(counts: DocumentCounts, tolerated: int | float | Literal["never"]) -> bool:
+def _judge_stop(reason: str) -> Verdict:
+    if reason in EXIT_CODES:
+        return "incomplete", EXIT_CODES[reason], reason
+    if reason.startswith("budget:"):
+        return "incomplete", BUDGET, reason
+    if reason.startswith("deadline:"):
+        return "incomplete", DOCUMENTS_FAILED, reason
+    return "failed", exit_code_of(reason), reason
+
+
+def _too_many(counts: DocumentCounts, tolerated: float | Literal["never"]) -> bool:
     if tolerated == "never":
         return False
-    if isinstance(tolerated, float):
-        return counts.failed > tolerated * counts.total
-    return counts.failed > tolerated
+    return counts.failed > (tolerated if isinstance(tolerated, int) else tolerated * counts.total)

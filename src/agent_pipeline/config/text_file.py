@@ -36,13 +36,15 @@ def _read_capped(path: Path) -> bytes:
         raise ConfigError(f"the file can't be opened: {exc.strerror}", place=str(path)) from exc
     except ValueError as exc:
         raise ConfigError("not a usable file name", place=repr(str(path))) from exc
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError("not a regular file", place=str(path))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError("not a regular file", place=str(path))
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as exc:
-            raise ConfigError(f"the file can't be read: {exc.strerror}", place=str(path)) from exc
+    except OSError as exc:
+        raise ConfigError(f"the file can't be read: {exc.strerror}", place=str(path)) from exc
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"the file is larger than {MAX_FILE_BYTES} bytes", place=str(path))
     return data

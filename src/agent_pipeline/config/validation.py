@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from agent_pipeline.config.key_guard import is_secret_name, looks_like_key, looks_like_known_key, shown, texts_in
-from agent_pipeline.config.source_map import KeyPath, SourceMap
+from agent_pipeline.config.source_map import KeyPath, Place, SourceMap
 from agent_pipeline.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -70,7 +70,9 @@ def build(model: type[M], source: SourceMap) -> M:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the near one, else the choices, else nothing."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1)
+    # Swapped letters first: to difflib, `modle` is nearer to `mode` than to `model`.
+    near = [choice for choice in known if sorted(choice) == sorted(name)]
+    near = near or difflib.get_close_matches(name, known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known are {', '.join(known)}" if known else ""
@@ -102,12 +104,14 @@ def refuse_keys(source: SourceMap, *, free_texts: frozenset[str] = frozenset()) 
 
 
 def _first_problem(exc: ValidationError, model: type[BaseModel], source: SourceMap) -> ConfigError:
-    found = []
+    found: list[tuple[bool, Place, KeyPath, str]] = []
     for error in exc.errors(include_url=False, include_input=False):
         path = _written_path(error["loc"], source)
-        found.append((source.places.get(path, (0, 0)), path, _problem(error["type"], error["msg"], path, model)))
+        problem = _problem(error["type"], error["msg"], path, model)
+        # A key that is missing is often there under a misspelt name, and that is the better message.
+        found.append((error["type"] == "missing", source.places.get(path, (0, 0)), path, problem))
     # Python's sort is stable, so a value without places keeps the order in which the models name their keys.
-    _, path, problem = min(found, key=lambda item: item[0])
+    _, _, path, problem = min(found, key=lambda item: item[:2])
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return source.error(problem + more, path)
 

@@ -1,7 +1,7 @@
 """Documents into the nursery: a place first, then a task; and what makes a run stop early."""
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -95,7 +95,7 @@ class Admission:
         self._tally = tally
         self._stop = stop
 
-    async def admit(self, entries: AsyncIterator[SourceEntry]) -> None:
+    async def admit(self, entries: AsyncGenerator[SourceEntry]) -> None:
         """Start a task for each entry once there is a place, until the source or the run ends.
 
         The source is asked for the next document only when there is a place for it. Cancelled, it starts no more.
@@ -103,12 +103,12 @@ class Admission:
         Raises:
             InputError: the source turned out to be unusable; what was admitted goes on.
         """
-        async with aclosing(entries):  # type: ignore[type-var]
-            while self._stop.reason is None:
+        async with aclosing(entries):
+            while not self._stopped():
                 ending = Ending(0, "", None)
                 await self._places.acquire_on_behalf_of(ending)
                 try:
-                    entry = None if self._stop.reason is not None else await anext(entries, None)
+                    entry = None if self._stopped() else await anext(entries, None)
                 except BaseException:
                     self._places.release_on_behalf_of(ending)
                     raise
@@ -118,6 +118,9 @@ class Admission:
                 ending.position, ending.document_id, ending.source = entry.position, entry.id, entry.source
                 self._tally.taken += 1
                 self._nursery.start_soon(self._travel, entry, ending, name=f"document {entry.id}")
+
+    def _stopped(self) -> bool:
+        return self._stop.reason is not None
 
     async def _travel(self, entry: SourceEntry, ending: Ending) -> None:
         try:

@@ -36,7 +36,7 @@ class StageContext:
         original: the document as it came from the source, for comparison.
     """
 
-    def __init__(  # noqa: PLR0913  (made in one place; keyword-only)
+    def __init__(
         self,
         *,
         document_id: str,
@@ -84,12 +84,32 @@ class StageContext:
         client = self._find_role(self._resolve(role))
         return await client.ask(prompt) if output_type is None else await client.ask(prompt, output_type)
 
+    @overload
     async def run_agent(
         self,
-        agent_or_role: Any,
-        input: str,  # noqa: A002  (the name users know from the SDK)
-        output_type: type[Any] | None = None,
-        tools: Sequence[Any] = (),
+        agent_or_role: object,
+        input: str,
+        output_type: None = None,
+        tools: Sequence[object] = (),
+        *,
+        max_turns: int = 10,
+    ) -> Any: ...  # noqa: ANN401 - the agent's own output type
+    @overload
+    async def run_agent(
+        self,
+        agent_or_role: object,
+        input: str,
+        output_type: type[OutputT],
+        tools: Sequence[object] = (),
+        *,
+        max_turns: int = 10,
+    ) -> OutputT: ...
+    async def run_agent(
+        self,
+        agent_or_role: object,
+        input: str,  # noqa: A002 - the name users know from the SDK
+        output_type: type[OutputT] | None = None,
+        tools: Sequence[object] = (),
         *,
         max_turns: int = 10,
     ) -> Any:

@@ -67,7 +67,7 @@ class Itinerary:
     now: Callable[[], datetime]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ending:
     """How a document ended.
 
@@ -144,9 +144,7 @@ async def _outcome_of(work: Awaitable[None]) -> AgentPipelineError | None:
     return None
 
 
-async def _stages(
-    document: Document, session: "DocumentSession", itinerary: Itinerary, ending: Ending
-) -> None:
+async def _stages(document: Document, session: "DocumentSession", itinerary: Itinerary, ending: Ending) -> None:
     places = {planned.stage.name: index for index, planned in enumerate(itinerary.stages)}
     index = 0
     while index < len(itinerary.stages):
@@ -183,7 +181,7 @@ async def _stage(
         emit=itinerary.emit,
         find_role=itinerary.bridge.find_role,
         session=session,
-        original=ending.original or document,
+        original=ending.original if ending.original is not None else document,
     )
     itinerary.emit(StageStarted(document.id, name, cycle))
     begun, started_at = trio.current_time(), itinerary.now()
@@ -215,7 +213,7 @@ async def _call(planned: PlannedStage, document: Document, context: StageContext
     """Call the stage's function; what it raises that is not ours becomes a StageError."""
     name = planned.stage.name
     try:
-        result = await planned.stage.function(document, context)
+        result: object = await planned.stage.function(document, context)
     except AgentPipelineError:
         raise
     except Exception as exc:

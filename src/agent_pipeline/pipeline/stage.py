@@ -60,6 +60,6 @@ def stage(
     """
 
     def make(one: StageFunction) -> Stage:
-        return Stage(name or getattr(one, "__name__", "stage"), one, role)
+        return Stage(name or str(getattr(one, "__name__", "stage")), one, role)
 
     return make if function is None else make(function)

@@ -14,7 +14,7 @@ def with_document(task: str, document: Document) -> str:
 
 
 def strip_code_fence(text: str) -> str:
-    """Take off one code fence that encloses the whole text.
+    r"""Take off one code fence that encloses the whole text.
 
     >>> strip_code_fence("```python\\nprint(1)\\n```")
     'print(1)'

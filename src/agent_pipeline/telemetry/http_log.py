@@ -83,4 +83,4 @@ def _level(attempt: AttemptRecord) -> int:
     if attempt.outcome == "succeeded":
         return logging.DEBUG
     no_answer = attempt.status_code is None and attempt.outcome == "failed"
-    return logging.ERROR if no_answer or (attempt.status_code or 0) >= 500 else logging.WARNING  # noqa: PLR2004
+    return logging.ERROR if no_answer or (attempt.status_code or 0) >= 500 else logging.WARNING

@@ -27,7 +27,7 @@ def fields_of(event: Event) -> dict[str, object]:
 
 def _reader(kind: type[object]) -> Reader:
     names = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
-    if len(names) < 2:  # noqa: PLR2004 - attrgetter returns a tuple from two names on
+    if len(names) < 2:  # attrgetter returns a tuple only from two names on
         return lambda holder: {name: getattr(holder, name) for name in names}
     get = attrgetter(*names)
     return lambda holder: dict(zip(names, get(holder), strict=True))

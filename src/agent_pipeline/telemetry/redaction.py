@@ -16,13 +16,13 @@ _API_KEY_MARKERS = ("api_key", "api-key", "apikey")
 
 _VALUE = r"""[^\s"'\\,;()<>\[\]{}&]+"""
 _NOT_A_VALUE = r"(?!(?:null|none|true|false)\b)"
-_API_KEY = r"""api[_-]?key["'\\]*\s*[:=]\s*b?"""
+_API_KEY = r"""api[_-]?key["'\\]*\s*[:=]\s*(?:b(?=\\*["']))?+"""
 _PATTERNS = (
     # A key may follow an escaped newline: there, the letter before it is part of the escape.
     (re.compile(r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))(?:g?sk[-_][\w*-]{6,}|AIza[\w-]{20,})"), REDACTED),
     (
         re.compile(
-            r"""(authorization(?:["'\\]+\s*,|["'\\]*\s*[:=])\s*(?:b(?=["']))?["'\\]*)(?:[a-z]+\s+)?""" + _VALUE,
+            r"""(authorization(?:["'\\]+\s*,|["'\\]*\s*[:=])\s*(?:b(?=["']))?+["'\\]*+)(?:[a-z]+\s+)?""" + _VALUE,
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",

@@ -8,6 +8,7 @@ from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.telemetry.line_file import LineSink
 from agent_pipeline.telemetry.log_line import format_line, text_of, word
 from agent_pipeline.telemetry.record import RAW, fields_of
+from agent_pipeline.telemetry.redaction import Redactor
 
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
@@ -23,7 +24,7 @@ class RunLogSink(LineSink):
 
     def handle(self, event: Event, at: datetime) -> None:
         """Format one line."""
-        level, name, fields = _parts(event)
+        level, name, fields = _parts(event, self._redactor)
         line = format_line(at, level, name, fields)
         if self._redactor.suspects(line):
             redact = self._redactor
@@ -40,24 +41,24 @@ class RunLogSink(LineSink):
 _PLAIN = (str, int, float, bool)
 
 
-def _parts(event: Event) -> tuple[str, str, Iterable[tuple[str, object]]]:
+def _parts(event: Event, redactor: Redactor) -> tuple[str, str, Iterable[tuple[str, object]]]:
     """Return level, name and fields as the log shows them."""
     if isinstance(event, AttemptFinished):
         failed = event.attempt.outcome == "failed"
         return "WARNING" if failed else _LEVELS[event.level], event.name, attempt_fields(event.attempt)
     if isinstance(event, StageMessage):
-        return _LEVELS[event.level], word(event.message), _message_fields(event)
+        return _LEVELS[event.level], word(redactor.text(event.message)), _message_fields(event, redactor)
     fields = fields_of(event)
     if "document_id" in fields:
         return _LEVELS[event.level], event.name, [("doc" if k == "document_id" else k, v) for k, v in fields.items()]
     return _LEVELS[event.level], event.name, list(fields.items())
 
 
-def _message_fields(event: StageMessage) -> list[tuple[str, object]]:
+def _message_fields(event: StageMessage, redactor: Redactor) -> list[tuple[str, object]]:
     """A stage's own values become keys; one that is taken gets a `_`, so that no value hides another."""
     shown: dict[str, object] = {"doc": event.document_id, "stage": event.stage}
     for name, value in event.values.items():
-        key = word(name)
+        key = word(redactor.text(name))  # first: as a word, a secret with a space in it would no longer be found
         while key in shown:
             key += "_"
         shown[key] = value

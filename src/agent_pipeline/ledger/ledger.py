@@ -1,0 +1,260 @@
+"""The ledger as the pipeline sees it: every call returns when its row is on disk, or says that it is not."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from agent_pipeline.domain.document import Artifact, Outcome
+from agent_pipeline.domain.result import RunOutcome
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.errors import LedgerError
+from agent_pipeline.ledger import rows, statements
+from agent_pipeline.ledger.commit import Connect, Entry, Writer
+from agent_pipeline.ledger.inline_writer import InlineWriter
+from agent_pipeline.ledger.rows import Row
+from agent_pipeline.ledger.schema import connect as connect_to_file
+from agent_pipeline.ledger.thread_writer import ThreadWriter
+
+
+@asynccontextmanager
+async def open_ledger(
+    path: Path, *, threaded: bool = True, connect: Connect = connect_to_file
+) -> AsyncIterator["Ledger"]:
+    """Open the ledger of a run, creating the file where there is none; the folder must exist.
+
+    Leaving writes what is queued, moves the write-ahead log into the file and closes it. That can't be cancelled and
+    takes at most 30 s.
+
+    Args:
+        path: the SQLite file.
+        threaded: write in a thread; False writes on the Trio thread, for virtual time.
+        connect: how to open the file, for those who want other limits or to watch the connection.
+
+    Raises:
+        LedgerError: the file can't be opened; or, at the end of a block that raised nothing, rows could not be
+            written and no call has said so yet.
+    """
+    writer: Writer = ThreadWriter(path, connect) if threaded else InlineWriter(path, connect)
+    await writer.open()
+    ledger = Ledger(writer)
+    try:
+        yield ledger
+    except BaseException:
+        await ledger._close()  # noqa: SLF001 - same module, not for users
+        raise
+    await ledger._close()  # noqa: SLF001 - same module, not for users
+    if ledger.failure is not None and not ledger.is_failure_told:
+        raise ledger.failure
+
+
+class Ledger:
+    """What happened in a run, as it happens; made by `open_ledger`.
+
+    Calls that wait return when their row is on disk (group commit, so many of them share one sync). Cancelled while
+    waiting they raise `trio.Cancelled`, and **the row is written all the same**: shield a call whose outcome you must
+    know. Once SQLite failed (full or broken disk), what was acknowledged before stays true, and every call that was
+    waiting or comes later raises LedgerError.
+
+    Attributes:
+        is_failure_told: whether a call has already raised the error that ended the ledger.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self.is_failure_told = False
+        self._writer = writer
+        self._is_closed = False
+
+    @property
+    def failure(self) -> LedgerError | None:
+        """The error after which nothing more is written; None while all is well."""
+        return self._writer.failure
+
+    async def wait_failure(self) -> LedgerError:
+        """Wait until the ledger fails, and return why; for a task that ends the run then."""
+        while self._writer.failure is None:
+            await self._writer.failed.wait()
+        return self._writer.failure
+
+    async def begin_run(
+        self, *, run_id: str, name: str, started_at: datetime, config_sha256: str, version: str
+    ) -> None:
+        """Enter the run; the same run once more means that it goes on.
+
+        Raises:
+            LedgerError: the ledger belongs to another run.
+        """
+        row: Row = {
+            "run_id": rows.key(run_id, "run_id"),
+            "name": rows.name(name),
+            "started_at": rows.instant(started_at, "started_at"),
+            "config_sha256": rows.key(config_sha256, "config_sha256"),
+            "version": rows.name(version),
+        }
+        await self._write(statements.insert_run, row)
+
+    async def begin_document(
+        self, *, document_id: str, position: int, source: str | None, content_sha256: str, started_at: datetime
+    ) -> None:
+        """Enter a document that is about to be worked on.
+
+        Raises:
+            DuplicateDocumentError: the run already has a document of this id; nothing is written.
+        """
+        row = _document_row(document_id, position, source, started_at)
+        row["content_sha256"] = rows.key(content_sha256, "content_sha256")
+        await self._write(statements.insert_document, row)
+
+    async def begin_and_finish_document(
+        self,
+        *,
+        document_id: str,
+        position: int,
+        source: str | None,
+        outcome: Literal["skipped", "failed", "cancelled"],
+        error_code: str | None,
+        error: str | None,
+        at: datetime,
+    ) -> None:
+        """Enter a document that ends as it begins, with one row: skipped, invalid, or never admitted.
+
+        Raises:
+            DuplicateDocumentError: the run already has a document of this id; nothing is written.
+        """
+        row = _document_row(document_id, position, source, at)
+        row |= {"outcome": outcome, "error_code": rows.message(error_code), "error": rows.message(error)}
+        row["ended_at"] = row["started_at"]
+        await self._write(statements.insert_document, row)
+
+    def record_attempt(self, record: AttemptRecord) -> None:
+        """Take the record of one HTTP attempt without waiting.
+
+        It is on disk with the next group (threaded: within about 20 ms), at the latest when the ledger is left. One
+        that can't be written ends the ledger, because requests and rows would no longer match.
+
+        Raises:
+            LedgerError: a value can't be stored, or the ledger has failed or is closed; nothing is taken.
+        """
+        row = rows.attempt_row(record)
+        self._put(Entry(partial(statements.insert_attempt, row=row), is_read=False, is_awaited=False))
+
+    async def save_stage_result(
+        self,
+        *,
+        document_id: str,
+        stage: str,
+        cycle: int,
+        input_sha256: str,
+        output_json: str,
+        started_at: datetime,
+        ended_at: datetime,
+    ) -> None:
+        """Keep what a stage made of this input; the first result stays, the same once more is no error.
+
+        Raises:
+            LedgerError: no such document, or there is another result for the same document, stage, cycle and input.
+        """
+        row = _result_key(document_id, stage, cycle, input_sha256)
+        row["output_json"] = rows.json_text(output_json)
+        row["started_at"] = rows.instant(started_at, "started_at")
+        row["ended_at"] = rows.instant(ended_at, "ended_at")
+        await self._write(statements.insert_stage_result, row)
+
+    async def find_stage_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
+        """Return the JSON a stage made of exactly this input, None if there is none.
+
+        The text is equal as JSON to what was saved; raw lone surrogates come back as escapes.
+        """
+        row = _result_key(document_id, stage, cycle, input_sha256)
+        found = await self._perform(partial(statements.select_stage_result, row=row), is_read=True)
+        return found if isinstance(found, str) else None
+
+    async def finish_document(
+        self,
+        document_id: str,
+        *,
+        outcome: Outcome,
+        error_code: str | None,
+        error: str | None,
+        failed_stage: str | None,
+        reworks: int,
+        artifact: Artifact | None,
+        ended_at: datetime,
+    ) -> None:
+        """Write the terminal record of a document; there is exactly one.
+
+        Raises:
+            LedgerError: the document was never begun or has already ended; the record it has stays.
+        """
+        row: Row = {
+            "document_id": rows.key(document_id, "document_id"),
+            "outcome": outcome,
+            "error_code": rows.message(error_code),
+            "error": rows.message(error),
+            "failed_stage": rows.message(failed_stage),
+            "reworks": rows.integer(reworks, "reworks"),
+            "artifact_path": None if artifact is None else rows.key(artifact.path, "artifact path"),
+            "artifact_sha256": None if artifact is None else rows.key(artifact.sha256, "artifact sha256"),
+            "artifact_size_bytes": None if artifact is None else rows.integer(artifact.size_bytes, "artifact size"),
+            "ended_at": rows.instant(ended_at, "ended_at"),
+        }
+        await self._write(statements.end_document, row)
+
+    async def finish_run(self, *, outcome: RunOutcome, reason: str | None, ended_at: datetime) -> None:
+        """Record how the run ended.
+
+        Raises:
+            LedgerError: it has not begun or has already ended.
+        """
+        row: Row = {"outcome": outcome, "reason": rows.message(reason), "ended_at": rows.instant(ended_at, "ended_at")}
+        await self._write(statements.end_run, row)
+
+    async def _write(self, statement: Callable[[sqlite3.Connection, Row], None], row: Row) -> None:
+        await self._perform(lambda connection: statement(connection, row), is_read=False)
+
+    async def _perform(self, work: Callable[[sqlite3.Connection], object], *, is_read: bool) -> object:
+        entry = Entry(work, is_read=is_read, is_awaited=True)
+        self._put(entry)
+        await self._writer.wait_settled(entry.settled)
+        if entry.error is None:
+            return entry.result
+        if isinstance(entry.error, LedgerError) and entry.error is self._writer.failure:
+            self._raise_failure(entry.error)
+        raise entry.error
+
+    def _put(self, entry: Entry) -> None:
+        if self._writer.failure is not None:
+            self._raise_failure(self._writer.failure)
+        if self._is_closed:
+            raise LedgerError("the ledger is closed")
+        self._writer.put(entry)
+
+    def _raise_failure(self, failure: LedgerError) -> NoReturn:
+        # A fresh error for each: one exception raised in a hundred tasks would collect all their tracebacks.
+        self.is_failure_told = True
+        raise LedgerError(str(failure)) from failure
+
+    async def _close(self) -> None:
+        self._is_closed = True
+        await self._writer.aclose()
+
+
+def _document_row(document_id: str, position: int, source: str | None, started_at: datetime) -> Row:
+    return {
+        "document_id": rows.key(document_id, "document_id"),
+        "position": rows.integer(position, "position"),
+        "source": rows.message(source),
+        "started_at": rows.instant(started_at, "started_at"),
+    }
+
+
+def _result_key(document_id: str, stage: str, cycle: int, input_sha256: str) -> Row:
+    return {
+        "document_id": rows.key(document_id, "document_id"),
+        "stage": rows.key(stage, "stage"),
+        "cycle": rows.integer(cycle, "cycle"),
+        "input_sha256": rows.key(input_sha256, "input_sha256"),
+    }

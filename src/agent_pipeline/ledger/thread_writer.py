@@ -1,0 +1,139 @@
+"""The writer for real time: a thread that owns the connection, so that Trio never waits for the disk."""
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from agent_pipeline.errors import LedgerError
+from agent_pipeline.ledger.commit import (
+    Connect,
+    Entry,
+    close_connection,
+    commit_group,
+    ledger_error,
+    refuse_group,
+    settle_group,
+)
+
+CLOSE_TIMEOUT = 30.0
+"""Seconds the thread may take to write what is queued once the ledger is left."""
+
+_LINGER = 0.02
+"""Seconds that rows nobody waits for may wait for company, so that they seldom cost a commit of their own."""
+
+
+class _Mailbox:
+    """What the Trio thread leaves for the writer thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._entries: list[Entry] = []
+        self._is_urgent = False
+        self._is_closed = False
+
+    def put(self, entry: Entry) -> None:
+        with self._changed:
+            # A thread that was called needs no second call: waking it costs more than the row.
+            if not self._entries or (entry.is_awaited and not self._is_urgent):
+                self._changed.notify()
+            self._entries.append(entry)
+            self._is_urgent = self._is_urgent or entry.is_awaited
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def take(self) -> list[Entry]:
+        """Wait for work and take all of it; empty means closed and drained."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._is_closed)
+            self._changed.wait_for(lambda: self._is_urgent or self._is_closed, timeout=_LINGER)
+            taken, self._entries = self._entries, []
+            self._is_urgent = False
+            return taken
+
+
+class ThreadWriter:
+    """A writer in a thread of its own; waiters wake through one hop into Trio per group."""
+
+    def __init__(self, path: Path, connect: Connect, *, close_timeout: float = CLOSE_TIMEOUT) -> None:
+        self.failure: LedgerError | None = None
+        self.failed = trio.Event()
+        self._path = path
+        self._connect = connect
+        self._close_timeout = close_timeout
+        self._mailbox = _Mailbox()
+        self._token = trio.lowlevel.current_trio_token()
+        self._opened = trio.Event()
+        self._ended = trio.Event()
+        # A daemon: a disk that hangs forever must not keep the process.
+        self._thread = threading.Thread(target=self._run, name="ledger writer", daemon=True)
+
+    async def open(self) -> None:
+        """Start the thread and wait until the file is open.
+
+        Raises:
+            LedgerError: it can't be opened; the thread has ended.
+        """
+        self._thread.start()
+        with trio.CancelScope(shield=True):
+            await self._opened.wait()
+        if self.failure is not None:
+            self._thread.join()
+            raise self.failure
+
+    def put(self, entry: Entry) -> None:
+        """Queue work."""
+        self._mailbox.put(entry)
+
+    async def wait_settled(self, settled: trio.Event) -> None:
+        """Wait until that entry is on disk or refused; cancelled, the entry is written all the same."""
+        await settled.wait()
+
+    async def aclose(self) -> None:
+        """Write all that is queued, close the file and end the thread; can't be cancelled, but is bounded."""
+        self._mailbox.close()
+        with trio.move_on_after(self._close_timeout, shield=True) as bound:
+            await self._ended.wait()
+        if bound.cancelled_caught:
+            self.failure = self.failure or LedgerError(
+                f"{self._path}: not written {self._close_timeout:g} s after the end"
+            )
+        else:
+            self._thread.join()
+        self._tell([])
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect(self._path)
+        except Exception as exc:  # noqa: BLE001 - the Trio side waits for the outcome, whatever it is
+            self.failure = ledger_error(exc, f"opened ({self._path})")
+            self._hop(self._opened.set)
+            return
+        self._hop(self._opened.set)
+        while group := self._mailbox.take():
+            self._write(connection, group)
+        failure = close_connection(connection)
+        self.failure = self.failure or failure
+        self._hop(self._ended.set)
+
+    def _write(self, connection: sqlite3.Connection, group: list[Entry]) -> None:
+        if self.failure is None:
+            self.failure = commit_group(connection, group)
+        else:
+            refuse_group(group, self.failure)
+        self._hop(lambda: self._tell(group))
+
+    def _tell(self, group: list[Entry]) -> None:
+        settle_group(group)
+        if self.failure is not None:
+            self.failed.set()
+
+    def _hop(self, function: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):  # nobody is left to be told
+            self._token.run_sync_soon(function)

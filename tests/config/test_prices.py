@@ -1,0 +1,69 @@
+"""What tokens cost: integer micro-dollars, rounded up, unknown is not nothing."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent_pipeline.config.prices import Price, find_price
+from agent_pipeline.domain.usage import Usage
+
+
+def price(model: str) -> Price:
+    found = find_price("openai", model)
+    assert found is not None
+    return found
+
+
+def test_a_known_model_costs_what_its_provider_says() -> None:
+    """gpt-5-nano, per million tokens: input 0.05, cached input 0.005, output 0.40 dollars (November 2026)."""
+    nano = price("gpt-5-nano")
+
+    assert nano.cost_micro_usd(Usage(input_tokens=1_000_000)) == 50_000
+    assert nano.cost_micro_usd(Usage(output_tokens=1_000_000)) == 400_000
+    assert nano.cost_micro_usd(Usage(input_tokens=1_000_000, cached_input_tokens=400_000)) == 30_000 + 2_000
+    assert nano.cost_micro_usd(Usage(output_tokens=1_000_000, reasoning_tokens=900_000)) == 400_000
+
+
+def test_a_fraction_of_a_micro_dollar_counts_as_one() -> None:
+    """A budget that rounds down can be passed by small requests."""
+    assert price("gpt-5-nano").cost_micro_usd(Usage(input_tokens=1)) == 1
+    assert price("gpt-5-nano").cost_micro_usd(Usage()) == 0
+
+
+def test_a_dated_model_has_the_price_of_its_name() -> None:
+    """Providers answer with the dated name."""
+    assert price("gpt-5-nano-2025-08-07").priced_as == "gpt-5-nano"
+
+
+def test_what_is_not_in_the_list_has_no_price() -> None:
+    """None, never 0: nothing may be called free because it is unknown."""
+    assert find_price("openai", "never-heard-of") is None
+    assert find_price("never-heard-of", "gpt-5-nano") is None
+    assert find_price("", "") is None
+
+
+def test_a_model_listed_without_figures_has_no_price() -> None:
+    """The list holds models whose prices are empty."""
+    assert find_price("google", "gemma-3") is None
+
+
+def test_output_of_an_embedding_model_is_charged_as_input() -> None:
+    """It should have none; should one be reported, it is not free."""
+    small = price("text-embedding-3-small")
+
+    assert small.cost_micro_usd(Usage(output_tokens=1_000_000)) == small.cost_micro_usd(Usage(input_tokens=1_000_000))
+
+
+tokens = st.integers(0, 10_000_000)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(inputs=tokens, outputs=tokens, cached=tokens)
+def test_more_tokens_never_cost_less_and_the_cache_never_costs_more(inputs: int, outputs: int, cached: int) -> None:
+    """A reservation of the worst case has to cover every settlement below it, also of nonsense usage."""
+    nano = price("gpt-5-nano")
+
+    worst = nano.cost_micro_usd(Usage(inputs, outputs))
+
+    assert nano.cost_micro_usd(Usage(inputs, outputs, cached_input_tokens=cached)) <= worst
+    assert worst <= nano.cost_micro_usd(Usage(inputs + 1, outputs + 1))
+    assert worst >= 0

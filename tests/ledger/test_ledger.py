@@ -1,0 +1,295 @@
+"""What the ledger keeps and what it refuses, and that its tables are the documented ones."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agent_pipeline.domain.document import Artifact
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.errors import DuplicateDocumentError, LedgerError
+from agent_pipeline.ledger import Ledger, open_ledger, recorded_artifacts
+
+AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
+SHA = "0" * 64
+
+Ask = Callable[[str], list[dict[str, object]]]
+Step = Callable[[Ledger, str], Awaitable[None]]
+MakeAttempt = Callable[..., AttemptRecord]
+
+
+async def test_every_value_of_a_run_is_found_in_the_documented_columns(
+    path: Path, query: Ask, attempt: MakeAttempt
+) -> None:
+    """Users query these tables; names and meanings are part of the contract."""
+    artifact = Artifact(document_id="1", path="/out/a.md", sha256="f" * 64, size_bytes=12)
+    later = AT + timedelta(seconds=2)
+
+    async with open_ledger(path) as ledger:
+        await ledger.begin_run(run_id="r", name="smoke", started_at=AT, config_sha256=SHA, version="0.1.0")
+        await ledger.begin_document(document_id="1", position=1, source="u", content_sha256=SHA, started_at=AT)
+        ledger.record_attempt(attempt())
+        await ledger.save_stage_result(
+            document_id="1", stage="route", cycle=1, input_sha256=SHA, output_json="{}", started_at=AT, ended_at=later
+        )
+        await ledger.finish_document(
+            "1",
+            outcome="succeeded",
+            error_code=None,
+            error=None,
+            failed_stage=None,
+            reworks=1,
+            artifact=artifact,
+            ended_at=later,
+        )
+        await ledger.finish_run(outcome="completed", reason="documents_failed", ended_at=later)
+
+    start, end = "2026-11-20T09:05:00.000000+00:00", "2026-11-20T09:05:02.000000+00:00"
+    assert query("SELECT run_id, name, started_at, ended_at, outcome, reason, config_sha256, version FROM run") == [
+        {
+            "run_id": "r",
+            "name": "smoke",
+            "started_at": start,
+            "ended_at": end,
+            "outcome": "completed",
+            "reason": "documents_failed",
+            "config_sha256": SHA,
+            "version": "0.1.0",
+        }
+    ]
+    assert query(
+        "SELECT document_id, position, source, content_sha256, outcome, error_code, error, failed_stage, reworks, "
+        "artifact_path, artifact_sha256, started_at, ended_at FROM documents"
+    ) == [
+        {
+            "document_id": "1",
+            "position": 1,
+            "source": "u",
+            "content_sha256": SHA,
+            "outcome": "succeeded",
+            "error_code": None,
+            "error": None,
+            "failed_stage": None,
+            "reworks": 1,
+            "artifact_path": "/out/a.md",
+            "artifact_sha256": "f" * 64,
+            "started_at": start,
+            "ended_at": end,
+        }
+    ]
+    assert query(
+        "SELECT document_id, stage, cycle, input_sha256, output_json, started_at, ended_at FROM stage_results"
+    ) == [
+        {
+            "document_id": "1",
+            "stage": "route",
+            "cycle": 1,
+            "input_sha256": SHA,
+            "output_json": "{}",
+            "started_at": start,
+            "ended_at": end,
+        }
+    ]
+    assert query(
+        "SELECT attempt_id, document_id, stage, role, provider, model, number, outcome, status_code, error_code, "
+        "wait_seconds, wait_reason, latency_seconds, input_tokens, output_tokens, reserved_tokens, charged_tokens, "
+        "cost_micro_usd, provider_request_id, started_at, cycle, method, path, error, cached_input_tokens, "
+        "reasoning_tokens FROM attempts"
+    ) == [
+        {
+            "attempt_id": "a1",
+            "document_id": "1",
+            "stage": "review",
+            "role": "reviewer",
+            "provider": "openai",
+            "model": "small",
+            "number": 1,
+            "outcome": "succeeded",
+            "status_code": 200,
+            "error_code": None,
+            "wait_seconds": 0.25,
+            "wait_reason": "admission",
+            "latency_seconds": 1.5,
+            "input_tokens": 10,
+            "output_tokens": 4,
+            "reserved_tokens": 100,
+            "charged_tokens": 14,
+            "cost_micro_usd": 1234,
+            "provider_request_id": "req-1",
+            "started_at": start,
+            "cycle": 2,
+            "method": "POST",
+            "path": "/v1/responses",
+            "error": None,
+            "cached_input_tokens": 3,
+            "reasoning_tokens": 2,
+        }
+    ]
+    assert recorded_artifacts(path) == [artifact]
+
+
+async def test_a_document_ends_once(path: Path, query: Ask, begin: Step, finish: Step) -> None:
+    """Exactly one terminal record: the first one stays, whoever tries again is told."""
+    async with open_ledger(path) as ledger:
+        await begin(ledger, "1")
+        await finish(ledger, "1")
+        with pytest.raises(LedgerError, match=r"'1' has already ended \(failed\); it can't end as cancelled"):
+            await ledger.finish_document(
+                "1",
+                outcome="cancelled",
+                error_code=None,
+                error=None,
+                failed_stage=None,
+                reworks=0,
+                artifact=None,
+                ended_at=AT,
+            )
+        assert ledger.failure is None
+
+    assert query("SELECT outcome, error_code, error, failed_stage, reworks FROM documents") == [
+        {
+            "outcome": "failed",
+            "error_code": "rejected",
+            "error": "never approved",
+            "failed_stage": "review",
+            "reworks": 2,
+        }
+    ]
+
+
+async def test_a_document_that_never_began_can_not_end(path: Path, query: Ask, finish: Step) -> None:
+    """A terminal record without a beginning would make the counts wrong."""
+    async with open_ledger(path) as ledger:
+        with pytest.raises(LedgerError, match="'ghost' was never begun"):
+            await finish(ledger, "ghost")
+
+    assert query("SELECT * FROM documents") == []
+
+
+async def test_an_unfinished_document_has_no_outcome(path: Path, query: Ask, begin: Step) -> None:
+    """NULL is how a resume finds what is left to do."""
+    async with open_ledger(path) as ledger:
+        await begin(ledger, "1")
+
+    assert query("SELECT outcome, ended_at FROM documents") == [{"outcome": None, "ended_at": None}]
+
+
+async def test_a_second_document_with_the_same_id_is_refused_and_named(path: Path, query: Ask, begin: Step) -> None:
+    """Neither could be told from the other; the message says where both come from."""
+    async with open_ledger(path) as ledger:
+        await begin(ledger, "same")
+        with pytest.raises(DuplicateDocumentError, match=r"'same': number 1 \(in.md\) and number 7 \(b.jsonl:7\)"):
+            await ledger.begin_document(
+                document_id="same", position=7, source="b.jsonl:7", content_sha256=SHA, started_at=AT
+            )
+        with pytest.raises(DuplicateDocumentError):
+            await ledger.begin_and_finish_document(
+                document_id="same", position=8, source=None, outcome="skipped", error_code=None, error="x", at=AT
+            )
+
+    assert query("SELECT position, outcome FROM documents") == [{"position": 1, "outcome": None}]
+
+
+async def test_a_skipped_entry_is_one_row_that_has_ended(path: Path, query: Ask) -> None:
+    """Every entry of the source is accounted for, also those nothing was done with."""
+    async with open_ledger(path) as ledger:
+        await ledger.begin_and_finish_document(
+            document_id="3", position=3, source="u", outcome="skipped", error_code=None, error="no text", at=AT
+        )
+        with pytest.raises(LedgerError, match="already ended"):
+            await ledger.finish_document(
+                "3",
+                outcome="succeeded",
+                error_code=None,
+                error=None,
+                failed_stage=None,
+                reworks=0,
+                artifact=None,
+                ended_at=AT,
+            )
+
+    (row,) = query("SELECT * FROM documents")
+    assert (row["outcome"], row["error"], row["started_at"], row["content_sha256"]) == (
+        "skipped",
+        "no text",
+        row["ended_at"],
+        None,
+    )
+
+
+async def save(ledger: Ledger, output_json: str, *, document_id: str = "1", cycle: int = 1, sha: str = SHA) -> None:
+    """Save a result of the stage `route`."""
+    await ledger.save_stage_result(
+        document_id=document_id,
+        stage="route",
+        cycle=cycle,
+        input_sha256=sha,
+        output_json=output_json,
+        started_at=AT,
+        ended_at=AT,
+    )
+
+
+async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path, begin: Step) -> None:
+    """A result of another input, cycle, stage or document must never be taken for this one."""
+    async with open_ledger(path) as ledger:
+        await begin(ledger, "1")
+        await save(ledger, '{"a": 1}')
+
+        async def find(document_id: str = "1", stage: str = "route", cycle: int = 1, sha: str = SHA) -> str | None:
+            return await ledger.find_stage_result(document_id=document_id, stage=stage, cycle=cycle, input_sha256=sha)
+
+        assert await find() == '{"a": 1}'
+        assert [await find(document_id="2"), await find(stage="x"), await find(cycle=2), await find(sha="1")] == [
+            None
+        ] * 4
+
+
+async def test_the_first_stage_result_stays(path: Path, begin: Step) -> None:
+    """Recorded results are exactly-once; the same result again is a repeated save, another one is a mistake."""
+    async with open_ledger(path) as ledger:
+        await begin(ledger, "1")
+        await save(ledger, "1")
+        await save(ledger, "1")
+        with pytest.raises(LedgerError, match="already has another result"):
+            await save(ledger, "2")
+
+        assert (await ledger.find_stage_result(document_id="1", stage="route", cycle=1, input_sha256=SHA)) == "1"
+
+
+async def test_a_stage_result_of_an_unknown_document_is_refused(path: Path, query: Ask) -> None:
+    """It could never be found again; the ledger goes on."""
+    async with open_ledger(path) as ledger:
+        with pytest.raises(LedgerError, match="FOREIGN KEY"):
+            await save(ledger, "1", document_id="ghost")
+        assert ledger.failure is None
+
+    assert query("SELECT * FROM stage_results") == []
+
+
+async def test_a_run_goes_on_in_its_own_ledger_only(path: Path, query: Ask, begin: Step) -> None:
+    """A resumed run has not ended; another run has its own file."""
+    async with open_ledger(path) as ledger:
+        await ledger.begin_run(run_id="r", name="n", started_at=AT, config_sha256=SHA, version="1")
+        await begin(ledger, "1")
+        await ledger.finish_run(outcome="incomplete", reason="signal:SIGINT", ended_at=AT)
+        with pytest.raises(LedgerError, match="already ended"):
+            await ledger.finish_run(outcome="completed", reason=None, ended_at=AT)
+
+    async with open_ledger(path) as ledger:
+        with pytest.raises(LedgerError, match="belongs to run r, not to other"):
+            await ledger.begin_run(run_id="other", name="n", started_at=AT, config_sha256=SHA, version="1")
+        later = AT + timedelta(days=1)
+        await ledger.begin_run(run_id="r", name="n", started_at=later, config_sha256=SHA, version="1")
+
+    assert query("SELECT run_id, outcome, reason, ended_at, started_at FROM run") == [
+        {
+            "run_id": "r",
+            "outcome": None,
+            "reason": None,
+            "ended_at": None,
+            "started_at": "2026-11-20T09:05:00.000000+00:00",
+        }
+    ]
+    assert len(query("SELECT * FROM documents")) == 1
