@@ -3,6 +3,7 @@
 Without this an HTML page becomes a `str`, `{}` an object of Nones, and a stream that breaks off a shorter text.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -184,6 +185,17 @@ def _read_events(shape: type[EventT], body: bytes) -> tuple[list[EventT], bool]:
                 raise StreamTruncatedError(f"the stream broke off in event {position}") from None
             raise
     return events, False
+
+
+_DONE = re.compile(rb"(?:\A|(?<=[\r\n]))data: ?\[DONE\]")
+
+
+def without_done(body: bytes) -> bytes:
+    """Return a checked stream without `[DONE]` and what follows: all of it is events, so it is read to its end.
+
+    At `[DONE]` the OpenAI client would leave its generators to the garbage collector, which Trio warns of.
+    """
+    return _DONE.split(body, maxsplit=1)[0]
 
 
 def _incomplete(reason: str | None) -> IncompleteAnswerError:

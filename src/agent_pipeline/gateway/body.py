@@ -45,14 +45,14 @@ class BodyDecoder:
         if self._unpack is None:
             self._keep(data)
             return
-        if self._unpack.eof and data:
-            raise ModelProtocolError("the compressed answer goes on after its end")
         try:
             self._keep(part := self._unpack.decompress(data, _STEP_BYTES))
             while self._unpack.unconsumed_tail or len(part) == _STEP_BYTES:
                 self._keep(part := self._unpack.decompress(self._unpack.unconsumed_tail, _STEP_BYTES))
         except zlib.error as exc:
             raise ModelProtocolError(f"the answer can't be decompressed: {exc}") from exc
+        if self._unpack.unused_data:
+            raise ModelProtocolError("the compressed answer goes on after its end")
 
     def body(self) -> bytes:
         """Return the whole body.

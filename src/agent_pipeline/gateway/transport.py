@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from agent_pipeline.control.gate import Attempt, Call, Gate, Price
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import RequestRejectedError
-from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer
+from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
 from agent_pipeline.gateway.body import read_answer, read_refusal
 from agent_pipeline.gateway.dispatch import DispatchNote
 from agent_pipeline.gateway.failures import from_status, from_transport
@@ -98,6 +98,8 @@ class GateTransport(httpx2.AsyncBaseTransport):
             shown, answered = shown + b"\n\n", answered + b"\n\n"
         content_type = headers.get("content-type", "")
         check_answer(attempt, path=request.url.path, content_type=content_type, streamed=streamed, body=shown)
+        if streamed:
+            answered = without_done(answered)
         kept = {"content-type": EVENT_STREAM if streamed else JSON}
         if attempt.provider_request_id:
             kept["x-request-id"] = attempt.provider_request_id
