@@ -25,18 +25,17 @@ def one_line(text: str, most: int = _LONGEST) -> str:
     >>> one_line("a\x1b[31m red\x1b]0;title\x07 text\r\nnext\u202e")
     'a red text next'
     """
-    clean = "".join(
-        " " if unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in _ESCAPES.sub("", text)
-    )
-    clean = " ".join(clean.split())
+    clean = " ".join(_clean(text).split())
     return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
 def paragraphs(text: str) -> str:
-    """Return our own text without anything unsafe, its lines kept."""
-    return "\n".join(
-        line[: len(line) - len(line.lstrip(" "))] + one_line(line, most=4 * _LONGEST) for line in text.splitlines()
-    )
+    """Return our own text, which may quote foreign one, without anything unsafe; its lines and blanks are kept."""
+    return "\n".join(map(_clean, text.splitlines()))
+
+
+def _clean(text: str) -> str:
+    return "".join(" " if unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in _ESCAPES.sub("", text))
 
 
 class Channel:

@@ -10,6 +10,7 @@ from agent_pipeline.domain.result import DocumentFailure, RunResult
 from agent_pipeline.telemetry import Redactor
 
 SHOWN_FAILURES = 5
+_FAR = f"..{os.sep}.."
 
 _REASONS = {
     "documents_failed": "documents failed; resolve what is listed below, or allow for it with --fail-on-error",
@@ -113,4 +114,4 @@ def _unhappy(result: RunResult) -> list[tuple[str, int]]:
 def _near(path: str) -> str:
     """Return a path as one would type it here."""
     relative = os.path.relpath(path)
-    return one_line(path if relative.startswith(os.path.join("..", "..")) else relative, most=4000)
+    return one_line(path if relative.startswith(_FAR) else relative, most=4000)

@@ -70,9 +70,7 @@ def run_pipeline(
     return result.exit_code
 
 
-def _simulated(
-    options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool
-) -> RunOptions:
+def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool) -> RunOptions:
     """Return the options, offline where the simulator has to stand in; it never does so unannounced."""
     if not options.offline and simulate_without_key:
         missing = missing_keys(config.runtime)
@@ -92,9 +90,8 @@ def _simulated(
 def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags) -> RunResult:
     progress = Progress()
     display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, _redactor(config.runtime))
-    sinks = () if display is None else (display,)
     try:
-        return Pipeline(config, replace(options, sinks=sinks)).run_sync()
+        return Pipeline(config, replace(options, sinks=(display,))).run_sync()
     except Exception as exc:
         if progress.run_dir is not None:
             exc.add_note(f"What happened until then is in {progress.run_dir}.")

@@ -33,7 +33,9 @@ async def _serve(simulator: Simulator, port: int, as_json: bool) -> int:  # noqa
                 bound = await nursery.start(serve, simulator, "127.0.0.1", port)
             except* OSError as group:
                 cause = next(exc for exc in group.exceptions if isinstance(exc, OSError))
-                raise InputError(f"port {port} can't be used: {cause.strerror or cause}; --port 0 takes a free one") from cause
+                raise InputError(
+                    f"port {port} can't be used: {cause.strerror or cause}; --port 0 takes a free one"
+                ) from cause
             _announce(bound, as_json=as_json)
             code = 0
             async for number in signals:

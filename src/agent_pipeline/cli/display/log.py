@@ -1,12 +1,12 @@
 """Every line of the run log, on stderr as well."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.domain.events import Event
 from agent_pipeline.telemetry import LinesLostError, Redactor, RunLogSink
-from datetime import datetime
 
 _STDERR = 2
 
