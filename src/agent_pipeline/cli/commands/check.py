@@ -11,9 +11,8 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
-from agent_pipeline.config.environment import resolve_api_key
+from agent_pipeline.compose.endpoints import missing_keys
 from agent_pipeline.config.pipeline import BUILT_IN_STAGES, PipelineConfig, load_pipeline_config
-from agent_pipeline.config.roles import RuntimeConfig
 from agent_pipeline.documents import Source, SourceSpec, open_source
 
 
@@ -46,7 +45,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     )
     source = open_source(spec)
     counts = None if source.count_hint is None else trio.run(_count, source)
-    missing = _missing_keys(loaded.runtime)
+    missing = {name: loaded.runtime.providers[name].env_key or "" for name in missing_keys(loaded.runtime)}
     for provider, variable in missing.items():
         say(f"warning: no key for {provider}: {variable} is not set; a run needs it, or --offline")
     if counts is not None and counts.skipped + counts.invalid:
@@ -65,18 +64,6 @@ async def _count(source: Source) -> _Counts:
         async for entry in entries:
             kinds["skipped" if entry.skipped else "invalid" if entry.error else "documents"] += 1
     return _Counts(kinds["documents"], kinds["skipped"], kinds["invalid"])
-
-
-def _missing_keys(runtime: RuntimeConfig) -> dict[str, str]:
-    """Return the variables that are named by providers in use, but not set."""
-    used = {role.provider for role in runtime.roles.values()}
-    if runtime.defaults is not None:
-        used.add(runtime.defaults.provider)
-    return {
-        name: provider.env_key
-        for name, provider in runtime.providers.items()
-        if name in used and provider.env_key is not None and resolve_api_key(provider) is None
-    }
 
 
 def _source_name(config: PipelineConfig) -> str:
