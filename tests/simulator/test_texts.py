@@ -124,7 +124,8 @@ def test_titles_and_slugs() -> None:
     assert title_of("intro\n\n## The *Über* guide ##\n") == "The Über guide"
     assert slug_of("The Über guide", "") == "the-uber-guide"
     assert re.fullmatch(r"document-[0-9a-f]{8}", slug_of("海面", "海面上昇"))
-    assert title_of('"""Read files."""\n\nimport os\n') == "Read files."
+    assert title_of('"""Read files."""\n\n# A comment\n') == "Read files."
+    assert title_of('"""\nRead files.\n"""\n\n# A comment\n') == "Read files."
     assert title_of("import os\nfrom a import b\n\nx = 1\n") == "x = 1"
 
 
