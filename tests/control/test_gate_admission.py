@@ -1,7 +1,5 @@
 """Who may send and when: places in flight, the lane's pause, the budget; and that waiting eats no attempt's time."""
 
-import functools
-
 import pytest
 import trio
 from tests.control.world import WORST, make_call, make_world
@@ -288,6 +286,20 @@ async def test_a_newcomer_whose_deadline_the_pause_outlasts_sends_nothing(autoju
     assert provider.attempts == []
 
 
+async def test_a_newcomer_is_told_of_the_pause_before_it_queues(autojump_clock: MockClock) -> None:
+    """With every place taken, the queue would cost it time and change nothing."""
+    world = make_world(in_flight=2)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.gate.call, make_call(), ScriptedProvider(Step(latency=20)).send)
+        nursery.start_soon(world.gate.call, make_call(), ScriptedProvider(limited(90), Step()).send)
+        await wait_all_tasks_blocked()
+        assert world.lane().in_flight == 2
+        with trio.fail_after(60), pytest.raises(WaitTooLongError):
+            await world.gate.call(make_call(), ScriptedProvider().send)
+        assert trio.current_time() == 0
+
+
 async def test_a_pause_that_grows_beyond_a_waiters_deadline_fails_it_when_it_knows(autojump_clock: MockClock) -> None:
     """At the end of the old pause, not at the deadline, and not by sending into the new one."""
     world = make_world()
@@ -368,11 +380,11 @@ async def test_a_place_is_free_while_its_call_backs_off(autojump_clock: MockCloc
 async def test_statistics_count_calls_and_attempts_apart(autojump_clock: MockClock) -> None:
     """Requests are what stages ask for, attempts what is sent for them."""
     world = make_world()
-    provider = ScriptedProvider(limited(1), Step(usage=Usage(3, 2)), Step(reaches=False, usage=None))
+    answer = Step(usage=Usage(3, 2))
+    provider = ScriptedProvider(limited(1), answer, answer, Step(reaches=False))
 
-    for _ in range(2):
+    for _ in range(3):
         await world.gate.call(make_call(), provider.send)
 
     counted = world.gate.statistics()
-    assert (counted.requests, counted.attempts, counted.usage) == (2, 2, Usage(3, 2))
-    assert functools.reduce(Usage.__add__, (record.usage or Usage() for record in world.records)) == Usage(3, 2)
+    assert (counted.requests, counted.attempts, counted.usage) == (3, 3, Usage(6, 4))
