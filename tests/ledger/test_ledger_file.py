@@ -98,7 +98,7 @@ async def test_a_closed_ledger_takes_nothing(path: Path, attempt: MakeAttempt, b
 
 
 def test_artifacts_of_a_missing_or_broken_ledger_are_an_error(path: Path) -> None:
-    """ "No artifacts" and "can't tell" are different answers."""
+    """No artifacts and no answer are two different things."""
     with pytest.raises(LedgerError, match="there is no ledger"):
         recorded_artifacts(path)
     assert not path.exists()
@@ -106,3 +106,25 @@ def test_artifacts_of_a_missing_or_broken_ledger_are_an_error(path: Path) -> Non
     path.write_bytes(b"x" * 5000)
     with pytest.raises(LedgerError, match="can't be read"):
         recorded_artifacts(path)
+
+
+async def test_a_reader_that_stays_does_not_keep_rows_out_of_the_file(path: Path, begin: Step) -> None:
+    """Somebody may be looking at the ledger while the run ends; the file alone must still be all of it."""
+    async with open_ledger(path) as ledger:
+        reader = sqlite3.connect(path)
+        await begin(ledger, "1")
+        reader.execute("SELECT * FROM documents").fetchall()
+
+    copy = path.with_name("copy.sqlite3")
+    copy.write_bytes(path.read_bytes())
+    with closing(reader), closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT document_id FROM documents").fetchall() == [("1",)]
+
+
+async def test_a_place_without_a_write_ahead_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite keeps this name in memory, where nothing would outlive the process."""
+    monkeypatch.chdir(path.parent)
+
+    with pytest.raises(LedgerError, match="can't hold a write-ahead log"):
+        async with open_ledger(Path(":memory:")):
+            pass

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.schema import connect
+from agent_pipeline.ledger.thread_writer import ThreadWriter
 
 AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 SHA = "0" * 64
@@ -165,13 +166,23 @@ async def test_a_full_disk_is_never_acknowledged(
         else:
             acknowledged.add(str(number))
 
-    async with open_ledger(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger:
+    async def expect_failure(ledger: Ledger) -> None:
+        assert "SQLITE_FULL" in str(await ledger.wait_failure())
+        told.set()
+
+    told = trio.Event()
+    async with (
+        open_ledger(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger,
+        trio.open_nursery() as watching,
+    ):
+        watching.start_soon(expect_failure, ledger)
         for first in range(0, 200, 10):
             async with trio.open_nursery() as nursery:
                 for number in range(first, first + 10):
                     nursery.start_soon(begin_big, ledger, number)
 
         with trio.fail_after(5):
+            await told.wait()
             failure = await ledger.wait_failure()
         assert "full" in str(failure)
         assert ledger.failure is failure
@@ -332,3 +343,91 @@ async def test_a_connection_that_fails_in_an_unexpected_way_hangs_nobody(path: P
         with trio.fail_after(5):
             async with open_ledger(path, connect=broken):
                 pass
+
+
+async def test_what_was_queued_when_the_ledger_failed_is_not_written(
+    path: Path, query: Ask, attempt: MakeAttempt, begin: Step
+) -> None:
+    """After a failure nothing more may look as if it were recorded, also not what was on its way."""
+    is_committing, may_go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+
+        def hold(statement: str) -> None:
+            if statement == "COMMIT":
+                is_committing.set()
+                may_go_on.wait(10)
+
+        connection.set_trace_callback(hold)
+        return connection
+
+    async with open_ledger(path, connect=slow) as ledger, trio.open_nursery() as nursery:
+        ledger.record_attempt(attempt(attempt_id="same"))
+        ledger.record_attempt(attempt(attempt_id="same"))
+        await trio.to_thread.run_sync(is_committing.wait, 10)
+
+        async def begin_late() -> None:
+            with pytest.raises(LedgerError, match="UNIQUE"):
+                await begin(ledger, "late")
+
+        nursery.start_soon(begin_late)
+        await wait_all_tasks_blocked()
+        may_go_on.set()
+
+    assert query("SELECT * FROM documents") == []
+    assert len(query("SELECT * FROM attempts")) == 1
+
+
+async def test_closing_is_bounded(path: Path, attempt: MakeAttempt) -> None:
+    """A disk that hangs must not hold the end of the run; the run is told that rows are missing."""
+    may_go_on = threading.Event()
+
+    def hanging(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+
+        def hang(_: str) -> None:
+            may_go_on.wait(10)
+
+        connection.set_trace_callback(hang)
+        return connection
+
+    writer = ThreadWriter(path, hanging, close_timeout=0.05)
+    await writer.open()
+    Ledger(writer).record_attempt(attempt())
+    await writer.aclose()
+
+    assert "not written 0.05 s after the end" in str(writer.failure)
+    assert writer.failed.is_set()
+    may_go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "ledger writer":
+            thread.join(10)
+
+
+class FailsAtTheEnd(sqlite3.Connection):
+    """A connection to a disk that breaks while the file is closed."""
+
+    def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+        if "wal_checkpoint" in sql:
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, parameters)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        super().close()
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_an_error_while_closing_is_told(path: Path, query: Ask, begin: Step, *, threaded: bool) -> None:
+    """What is on disk is on disk, but the user should know that the disk is failing."""
+
+    def failing(path: Path) -> sqlite3.Connection:
+        connect(path).close()
+        return sqlite3.connect(path, isolation_level=None, factory=FailsAtTheEnd)
+
+    with pytest.raises(LedgerError, match="can't be closed: disk I/O error"):
+        async with open_ledger(path, threaded=threaded, connect=failing) as ledger:
+            await begin(ledger, "1")
+
+    assert len(query("SELECT * FROM documents")) == 1

@@ -18,7 +18,8 @@ from agent_pipeline.telemetry import EventsSink, RunLogSink, open_telemetry
 
 async def main():
     folder = Path(sys.argv[1])
-    async with open_telemetry([RunLogSink(folder / "run.log"), EventsSink(folder / "events.jsonl")], capacity=5000) as t:
+    sinks = [RunLogSink(folder / "run.log"), EventsSink(folder / "events.jsonl")]
+    async with open_telemetry(sinks, capacity=5000) as t:
         position = 0
         while True:
             t.emit(PipelineFailure(str(position), "s", None, "code", 'a "long" text\\n' * (position % 50)))

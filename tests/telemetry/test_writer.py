@@ -255,10 +255,33 @@ async def test_two_sinks_of_one_name_are_refused() -> None:
             pytest.fail("must not be entered")
 
 
-async def test_late_event_is_counted() -> None:
+async def test_others_can_not_hold_the_exit_by_emitting() -> None:
+    """Once the run leaves, what threads that outlive it emit is counted, not written."""
+
+    class Answered(Recorder):
+        def handle(self, event: Event, at: datetime) -> None:
+            super().handle(event, at)
+            other = threading.Thread(target=telemetry.emit, args=(EVENT,))
+            other.start()
+            other.join()
+
+    sink = Answered()
+
+    with trio.fail_after(5):
+        async with open_telemetry([sink], flush_timeout=4) as telemetry:
+            telemetry.emit(EVENT)
+
+    statistics = telemetry.statistics()
+    assert statistics.errors == {}
+    assert statistics.written["recorder"] + 1 == statistics.emitted
+    assert statistics.dropped == {"recorder": 1}
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_late_event_is_counted(threaded: bool) -> None:
     """A thread that outlives the run must not crash, and nothing may vanish."""
     sink = Recorder()
-    async with open_telemetry([sink]) as telemetry:
+    async with open_telemetry([sink], threaded=threaded) as telemetry:
         pass
 
     telemetry.emit(EVENT)

@@ -1,12 +1,12 @@
 """The SDK's traces and spans as events: written by our own sinks, sent nowhere."""
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import agents as sdk
+import pydantic_core
 from agents.tracing import Span, Trace, TracingProcessor
 
 from agent_pipeline.domain.events import AgentEvent, SdkTraceItem
@@ -45,7 +45,7 @@ class TraceEvents(TracingProcessor):
     def _write(self, item: Trace | Span[Any]) -> None:
         try:
             exported = {**(item.export() or {}), "exported_at": datetime.now(UTC).isoformat()}
-            line = json.dumps(exported, sort_keys=True, default=repr)
+            line = pydantic_core.to_json(exported, fallback=repr, inf_nan_mode="null").decode()
         except (TypeError, ValueError, RecursionError) as exc:
             self._emit(AgentEvent("trace_item_lost", None, None, agent="", detail=f"{type(item).__name__}: {exc}"))
             return

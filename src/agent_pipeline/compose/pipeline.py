@@ -11,7 +11,12 @@ from typing import Any, Self
 import trio
 
 from agent_pipeline.compose.options import RunOptions
-from agent_pipeline.compose.process import documents_that_fit, raise_descriptor_limit, tune_garbage_collector
+from agent_pipeline.compose.process import (
+    documents_that_fit,
+    raise_descriptor_limit,
+    slim_log_records,
+    tune_garbage_collector,
+)
 from agent_pipeline.compose.runtime import Runtime, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
@@ -110,9 +115,11 @@ class Pipeline:
                 documents_in_flight=in_flight,
                 requests_in_flight=requests,
                 simulator=options.offline,
+                documents=source.count_hint,
             )
         )
         if options.own_process:
+            slim_log_records()
             tune_garbage_collector()
         if limits.timeouts.run is not None:
             stop.scope.deadline = trio.current_time() + limits.timeouts.run

@@ -1,6 +1,7 @@
-"""What a command does to its own process before a run: file descriptors and garbage collection."""
+"""What a command does to its own process before a run: file descriptors, garbage collection, log records."""
 
 import gc
+import logging
 import resource
 
 DESCRIPTORS_PER_DOCUMENT = 2
@@ -34,3 +35,14 @@ def tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def slim_log_records() -> None:
+    """Leave out of log records what no sink of ours shows: caller, thread, process, task.
+
+    The SDK writes a dozen DEBUG records per agent run; see "Optimization" in Python's logging how-to. For commands
+    only, like the collector.
+    """
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.__dict__["logAsyncioTasks"] = False  # since Python 3.12
+    logging.__dict__["_srcfile"] = None

@@ -88,7 +88,7 @@ class RetryConfig(ConfigModel):
 
 def _money(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError("an amount in dollars is wanted, such as 2.5")
+        raise ValueError("an amount in dollars is wanted, such as 2.5")  # noqa: TRY004 - pydantic wants a ValueError
     # By way of its shortest text, so that 0.1 is a tenth and not the nearest binary fraction.
     amount = Decimal(str(value))
     if not amount.is_finite() or amount * MICRO_USD < 1:

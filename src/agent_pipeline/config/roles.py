@@ -1,6 +1,5 @@
 """Load and resolve roles: which provider, model and params a role name stands for."""
 
-import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,11 +100,12 @@ def resolve_role(
             f"role {role!r} names the unknown provider {settings.provider!r}"
             f"{did_you_mean(settings.provider, config.providers)}"
         )
-    params = copy.deepcopy({**settings.params, **(params_override or {})})
+    params = {**settings.params, **(params_override or {})}
     try:
         check_params(params, mode=settings.mode.value)
     except ParamError as exc:
         raise ConfigError(exc.problem, key=".".join(("roles", role, "params", *exc.key))) from None
+    # Validation copies nested lists and mappings, so that the call shares nothing with the config.
     return ResolvedCall(role=role, provider=settings.provider, model=settings.model, mode=settings.mode, params=params)
 
 

@@ -63,14 +63,15 @@ def decode(content: bytes) -> str:
     return content.decode("utf-8").removeprefix(BOM)
 
 
-class DescriptorLines:
-    """Lines of a descriptor, read as they come.
+class UnbufferedLines:
+    """Lines of a pipe or terminal, read as they come.
 
     A buffered file would be locked by the thread that waits in it, and the interpreter could not end.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        """Remember how to read: at most that many bytes, whatever is there, empty at the end."""
+        self._read = read
         self._buffer = bytearray()
         self._searched = 0
 
@@ -81,7 +82,7 @@ class DescriptorLines:
             if end >= 0 or len(self._buffer) >= limit:
                 return self._take(min(end + 1, limit) if end >= 0 else limit)
             self._searched = len(self._buffer)
-            chunk = os.read(self._descriptor, _CHUNK_BYTES)
+            chunk = self._read(_CHUNK_BYTES)
             if not chunk:
                 return self._take(len(self._buffer))
             self._buffer += chunk

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from agent_pipeline.documents.files import DescriptorLines, ReadLine, open_named
+from agent_pipeline.documents.files import ReadLine, UnbufferedLines, open_named
 from agent_pipeline.documents.folder_documents import (
     FileSearch,
     find_files,
@@ -169,7 +169,7 @@ def _read_lines(
 
 def _read_stdin(descriptor: int) -> Iterator[SourceEntry]:
     is_empty = True
-    for entry in read_json_lines(DescriptorLines(descriptor), "stdin"):
+    for entry in read_json_lines(UnbufferedLines(partial(os.read, descriptor)), "stdin"):
         is_empty = False
         yield entry
     if is_empty:

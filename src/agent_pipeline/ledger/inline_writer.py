@@ -64,7 +64,7 @@ class InlineWriter:
         group, self._entries = self._entries, []
         if self.failure is not None:
             refuse_group(group, self.failure)
-        elif group and self._connection is not None:
+        elif group and self._connection is not None:  # there is one between opening and closing
             self.failure = commit_group(self._connection, group)
         settle_group(group)
         if self.failure is not None:

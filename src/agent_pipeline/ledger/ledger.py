@@ -75,9 +75,8 @@ class Ledger:
 
     async def wait_failure(self) -> LedgerError:
         """Wait until the ledger fails, and return why; for a task that ends the run then."""
-        await self._writer.failed.wait()
-        if self._writer.failure is None:
-            raise LedgerError("the ledger failed without a reason")
+        while self._writer.failure is None:
+            await self._writer.failed.wait()
         return self._writer.failure
 
     async def begin_run(
@@ -219,8 +218,7 @@ class Ledger:
     async def _perform(self, work: Callable[[sqlite3.Connection], object], *, is_read: bool) -> object:
         entry = Entry(work, is_read=is_read, is_awaited=True)
         self._put(entry)
-        if entry.settled is not None:
-            await self._writer.wait_settled(entry.settled)
+        await self._writer.wait_settled(entry.settled)
         if entry.error is None:
             return entry.result
         if isinstance(entry.error, LedgerError) and entry.error is self._writer.failure:

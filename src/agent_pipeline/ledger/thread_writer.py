@@ -19,7 +19,7 @@ from agent_pipeline.ledger.commit import (
     settle_group,
 )
 
-_CLOSE_TIMEOUT = 30.0
+CLOSE_TIMEOUT = 30.0
 """Seconds the thread may take to write what is queued once the ledger is left."""
 
 _LINGER = 0.02
@@ -36,13 +36,12 @@ class _Mailbox:
         self._is_closed = False
 
     def put(self, entry: Entry) -> None:
-        urgent = entry.settled is not None
         with self._changed:
             # A thread that was called needs no second call: waking it costs more than the row.
-            if not self._entries or (urgent and not self._is_urgent):
+            if not self._entries or (entry.is_awaited and not self._is_urgent):
                 self._changed.notify()
             self._entries.append(entry)
-            self._is_urgent = self._is_urgent or urgent
+            self._is_urgent = self._is_urgent or entry.is_awaited
 
     def close(self) -> None:
         with self._changed:
@@ -62,11 +61,12 @@ class _Mailbox:
 class ThreadWriter:
     """A writer in a thread of its own; waiters wake through one hop into Trio per group."""
 
-    def __init__(self, path: Path, connect: Connect) -> None:
+    def __init__(self, path: Path, connect: Connect, *, close_timeout: float = CLOSE_TIMEOUT) -> None:
         self.failure: LedgerError | None = None
         self.failed = trio.Event()
         self._path = path
         self._connect = connect
+        self._close_timeout = close_timeout
         self._mailbox = _Mailbox()
         self._token = trio.lowlevel.current_trio_token()
         self._opened = trio.Event()
@@ -98,10 +98,12 @@ class ThreadWriter:
     async def aclose(self) -> None:
         """Write all that is queued, close the file and end the thread; can't be cancelled, but is bounded."""
         self._mailbox.close()
-        with trio.move_on_after(_CLOSE_TIMEOUT, shield=True) as bound:
+        with trio.move_on_after(self._close_timeout, shield=True) as bound:
             await self._ended.wait()
         if bound.cancelled_caught:
-            self.failure = self.failure or LedgerError(f"{self._path}: not written {_CLOSE_TIMEOUT:g} s after the end")
+            self.failure = self.failure or LedgerError(
+                f"{self._path}: not written {self._close_timeout:g} s after the end"
+            )
         else:
             self._thread.join()
         self._tell([])

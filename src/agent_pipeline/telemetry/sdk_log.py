@@ -88,7 +88,7 @@ class _QueueHandler(logging.Handler):
         """Take a record, without the lock of the original."""
         try:
             message = self._render(record)
-        except Exception as error:  # a broken record must not end what logged it
+        except Exception as error:  # noqa: BLE001 - a broken record must not end what logged it
             message = f"a record of {record.pathname}:{record.lineno} could not be formatted: {type(error).__name__}"
         self._emit(SdkLogRecord(record.created, record.levelname, record.name, message))
         return True
