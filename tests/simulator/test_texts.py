@@ -119,6 +119,11 @@ def test_a_made_script_reads_as_code() -> None:
     assert code_share(script) == 1.0
 
 
+def test_the_mark_of_a_cell_is_no_title() -> None:
+    """Every notebook begins with one, and they would all be called alike."""
+    assert title_of("# %% [markdown]\n# Weather of a week\n\n# %%\nprint(1)\n") == "Weather of a week"
+
+
 def test_titles_and_slugs() -> None:
     """Slugs are ASCII, whatever the title is."""
     assert title_of("intro\n\n## The *Über* guide ##\n") == "The Über guide"

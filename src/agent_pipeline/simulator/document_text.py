@@ -84,7 +84,7 @@ def title_of(text: str) -> str:
     fallback = ""
     is_module = text.lstrip().startswith(('"""', "'''"))  # its comments are no headings
     for line, fenced in with_fences(text):
-        if fenced or not plain_line(line):
+        if fenced or not plain_line(line) or _CELL.match(line):
             continue
         if is_module:
             return cut_at_word(plain_line(line), 100)
