@@ -1,5 +1,8 @@
 """The border of the process: every exception becomes an exit code and one message."""
 
+import json
+import signal
+
 import pytest
 import typer
 
@@ -64,3 +67,26 @@ def test_the_traceback_is_shown_on_demand_and_without_locals(
     assert "Traceback" in said
     assert "raise exc" in said
     assert said.count("sk-in-a-local-variable") == 0
+
+
+def test_sigterm_before_a_run_listens_ends_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """The imports take seconds; the default action would skip every `finally`."""
+    left: list[str] = []
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def importing(*, json: bool = False) -> None:
+        del json
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("the signal came to nothing")
+        finally:
+            left.append("in order")
+
+    code = run_command(app, ["--json"], name="x")
+
+    captured = capsys.readouterr()
+    assert code == 143
+    assert left == ["in order"]
+    assert json.loads(captured.out) == {"error": {"code": "terminated", "message": "terminated"}, "exit_code": 143}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
