@@ -20,6 +20,7 @@ from agent_pipeline.compose.process import (
 from agent_pipeline.compose.runtime import Runtime, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
@@ -244,6 +245,9 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     loaded = {
         stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
     }
+    for stage in loaded.values():
+        if stage.role is not None:
+            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
