@@ -17,7 +17,7 @@ from agent_pipeline.compose.process import (
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.runtime import Runtime, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
@@ -58,6 +58,7 @@ class Pipeline:
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
         """Run from ordinary code; see `run`."""
+        load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
