@@ -102,7 +102,7 @@ def test_a_run_without_a_key_ends_with_5_and_says_how_to_go_on(cli: Cli, project
     assert ran.code == 5
     assert "OPENAI_API_KEY" in ran.err
     assert "--offline" in ran.err
-    assert ran.json()["error"]["code"] == "credentials_missing"  # type: ignore[index]
+    assert ran.error()["code"] == "credentials_missing"
     assert not (project / "logs").exists()
     assert not (project / "out").exists()
 
