@@ -84,6 +84,7 @@ class Pipeline:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
+        load_libraries()
         begun = trio.current_time()
         tally = Tally()
         result: RunResult | None = None
