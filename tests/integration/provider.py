@@ -1,17 +1,13 @@
-"""Providers a run is pointed at: the simulator as a process, or inside the test's own Trio program."""
+"""The provider a run is pointed at: `agent-pipeline simulate` as a process of its own."""
 
 import json
 import signal
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-import trio
 from tests.integration.command import Launcher, wait_until
-
-from agent_pipeline.simulator import FaultPlan, Simulator, serve
 
 
 class SeparateSimulator:
@@ -42,24 +38,14 @@ class SeparateSimulator:
         return self._process.wait(20).exit_code
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSimulator:
-    """The simulator served in the test's own Trio program, over real sockets."""
-
-    base_url: str
-    simulator: Simulator
-
-    @property
-    def requests(self) -> int:
-        """How many requests were counted so far."""
-        return self.simulator.statistics.requests
-
-
-@asynccontextmanager
-async def open_simulator(**faults: object) -> AsyncGenerator[OwnSimulator]:
-    """Serve the simulator with these faults (as in a faults file) until the block ends."""
-    simulator = Simulator(faults=FaultPlan.from_mapping(faults))
-    async with trio.open_nursery() as nursery:
-        port: int = await nursery.start(serve, simulator)
-        yield OwnSimulator(f"http://127.0.0.1:{port}/v1", simulator)
-        nursery.cancel_scope.cancel()
+@contextmanager
+def open_separate_simulator(launcher: Launcher, folder: Path, **faults: object) -> Iterator[SeparateSimulator]:
+    """Start a simulator of the test's own, with these keys of a faults file; stop it when the block ends."""
+    folder.mkdir(exist_ok=True)
+    plan = folder / "faults.yaml"
+    plan.write_text(json.dumps(faults), encoding="utf-8")
+    simulator = SeparateSimulator(launcher, folder, "--faults", str(plan))
+    try:
+        yield simulator
+    finally:
+        assert simulator.close() == 143

@@ -88,6 +88,7 @@ class Pipeline:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
+        load_libraries()
         holding: AbstractContextManager[list[str]] = hold_signals() if options.own_process else nullcontext([])
         with holding as signals:
             return await self._run(source, provider, options, signals)
