@@ -97,6 +97,7 @@ async def test_body_shorter_than_announced_is_a_lost_connection() -> None:
     assert isinstance(error, ConnectionLostError)
 
 
+@pytest.mark.slow
 async def test_slow_drip_ends_at_the_attempt_timeout() -> None:
     """One byte per 50 ms defeats every read timeout; over by 10 % at most."""
     begun = time.monotonic()
@@ -322,16 +323,6 @@ async def test_status_counts_whatever_its_body_is(play: Play) -> None:
 
     assert world.errors == [RateLimitedError.code, None]
     assert [record.number for record in world.records] == [1, 1]
-
-
-async def test_endless_error_page_does_not_hold_the_status_back() -> None:
-    """Nobody should wait two minutes for the reason of a 401."""
-    page = http(b"x" * 100, status=401)
-    async with wire_server(hang(page[:-50])) as server, open_world(server.url) as world:
-        with pytest.raises(CredentialsRejectedError):
-            await world.role.ask("Well?")
-
-    assert world.records[0].latency_seconds < 5
 
 
 # --- streams -----------------------------------------------------------------------------------------------------
