@@ -43,7 +43,13 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
                 _run_in_asyncio(handle)
 
     loop._main_loop_one = several
+    # asyncio makes this check in debug mode only; here it would run for each of a document's callbacks.
+    loop._check_callback = _no_check
     return True
+
+
+def _no_check(callback: object, method: str) -> None:
+    """Take any callback."""
 
 
 def _run_in_asyncio(handle: asyncio.Handle) -> None:

@@ -115,6 +115,7 @@ class Pipeline:
                 documents_in_flight=in_flight,
                 requests_in_flight=requests,
                 simulator=options.offline,
+                documents=source.count_hint,
             )
         )
         if options.own_process:

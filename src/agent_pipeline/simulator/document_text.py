@@ -18,6 +18,7 @@ _CELL = re.compile(r"^(?:In \[[ \d]*\]:|Out\[[ \d]*\]:|# ?%%)", re.MULTILINE)
 _STATEMENT = re.compile(
     r"^(?:import |from \S+ import |def |async def |class |@\w|[A-Za-z_][\w.]*(?:\(| ?[-+*/|]?= ?\S))", re.MULTILINE
 )
+_COMMENT_BLOCK = re.compile(r"^#.*\n#|^# #", re.MULTILINE)  # headings stand apart, comments do not
 _IMPORT = re.compile(r"import \w|from \S+ import ")
 _PYTHON_FENCES: Final = {"python", "py", "python3", "ipython"}
 
@@ -129,7 +130,7 @@ def code_share(text: str) -> float:
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         return 0.0
-    if len(lines) > 1 and all(line.startswith("#") for line in lines) and not all(map(_HEADING.match, lines)):
+    if all(line.startswith("#") for line in lines) and _COMMENT_BLOCK.search(text):
         return 1.0  # a script of nothing but comments
     if _STATEMENT.search(text) and holds_statements(text):
         return 1.0

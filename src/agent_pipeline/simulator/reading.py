@@ -1,6 +1,7 @@
 """What a document says, read at need: the values that fields of a structured answer are filled from."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -198,7 +199,7 @@ class Reading:
     def _by_name(self, words: list[str], *, is_stated: bool) -> list[str]:
         known = set(words)
         last = words[-1] if words else ""
-        rules = (
+        rules: tuple[tuple[bool, Callable[[], list[str]]], ...] = (
             (last in {"slug", "stem", "filename"} or {"file", "name"} <= known, lambda: [self.slug]),
             (last in {"extension", "ext", "suffix"}, lambda: [self.extension, f".{self.extension}"]),
             (bool(known & {"script", "python", "program"}) or words == ["code"], lambda: [self.script]),

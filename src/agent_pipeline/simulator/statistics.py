@@ -13,8 +13,8 @@ class Statistics:
     """Counters, from the start of the simulator.
 
     A request counts once, when it has arrived whole or is refused; `ends` is keyed by path and what was decided: a
-    status as text, or `reset` or `hang` where no status is sent. A request is in flight until its last byte is about to be sent, so
-    that a client which sends the next one on seeing that byte is never counted twice.
+    status as text, or `reset` or `hang` where no status is sent. A request is in flight until its last byte is about
+    to be sent, so that a client which sends the next one on seeing that byte is never counted twice.
 
     Attributes:
         faults: how often each kind of fault struck.
