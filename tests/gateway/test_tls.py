@@ -3,13 +3,13 @@
 import httpx2
 import pytest
 import trio
-
-from agent_pipeline.errors import CertificateError, ProviderUnreachableError
-from agent_pipeline.gateway.pool import ConnectionPool, tls_context
 from tests.gateway.bodies import APIS, Api
 from tests.gateway.certificates import server_context, trusting_context
 from tests.gateway.wire_server import wire_server
 from tests.gateway.world import open_world, well
+
+from agent_pipeline.errors import CertificateError, ProviderUnreachableError
+from agent_pipeline.gateway.pool import ConnectionPool, tls_context
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -39,10 +39,12 @@ async def test_untrusted_certificate_is_named_and_not_tried_again() -> None:
 
 async def test_certificate_for_another_name_is_refused() -> None:
     """A certificate that is trusted, but not for this host, is how one server poses as another."""
-    async with wire_server(well("responses"), context=server_context()) as server:
-        async with open_world(f"https://localhost:{server.port}/v1", make_pool=trusting_pool) as world:
-            with pytest.raises(CertificateError, match="localhost"):
-                await world.role.ask("Well?")
+    async with (
+        wire_server(well("responses"), context=server_context()) as server,
+        open_world(f"https://localhost:{server.port}/v1", make_pool=trusting_pool) as world,
+    ):
+        with pytest.raises(CertificateError, match="localhost"):
+            await world.role.ask("Well?")
 
     assert not server.seen
 

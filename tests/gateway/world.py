@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import trio
 from pydantic import SecretStr
+from tests.gateway.bodies import Api, good
+from tests.gateway.wire_server import Play, answer
 
 from agent_pipeline.config.roles import parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
@@ -15,8 +17,6 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, open_pool
-from tests.gateway.bodies import Api, good
-from tests.gateway.wire_server import Play, answer
 
 KEY = "sk-canary-0123456789abcdef"
 EVENT_STREAM = "text/event-stream"
