@@ -1,7 +1,7 @@
 """The ledger as the pipeline sees it: every call returns when its row is on disk, or says that it is not."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from agent_pipeline.ledger.thread_writer import ThreadWriter
 @asynccontextmanager
 async def open_ledger(
     path: Path, *, threaded: bool = True, connect: Connect = connect_to_file
-) -> AsyncIterator["Ledger"]:
+) -> AsyncGenerator["Ledger"]:
     """Open the ledger of a run, creating the file where there is none; the folder must exist.
 
     Leaving writes what is queued, moves the write-ahead log into the file and closes it. That can't be cancelled and
