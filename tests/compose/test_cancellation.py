@@ -1,6 +1,8 @@
 """A run inside somebody's Trio program, cancelled at every moment: files are whole and the cancellation goes on."""
 
 import gc
+import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -89,3 +91,32 @@ async def test_cancelled_while_it_closes_a_run_is_still_recorded_as_what_it_was(
     left = Leavings(run)
     assert_complete(left)
     assert (left.run["outcome"], left.run["reason"]) == ("completed", None)
+
+
+_at_links: list[Callable[[], None]] = []
+
+
+def _watch_links(event: str, _arguments: tuple[object, ...]) -> None:
+    if event == "os.link":
+        for callback in _at_links:
+            callback()
+
+
+async def test_an_artifact_that_is_in_place_makes_its_document_a_success(tmp_path: Path) -> None:
+    """Cancelled between the artifact and the end of the document's loop, the work is done and paid for."""
+    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    sys.addaudithook(_watch_links)
+
+    with trio.CancelScope() as scope:
+        _at_links.append(scope.cancel)
+        try:
+            await Pipeline.from_config(project.config, options=in_memory(CancelAt(0, scope))).run()
+        finally:
+            _at_links.clear()
+
+    assert scope.cancelled_caught
+    (run,) = project.runs()
+    left = Leavings(run)
+    assert_complete(left)
+    assert [row["outcome"] for row in left.documents] == ["succeeded"]
+    assert len(list(project.artifacts.iterdir())) == 1
