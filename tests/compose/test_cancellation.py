@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import trio
 from tests.integration.leavings import Leavings, assert_complete
 from tests.integration.project import ONE_CALL, Project, make_project, prose
+from trio.testing import wait_all_tasks_blocked
 
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.domain.events import Event, PipelineFinished
@@ -103,14 +105,20 @@ def _watch_links(event: str, _arguments: tuple[object, ...]) -> None:
 
 
 async def test_an_artifact_that_is_in_place_makes_its_document_a_success(tmp_path: Path) -> None:
-    """Cancelled between the artifact and the end of the document's loop, the work is done and paid for."""
+    """Cancelled while the artifact gets its name, the work is done and paid for: nothing may do it again."""
     project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    options = replace(in_memory(CancelAt(0, trio.CancelScope())), virtual=False)
     sys.addaudithook(_watch_links)
 
+    async def cancel(scope: trio.CancelScope) -> None:
+        scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()  # all that can be cancelled has noticed
+
     with trio.CancelScope() as scope:
-        _at_links.append(scope.cancel)
+        _at_links.append(lambda: trio.from_thread.run(cancel, scope))
         try:
-            await Pipeline.from_config(project.config, options=in_memory(CancelAt(0, scope))).run()
+            await Pipeline.from_config(project.config, options=options).run()
         finally:
             _at_links.clear()
 
