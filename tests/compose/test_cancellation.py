@@ -18,7 +18,7 @@ from agent_pipeline.domain.events import Event, PipelineFinished
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.simulator import Simulator
 
-STRIDE = 6
+STRIDE = 12
 """Of the sweep: this many tests share its moments."""
 
 
