@@ -71,7 +71,7 @@ def leaves() -> st.SearchStrategy[JsonObject]:
         st.sampled_from([{"type": "boolean"}, {"type": "null"}, {"type": ["string", "null"]}, {}]),
         st.builds(lambda value: {"const": value}, constants),
         st.builds(lambda values: {"enum": values}, st.lists(constants, min_size=1, max_size=4)),
-    ).map(lambda schema: dict(schema))
+    )
 
 
 def objects(inner: st.SearchStrategy[JsonObject]) -> st.SearchStrategy[JsonObject]:

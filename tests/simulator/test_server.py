@@ -180,6 +180,20 @@ async def test_one_connection_serves_many_requests(start: Start) -> None:
     assert simulator.statistics.requests == 4
 
 
+async def test_looking_at_the_statistics_changes_nothing(start: Start) -> None:
+    """An outside process compares counts: its own connection must not be among them."""
+    _, port = await start()
+    async with client_of(port) as client:
+        await client.post(PATH, json=ASK)
+
+        async with client_of(port) as observer:
+            for _ in range(2):
+                seen = (await observer.get("/simulator/statistics")).json()
+
+    assert (seen["requests"], seen["connections_opened"], seen["max_connections_open"]) == (1, 1, 1)
+    assert seen["connections_open"] == 1
+
+
 async def test_requests_at_once_are_counted(start: Start) -> None:
     """The figure that shows whether a client keeps its own limit."""
     simulator, port = await start(latency=0.1)

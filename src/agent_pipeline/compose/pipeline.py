@@ -95,7 +95,7 @@ class Pipeline:
                 _write_manifest(runtime, self.config, options, result)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.telemetry.dropped))
+        return replace(result, dropped=dict(runtime.records.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -104,12 +104,12 @@ class Pipeline:
         requests = limits.requests_in_flight.start
         in_flight = documents_that_fit(wanted, connections=requests * (2 if options.offline else 1))
         if in_flight < wanted:
-            runtime.telemetry.emit(DocumentsClamped(wanted, in_flight))
-        runtime.telemetry.emit(
+            runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+        runtime.records.telemetry.emit(
             PipelineStarted(
-                run_id=runtime.directory.run_id,
+                run_id=runtime.records.directory.run_id,
                 pipeline=self.config.name,
-                run_dir=str(runtime.directory.path),
+                run_dir=str(runtime.records.directory.path),
                 version=version("agent-pipeline"),
                 stages=[planned.stage.name for planned in self.stages],
                 documents_in_flight=in_flight,
@@ -142,7 +142,7 @@ async def _conclude(
 ) -> RunResult:
     """Write the run's last row and event; return the result."""
     stop = runtime.stop
-    dropped = sum(runtime.telemetry.dropped.values())
+    dropped = sum(runtime.records.telemetry.dropped.values())
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     gate = runtime.gate.statistics()
     tokens = runtime.gate.budget.tokens.statistics()
@@ -157,8 +157,8 @@ async def _conclude(
         unknown_tokens=tokens.unknown,
     )
     counts = tally.counts()
-    await runtime.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
-    runtime.telemetry.emit(
+    await runtime.records.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
+    runtime.records.telemetry.emit(
         PipelineFinished(
             outcome=outcome,
             reason=reason,
@@ -171,8 +171,8 @@ async def _conclude(
         )
     )
     return RunResult(
-        run_id=runtime.directory.run_id,
-        run_dir=str(runtime.directory.path),
+        run_id=runtime.records.directory.run_id,
+        run_dir=str(runtime.records.directory.path),
         outcome=outcome,
         exit_code=exit_code,
         reason=reason,
@@ -180,14 +180,14 @@ async def _conclude(
         usage=usage,
         cost_usd=None if gate.unknown_cost else money.spent / 1_000_000,
         duration_seconds=round(duration, 3),
-        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.directory.ledger)),
+        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.records.directory.ledger)),
         failures=tally.shown_failures(),
         next=_next_commands(runtime, config),
     )
 
 
 def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
-    directory = runtime.directory
+    directory = runtime.records.directory
     artifacts, log, ledger = (os.path.relpath(path) for path in (config.artifacts, directory.log, directory.ledger))
     return (
         f"ls {artifacts}",
@@ -200,9 +200,9 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
-        "run_id": runtime.directory.run_id,
+        "run_id": runtime.records.directory.run_id,
         "pipeline": config.name,
-        "started_at": runtime.started_at.isoformat(),
+        "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
         "versions": {
@@ -212,9 +212,9 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
         "result": None if result is None else asdict(result),
         "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
         "requests_at_once_peak": pool.peak,
-        "dropped": dict(runtime.telemetry.dropped),
+        "dropped": dict(runtime.records.telemetry.dropped),
     }
-    runtime.directory.write_manifest(manifest)
+    runtime.records.directory.write_manifest(manifest)
 
 
 def _source_name(config: PipelineConfig) -> str:
