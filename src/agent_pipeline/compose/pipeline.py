@@ -17,9 +17,10 @@ from agent_pipeline.compose.process import (
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.runtime import Runtime, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
@@ -57,6 +58,7 @@ class Pipeline:
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
         """Run from ordinary code; see `run`."""
+        load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
@@ -82,6 +84,7 @@ class Pipeline:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
+        load_libraries()
         begun = trio.current_time()
         tally = Tally()
         result: RunResult | None = None
@@ -244,6 +247,9 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     loaded = {
         stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
     }
+    for stage in loaded.values():
+        if stage.role is not None:
+            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()

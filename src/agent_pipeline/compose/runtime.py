@@ -71,6 +71,12 @@ class Runtime:
     stop: Stop
 
 
+def load_libraries() -> None:
+    """Import what takes seconds, before anything is created and before Trio holds Ctrl-C back to a checkpoint."""
+    for package, name in ((bridges, "AgentBridge"), (gateways, "Gateway")):
+        getattr(package, name)
+
+
 @asynccontextmanager
 async def open_runtime(
     config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions
