@@ -17,6 +17,16 @@ Step = Callable[[Ledger, str], Awaitable[None]]
 MakeAttempt = Callable[..., AttemptRecord]
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return what the file holds."""
+    return path.read_bytes()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Make a file of this content."""
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize("threaded", [True, False])
 async def test_a_closed_ledger_is_one_private_durable_file(path: Path, begin: Step, *, threaded: bool) -> None:
     """It can be copied as one file, read by its owner only, and is a sound database."""
@@ -39,14 +49,14 @@ def test_every_commit_is_synced(path: Path) -> None:
 
 async def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path: Path) -> None:
     """Somebody's file must not be turned into a ledger by a wrong path."""
-    path.write_bytes(b"not a database, but long enough to look at " * 40)
-    before = path.read_bytes()
+    content = b"not a database, but long enough to look at " * 40
+    write_bytes(path, content)
 
     with pytest.raises(LedgerError, match="not a database"):
         async with open_ledger(path):
             pass
 
-    assert path.read_bytes() == before
+    assert read_bytes(path) == content
 
 
 async def test_another_database_is_refused(path: Path) -> None:
@@ -116,7 +126,7 @@ async def test_a_reader_that_stays_does_not_keep_rows_out_of_the_file(path: Path
         reader.execute("SELECT * FROM documents").fetchall()
 
     copy = path.with_name("copy.sqlite3")
-    copy.write_bytes(path.read_bytes())
+    write_bytes(copy, read_bytes(path))
     with closing(reader), closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT document_id FROM documents").fetchall() == [("1",)]
 

@@ -60,7 +60,7 @@ class Selective(Recorder):
     def accepts(self, kind: type[Event]) -> bool:
         return kind is DocumentSizeWarning
 
-    def start(self, _emit: Emit) -> None:
+    def start(self, _emit: Emit, /) -> None:
         self.log.append("start")
 
     def stop(self) -> None:
@@ -236,7 +236,7 @@ async def test_sink_that_can_not_start_stops_those_before_it() -> None:
     """A run without its log is refused before it begins, and leaves nothing behind."""
 
     class Unable(Selective):
-        def start(self, _emit: Emit) -> None:
+        def start(self, _emit: Emit, /) -> None:
             raise PermissionError("read-only")
 
     first, last = Selective("first"), Selective("last")
