@@ -4,7 +4,8 @@ A comment on the line above a block says what is special about it:
 
 - `<!-- slow -->`: carried out with the slow tests only;
 - `<!-- not run: why -->`: not carried out;
-- `<!-- output -->`: each line of this block is printed by the last `sh` block before it; `…` stands for anything.
+- `<!-- output -->`: each line of this block is printed by the last `sh` block before it; `…` stands for anything;
+- `<!-- slow output -->`: the same, of a slow one.
 
 `sh` blocks are run in order, in a folder that each document has for itself. A `python` or `yaml` block whose first line
 is a comment that names a file is written there; other Python is run, other YAML read.
@@ -55,6 +56,21 @@ class Block:
         named = _FILE.match(self.text) if self.language in {"python", "yaml"} else None
         return None if named is None else named["name"]
 
+    @property
+    def is_run(self) -> bool:
+        """Whether it is carried out at all."""
+        return not self.mark.startswith("not run: ")
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether only the slow tests carry it out."""
+        return self.mark in {"slow", "slow output"}
+
+    @property
+    def is_output(self) -> bool:
+        """Whether its lines are printed by the block before."""
+        return self.mark in {"output", "slow output"}
+
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
 
@@ -102,7 +118,7 @@ class Reader:
             self._run(block, [sys.executable, "-c", text])
         elif block.language == "yaml":
             assert YAML(typ="safe", pure=True).load(text), f"{block}: this YAML says nothing"
-        elif block.mark == "output":
+        elif block.is_output:
             missing = list(_missing(text, self.printed))
             assert not missing, f"{block}: not printed: {missing}\n--- but ---\n{self.printed}"
 

@@ -25,19 +25,19 @@ def test_document_can_be_followed(document: str, tmp_path: Path) -> None:
     reader = Reader(tmp_path, port=free_port())
 
     for block in blocks_of(document):
-        if block.mark != "slow" and not block.mark.startswith("not run: "):
+        if block.is_run and not block.is_slow:
             reader.follow(block)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("document", [one for one in RUNNING if any(block.mark == "slow" for block in blocks_of(one))])
+@pytest.mark.parametrize("document", [one for one in RUNNING if any(block.is_slow for block in blocks_of(one))])
 def test_document_can_be_followed_to_its_end(document: str, tmp_path: Path) -> None:
     """As above, with what takes seconds."""
     reader = Reader(tmp_path, port=free_port())
 
     for block in blocks_of(document):
-        if not block.mark.startswith("not run: "):
+        if block.is_run:
             reader.follow(block)
 
 
@@ -47,7 +47,7 @@ def test_every_mark_is_one_the_reader_knows() -> None:
         f"{block}: {block.mark!r}"
         for document in DOCUMENTS
         for block in blocks_of(document)
-        if block.mark not in {"", "slow", "output"} and not block.mark.startswith("not run: ")
+        if block.mark and block.is_run and not block.is_slow and not block.is_output
     ]
 
     assert not unknown
