@@ -196,9 +196,9 @@ class Gate:
 
     def _check_wait(self, call: Call, until: float, cause: ProviderError | None) -> None:
         deadline = min(call.scope.deadline, trio.current_effective_deadline())
-        if until < deadline:
-            return
         now = trio.current_time()
+        if until < deadline or until <= now or deadline == -math.inf:  # cancelled already: the next checkpoint says so
+            return
         msg = (
             f"{call.provider} {call.model}: the next request may go in {until - now:.1f} s, but only "
             f"{max(0.0, deadline - now):.1f} s are left of the stage's, document's or run's timeout"
