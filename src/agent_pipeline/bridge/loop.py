@@ -22,22 +22,22 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
     Replaces `_main_loop_one` on this one instance. Where trio-asyncio's internals are not what they were in 0.16 the
     plain loop stays.
     """
-    queue: Any = getattr(loop, "_q_recv", None)
-    one: Any = getattr(loop, "_main_loop_one", None)
-    if one is None or not hasattr(queue, "receive_nowait") or not hasattr(loop, "_timers"):
+    parts: list[Any] = [getattr(loop, name, None) for name in ("_main_loop_one", "_q_recv", "_timers", "_nursery")]
+    one, queue, timers, nursery = parts
+    if None in parts or not hasattr(queue, "receive_nowait"):
         return False
-
-    nursery: Any = loop._nursery
 
     async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002  (trio-asyncio's own signature)
         await one(no_wait)
         for _ in range(MOST_HANDLES):
+            if timers and timers[0]._when <= loop.time():
+                return  # its turn comes first
             try:
                 handle = queue.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
             if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(loop._timers, handle)
+                heapq.heappush(timers, handle)
             elif isinstance(handle, AsyncHandle):
                 handle._context.run(nursery.start_soon, handle._run, name=handle._callback)
                 await handle._started.wait()

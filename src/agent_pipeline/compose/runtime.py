@@ -99,7 +99,7 @@ async def open_runtime(
             config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
             version=version("agent-pipeline"),
         )
-        await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit))
+        await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         stop = Stop(telemetry.emit, trio.CancelScope())
