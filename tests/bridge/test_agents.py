@@ -7,12 +7,12 @@ import agents as sdk
 import pytest
 import trio
 from pydantic import BaseModel, Field
+from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.errors import AgentRunError, BudgetExceededError, UnknownRoleError
 from agent_pipeline.gateway.parameters import Api
-from tests.bridge.world import make_roles, open_world
 
 DOCUMENT = "Tidy this.\n<document>\n# Tides\n\nThe moon pulls the sea.\n</document>"
 
@@ -29,7 +29,7 @@ class Verdict(BaseModel):
 
 @both_apis
 @streamed_or_not
-async def test_role_by_name_answers_text(autojump_clock: MockClock, api: Api, stream: bool) -> None:
+async def test_role_by_name_answers_text(autojump_clock: MockClock, api: Api, *, stream: bool) -> None:
     """A role's name is all a stage needs; YAML says which API, and whether it streams."""
     async with open_world(api=api, roles=make_roles({"stream": stream}), latency=2) as world:
         async with world.bridge.document("1") as session:
@@ -47,7 +47,7 @@ async def test_role_by_name_answers_text(autojump_clock: MockClock, api: Api, st
 
 @both_apis
 @streamed_or_not
-async def test_structured_output_is_a_value_of_its_type(autojump_clock: MockClock, api: Api, stream: bool) -> None:
+async def test_structured_output_is_a_value_of_its_type(autojump_clock: MockClock, api: Api, *, stream: bool) -> None:
     """Stages work with values; the schema goes along in each API's own way."""
     async with open_world(api=api, roles=make_roles({"stream": stream})) as world:
         async with world.bridge.document("1") as session:
@@ -71,7 +71,7 @@ async def test_output_type_may_be_anything_pydantic_validates(
 
 @both_apis
 @streamed_or_not
-async def test_async_tool_runs_under_trio(autojump_clock: MockClock, api: Api, stream: bool) -> None:
+async def test_async_tool_runs_under_trio(autojump_clock: MockClock, api: Api, *, stream: bool) -> None:
     """A stage's tools are Trio functions; the way back from the agent's loop is ours."""
 
     async def wait_for_tide(harbour: str) -> str:
@@ -125,7 +125,7 @@ async def test_sync_tool_runs_in_a_thread() -> None:
 
 
 @streamed_or_not
-async def test_error_of_ours_in_a_tool_ends_the_run(autojump_clock: MockClock, stream: bool) -> None:
+async def test_error_of_ours_in_a_tool_ends_the_run(autojump_clock: MockClock, *, stream: bool) -> None:
     """A model can't mend a spent budget or a broken ledger, so it is not asked to."""
     error = BudgetExceededError("spent", dimension="tokens")
 

@@ -3,15 +3,16 @@
 import agents as sdk
 import pytest
 import trio
+from tests.bridge.sweep import cancel_at_every_step
+from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
+from trio_asyncio._base import BaseTrioEventLoop
 
 from agent_pipeline.bridge.session import DocumentSession
 from agent_pipeline.control.deadline import deadline_rung
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.errors import DeadlineExceededError, WaitTooLongError
 from agent_pipeline.gateway.parameters import Api
-from tests.bridge.sweep import cancel_at_every_step
-from tests.bridge.world import World, make_roles, open_world
 
 # The SDK's own: a turn that is cancelled before its task began leaves the inner coroutine behind.
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited:RuntimeWarning")
@@ -35,7 +36,7 @@ def _assert_quiet(world: World) -> None:
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_agent_with_tool_cancelled_at_every_step(api: Api, stream: bool) -> None:
+def test_agent_with_tool_cancelled_at_every_step(api: Api, *, stream: bool) -> None:
     """From the opening of the loop to the last answer: no place, hold, task or loop is left behind."""
 
     async def work(scope: trio.CancelScope) -> None:
@@ -87,7 +88,7 @@ def test_agents_at_once_cancelled_at_every_step() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_single_step(stream: bool) -> None:
+def test_every_single_step(*, stream: bool) -> None:
     """The first sweep again, without leaving out a step."""
 
     async def work(scope: trio.CancelScope) -> None:
@@ -129,14 +130,14 @@ async def test_stage_deadline_cancels_the_agent_and_keeps_the_loop(autojump_cloc
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_deadline_in_a_tool_reaches_trio(autojump_clock: MockClock, stream: bool) -> None:
+async def test_deadline_in_a_tool_reaches_trio(autojump_clock: MockClock, *, stream: bool) -> None:
     """A tool's own cleanup runs, under Trio, before the stage goes on."""
     cleaned = []
 
     async def wait() -> str:
         """Wait for ever."""
         try:
-            await trio.sleep_forever()
+            await trio.sleep(10_000)
         finally:
             cleaned.append(trio.current_time())
         return ""
@@ -163,14 +164,13 @@ async def test_answer_at_the_deadline_is_kept(autojump_clock: MockClock) -> None
 async def test_gate_sees_the_stages_deadline(autojump_clock: MockClock) -> None:
     """A request from the loop runs outside the stage's cancel scopes; the scope it carries tells the gate."""
     faults = [{"kind": "status", "status": 429, "retry_after": 90, "script": [1]}]
-    async with open_world(faults=faults) as world:
-        async with world.bridge.document("1") as session:
-            with call_scope(CallScope("1", "write", 1, deadline=60)), pytest.raises(WaitTooLongError):
-                await session.run_agent("writer", "Hi.")
-            assert trio.current_time() == 0
-            with call_scope(CallScope("1", "write", 1, deadline=120)):
-                await session.run_agent("writer", "Hi.")
-            assert trio.current_time() == 90
+    async with open_world(faults=faults) as world, world.bridge.document("1") as session:
+        with call_scope(CallScope("1", "write", 1, deadline=60)), pytest.raises(WaitTooLongError):
+            await session.run_agent("writer", "Hi.")
+        assert trio.current_time() == 0
+        with call_scope(CallScope("1", "write", 1, deadline=120)):
+            await session.run_agent("writer", "Hi.")
+        assert trio.current_time() == 90
 
 
 async def test_document_that_only_asks_opens_no_loop(autojump_clock: MockClock) -> None:
@@ -184,7 +184,7 @@ async def test_document_that_only_asks_opens_no_loop(autojump_clock: MockClock) 
 
 async def test_each_document_has_its_own_loop(autojump_clock: MockClock) -> None:
     """One, however many agents it runs, and never another document's."""
-    loops = []
+    loops: list[BaseTrioEventLoop | None] = []
 
     async def work(document_id: str) -> None:
         async with world.bridge.document(document_id) as session:
@@ -217,15 +217,19 @@ async def test_closing_a_document_can_not_be_cancelled(autojump_clock: MockClock
         _assert_quiet(world)
 
 
+async def _fail_in_document(world: World, *, opened: bool) -> None:
+    async with world.bridge.document("1") as session:
+        if opened:
+            await session.run_agent("writer", "Hi.")
+        raise KeyError
+
+
 async def test_what_a_document_raises_comes_out_as_it_is(autojump_clock: MockClock) -> None:
     """No nursery's group around it, whether its loop was opened or not."""
     for opened in (False, True):
         async with open_world() as world:
             with pytest.raises(KeyError):
-                async with world.bridge.document("1") as session:
-                    if opened:
-                        await session.run_agent("writer", "Hi.")
-                    raise KeyError
+                await _fail_in_document(world, opened=opened)
             _assert_quiet(world)
 
 

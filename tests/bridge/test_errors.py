@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import agents as sdk
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import ResponseOutputMessage, ResponseOutputRefusal
 from pydantic import BaseModel
+from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.failures import own_errors
@@ -30,7 +32,6 @@ from agent_pipeline.errors import (
     own_error_in,
 )
 from agent_pipeline.gateway.parameters import Api
-from tests.bridge.world import make_roles, open_world
 
 OURS = BudgetExceededError("spent", dimension="tokens")
 REJECTED = RequestRejectedError("no")
@@ -92,7 +93,7 @@ class FailingHooks(sdk.AgentHooks[Any]):
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    async def on_start(self, context: Any, agent: Any) -> None:  # noqa: ANN401 - the SDK's interface
+    async def on_start(self, context: Any, agent: Any) -> None:  # noqa: ANN401, ARG002 - the SDK's interface
         """Raise."""
         raise self.error
 
@@ -135,7 +136,7 @@ async def test_error_in_instructions(
 ) -> None:
     """And so are instructions that are computed."""
 
-    async def instruct(context: Any, agent: Any) -> str:  # noqa: ANN401, RUF029 - the SDK's interface
+    async def instruct(context: Any, agent: Any) -> str:  # noqa: ANN401 - the SDK's interface
         raise make()
 
     error = await _fails(sdk.Agent[object](name="a", model="writer", instructions=instruct))
@@ -174,7 +175,7 @@ async def test_exit_in_a_sync_tool_ends_neither_loop_nor_process() -> None:
 async def test_foreign_cancellation_in_a_tool_hangs_nobody(
     autojump_clock: MockClock, raised: type[BaseException]
 ) -> None:
-    """asyncio's CancelledError raised by a tool itself is one failure among others, not a cancellation of ours."""
+    """Asyncio's CancelledError raised by a tool itself is one failure among others, not a cancellation of ours."""
 
     async def fail() -> str:
         """Fail."""
@@ -183,10 +184,8 @@ async def test_foreign_cancellation_in_a_tool_hangs_nobody(
     async with open_world() as world:
         async with world.bridge.document("1") as session:
             with trio.move_on_after(60) as scope:
-                try:
+                with suppress(AgentPipelineError):
                     await session.run_agent("writer", "Hi.", tools=[fail])
-                except AgentPipelineError:
-                    pass
 
         assert not scope.cancelled_caught
         world.assert_idle()
@@ -245,7 +244,9 @@ async def test_refusal_and_unknown_tool(autojump_clock: MockClock) -> None:
         content=[ResponseOutputRefusal(type="refusal", refusal="won't")],
     )
     refused = await _fails(sdk.Agent[object](name="a", model=ScriptedModel([[refusal]]), output_type=Answer))
-    unknown = await _fails(sdk.Agent[object](name="a", model=ScriptedModel([[function_call("nope", "{}", call_id="c")]])))
+    unknown = await _fails(
+        sdk.Agent[object](name="a", model=ScriptedModel([[function_call("nope", "{}", call_id="c")]]))
+    )
 
     assert type(refused) is IncompleteAnswerError
     assert "won't" not in str(refused)
@@ -300,10 +301,10 @@ async def test_faults_of_the_provider_come_out_as_they_are(
 async def test_stream_that_breaks_off_never_becomes_an_answer(autojump_clock: MockClock, api: Api) -> None:
     """A shorter text would look like success."""
     roles = make_roles({"stream": True})
-    async with open_world(api=api, roles=roles, faults=[{"kind": "truncate_stream"}]) as world:
-        async with world.bridge.document("1") as session:
-            with pytest.raises(StreamTruncatedError):
-                await session.run_agent("writer", "Hi.")
+    faults = [{"kind": "truncate_stream"}]
+    async with open_world(api=api, roles=roles, faults=faults) as world, world.bridge.document("1") as session:
+        with pytest.raises(StreamTruncatedError):
+            await session.run_agent("writer", "Hi.")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The document's loop: drained in one go, with the same results as the plain one; what goes wrong in it is told."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,8 +42,8 @@ def _both(program: Program) -> list[tuple[str, float]]:
     return drained
 
 
-# A step is (what, delay, what it does when it runs): plain callbacks that schedule more, fail, or cancel the last handle.
-steps = st.recursive(
+# A step is (what, delay, what it does when it runs): callbacks that schedule more, fail, or cancel the last handle.
+steps: st.SearchStrategy[Any] = st.recursive(
     st.tuples(st.sampled_from(["soon", "later", "at", "task", "trio"]), st.sampled_from([0.0, 0.5, 1.0]), st.just([])),
     lambda inner: st.tuples(
         st.sampled_from(["soon", "later", "at", "task", "trio", "fail", "cancel"]),
@@ -183,7 +183,7 @@ async def test_errors_nobody_awaits_are_told_and_end_nothing(autojump_clock: Moc
     lines: list[str] = []
     done = trio.Event()
 
-    async def fail() -> None:  # noqa: RUF029 - a task's coroutine
+    async def fail() -> None:
         raise ValueError("task")
 
     def fail_at_once() -> None:
@@ -205,42 +205,42 @@ async def test_errors_nobody_awaits_are_told_and_end_nothing(autojump_clock: Moc
     assert any("task" in line for line in lines)
 
 
-async def test_tasks_left_behind_are_cancelled_and_awaited(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_tasks_left_behind_are_cancelled_and_awaited(autojump_clock: MockClock, *, cancel: bool) -> None:
     """Both kinds, also when the host itself is cancelled."""
-    for cancel in (False, True):
-        ended: list[str] = []
-        done = trio.Event()
+    ended: list[str] = []
+    done = trio.Event()
 
-        async def guest() -> None:
-            try:
-                await asyncio.sleep(1000)
-            finally:
-                ended.append("asyncio")
+    async def guest() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append("asyncio")
 
-        async def host() -> None:
-            try:
-                await trio.sleep(1000)
-            finally:
-                ended.append("trio")
+    async def host() -> None:
+        try:
+            await trio.sleep(1000)
+        finally:
+            ended.append("trio")
 
-        async with trio.open_nursery() as nursery:
-            loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append)
-            task = loop.create_task(guest())
-            future = loop.trio_as_future(host)
-            await trio.sleep(1)
-            if cancel:
-                nursery.cancel_scope.cancel()
-            done.set()
+    async with trio.open_nursery() as nursery:
+        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append)
+        task = loop.create_task(guest())
+        future = loop.trio_as_future(host)
+        await trio.sleep(1)
+        if cancel:
+            nursery.cancel_scope.cancel()
+        done.set()
 
-        assert sorted(ended) == ["asyncio", "trio"]
-        assert task.cancelled()
-        assert future.cancelled()
-        assert trio.current_time() < 100
+    assert sorted(ended) == ["asyncio", "trio"]
+    assert task.cancelled()
+    assert future.cancelled()
+    assert trio.current_time() < 100
 
 
 @pytest.mark.parametrize("leave", [SystemExit(3), KeyboardInterrupt()])
 async def test_no_task_can_end_the_loop_under_the_others(autojump_clock: MockClock, leave: BaseException) -> None:
-    """asyncio lets both out of the loop itself, and then nobody would wake those who wait."""
+    """Asyncio lets both out of the loop itself, and then nobody would wake those who wait."""
     done = trio.Event()
     ended: list[str] = []
 
@@ -250,7 +250,7 @@ async def test_no_task_can_end_the_loop_under_the_others(autojump_clock: MockClo
         finally:
             ended.append("bystander")
 
-    async def fail() -> None:  # noqa: RUF029 - a task's coroutine
+    async def fail() -> None:
         raise leave
 
     async def watch() -> None:
@@ -278,7 +278,7 @@ async def test_descriptors_stay_flat(autojump_clock: MockClock) -> None:
     """Each loop holds two while it is open, and none after."""
 
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     async def once() -> None:
         done = trio.Event()

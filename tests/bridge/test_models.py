@@ -8,6 +8,7 @@ import trio
 from agents.retry import retry_policies
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.models import RoleProvider, role_settings, settle_settings
@@ -15,7 +16,6 @@ from agent_pipeline.errors import AgentRunError, AttemptTimeoutError, RateLimite
 from agent_pipeline.gateway import OPENAI_URL
 from agent_pipeline.gateway.inprocess import BASE_URL
 from agent_pipeline.gateway.parameters import Api
-from tests.bridge.world import World, make_roles, open_world
 
 CAPS = {
     ("responses", BASE_URL): "max_output_tokens",
@@ -122,7 +122,7 @@ async def test_an_agent_may_lower_the_cap(autojump_clock: MockClock, api: Api, b
     extra=st.dictionaries(st.sampled_from(sorted(set(CAPS.values()))), st.integers(1, 1000)),
 )
 async def test_the_lowest_cap_goes_out(
-    api: Api, base_url: str, role: int | None, own: int | None, body: dict[str, int], extra: dict[str, int]
+    api: Api, base_url: str, *, role: int | None, own: int | None, body: dict[str, int], extra: dict[str, int]
 ) -> None:
     """Whoever named it and however."""
     params = {} if role is None else {"max_tokens": role}
@@ -167,18 +167,18 @@ async def test_settings_the_sdk_invents_are_not_the_agents_own(autojump_clock: M
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [500, 503, 408])
 async def test_one_failing_call_is_one_request(
-    autojump_clock: MockClock, api: Api, stream: bool, status: int
+    autojump_clock: MockClock, api: Api, *, stream: bool, status: int
 ) -> None:
     """The gate is the one owner of retries: neither the client nor the runner adds its own."""
     eager = sdk.ModelRetrySettings(max_retries=3, policy=retry_policies.retry_after())
     always = sdk.ModelRetrySettings(max_retries=3, policy=lambda _context: True)
     faults = [{"kind": "status", "status": status, "retry_after": 1}]
-    async with open_world(api=api, roles=make_roles({"stream": stream}), faults=faults) as world:
-        async with world.bridge.document("1") as session:
-            for number, agent in enumerate(["writer", _agent(retry=eager), _agent(retry=always)], start=1):
-                with pytest.raises(ServerError):
-                    await session.run_agent(agent, "Hi.")
-                assert world.simulator.statistics.requests == number == len(world.records)
+    roles = make_roles({"stream": stream})
+    async with open_world(api=api, roles=roles, faults=faults) as world, world.bridge.document("1") as session:
+        for number, agent in enumerate(["writer", _agent(retry=eager), _agent(retry=always)], start=1):
+            with pytest.raises(ServerError):
+                await session.run_agent(agent, "Hi.")
+            assert world.simulator.statistics.requests == number == len(world.records)
 
 
 async def test_attempts_of_the_gate_are_the_only_ones(autojump_clock: MockClock) -> None:
@@ -217,10 +217,10 @@ async def test_hanging_provider_ends_at_the_attempts_deadline(autojump_clock: Mo
 
 async def test_rate_limited_for_good_is_our_error(autojump_clock: MockClock) -> None:
     """The gate gives up after fifty in a row, and says so by the provider's own words."""
-    async with open_world(faults=[{"kind": "status", "status": 429, "retry_after": 0}]) as world:
-        async with world.bridge.document("1") as session:
-            with pytest.raises(RateLimitedError):
-                await session.run_agent("writer", "Hi.")
+    faults = [{"kind": "status", "status": 429, "retry_after": 0}]
+    async with open_world(faults=faults) as world, world.bridge.document("1") as session:
+        with pytest.raises(RateLimitedError):
+            await session.run_agent("writer", "Hi.")
 
 
 async def test_models_are_built_once(autojump_clock: MockClock) -> None:

@@ -1,16 +1,20 @@
 """Documents over real sockets: connections outlive the loops, and nothing leaks."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
+from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.gateway import ConnectionPool, open_pool
 from agent_pipeline.simulator import Simulator, serve
-from tests.bridge.world import make_roles, open_world
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def _count_connections(documents: int, *, at_once: int, stream: bool) -> Simulator:
@@ -38,7 +42,7 @@ async def _count_connections(documents: int, *, at_once: int, stream: bool) -> S
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_documents_one_after_the_other_share_a_connection(stream: bool) -> None:
+async def test_documents_one_after_the_other_share_a_connection(*, stream: bool) -> None:
     """A client that keeps connections per loop fails every second one of these, or opens one each."""
     simulator = await _count_connections(20, at_once=1, stream=stream)
 
@@ -72,11 +76,11 @@ async def test_descriptors_stay_flat_over_sessions(autojump_clock: MockClock) ->
 
     async with open_world() as world:
         await once()
-        before = len(os.listdir("/proc/self/fd"))
+        before = _descriptors()
         for _ in range(100):
             await once()
 
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert _descriptors() == before
         assert world.bridge.loops_closed == 101
 
 
@@ -90,13 +94,13 @@ async def test_descriptors_and_tasks_stay_flat_over_five_hundred_sessions(autoju
         return "done"
 
     async with open_world(latency=1) as world:
-        before = len(os.listdir("/proc/self/fd"))
+        before = _descriptors()
         for number in range(500):
             async with world.bridge.document(str(number)) as session:
                 with trio.move_on_after(number % 8 or 100):
                     await session.run_agent("writer", "Hi.", tools=[pause])
 
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert _descriptors() == before
         assert trio.lowlevel.current_statistics().tasks_living < 20
         world.assert_idle()
 

@@ -10,13 +10,13 @@ import trio
 from agents.testing import ScriptedModel
 from agents.tracing import processors
 from pydantic import BaseModel
+from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.tracing import TraceEvents, open_sdk_tracing
 from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway.parameters import Api
-from tests.bridge.world import make_roles, open_world
 
 SECRET = "the text nobody may read"  # noqa: S105 - no password
 ANSWER = "what the tool found out"
@@ -60,7 +60,7 @@ async def test_each_document_has_one_trace_and_its_spans_are_in_it(autojump_cloc
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("include_texts", [False, True])
 async def test_texts_are_in_traces_only_where_asked_for(
-    autojump_clock: MockClock, api: Api, include_texts: bool
+    autojump_clock: MockClock, api: Api, *, include_texts: bool
 ) -> None:
     """Prompts, answers, and what tools take and give; events never have them.
 

@@ -1,7 +1,7 @@
 """The border for errors: whatever an agent's run raises, only errors of ours and cancellation get past it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
@@ -18,7 +18,7 @@ from agent_pipeline.errors import (
 
 
 @contextmanager
-def own_errors(agent: str) -> Iterator[None]:
+def own_errors(agent: str) -> Generator[None]:
     """Turn what the block raises into an error of ours; cancellation and KeyboardInterrupt pass as they are.
 
     Also `SystemExit` becomes one: raised in an asyncio task it would end the loop under everybody in it.
@@ -27,7 +27,7 @@ def own_errors(agent: str) -> Iterator[None]:
         yield
     except (asyncio.CancelledError, trio.Cancelled, KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as exc:  # noqa: BLE001 - groups may hold what is no Exception
+    except BaseException as exc:
         error = own_error_in(exc)
         if error is exc:
             raise
