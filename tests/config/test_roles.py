@@ -203,7 +203,7 @@ def test_a_pasted_key_is_refused_and_not_repeated(write: Write, text: str) -> No
     ["https://api.example.com/v1", "http://localhost:8080/v1", "http://127.8.9.1/v1", "http://[::1]:9/v1"],
 )
 def test_usable_addresses(url: str) -> None:
-    """https anywhere, plain http on this machine."""
+    """Https anywhere, plain http on this machine."""
     assert ProviderConfig(base_url=url).base_url == url
 
 

@@ -40,7 +40,7 @@ def texts(entries: Iterable[SourceEntry]) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A folder with what folders hold: nested files, hidden ones, links, a pipe, a huge and a broken file."""
+    """Make a folder with what folders hold: nested files, hidden ones, links, a pipe, a huge and a broken file."""
     for name in (
         "docs/b.md",
         "docs/a/z.md",

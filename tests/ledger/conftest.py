@@ -48,6 +48,7 @@ def attempt() -> Callable[..., AttemptRecord]:
         provider="openai",
         model="small",
         number=1,
+        sent=True,
         outcome="succeeded",
         status_code=200,
         error_code=None,

@@ -98,7 +98,7 @@ async def test_a_closed_ledger_takes_nothing(path: Path, attempt: MakeAttempt, b
 
 
 def test_artifacts_of_a_missing_or_broken_ledger_are_an_error(path: Path) -> None:
-    """ "No artifacts" and "can't tell" are different answers."""
+    """No artifacts and no answer are two different things."""
     with pytest.raises(LedgerError, match="there is no ledger"):
         recorded_artifacts(path)
     assert not path.exists()

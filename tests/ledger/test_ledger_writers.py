@@ -166,13 +166,23 @@ async def test_a_full_disk_is_never_acknowledged(
         else:
             acknowledged.add(str(number))
 
-    async with open_ledger(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger:
+    async def expect_failure(ledger: Ledger) -> None:
+        assert "SQLITE_FULL" in str(await ledger.wait_failure())
+        told.set()
+
+    told = trio.Event()
+    async with (
+        open_ledger(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger,
+        trio.open_nursery() as watching,
+    ):
+        watching.start_soon(expect_failure, ledger)
         for first in range(0, 200, 10):
             async with trio.open_nursery() as nursery:
                 for number in range(first, first + 10):
                     nursery.start_soon(begin_big, ledger, number)
 
         with trio.fail_after(5):
+            await told.wait()
             failure = await ledger.wait_failure()
         assert "full" in str(failure)
         assert ledger.failure is failure
@@ -375,7 +385,11 @@ async def test_closing_is_bounded(path: Path, attempt: MakeAttempt) -> None:
 
     def hanging(path: Path) -> sqlite3.Connection:
         connection = connect(path)
-        connection.set_trace_callback(lambda _: None if may_go_on.wait(10) else None)
+
+        def hang(_: str) -> None:
+            may_go_on.wait(10)
+
+        connection.set_trace_callback(hang)
         return connection
 
     writer = ThreadWriter(path, hanging, close_timeout=0.05)

@@ -29,6 +29,7 @@ def make_attempt(at: datetime) -> AttemptFactory:
         provider="openai",
         model="gpt-5-nano",
         number=1,
+        sent=True,
         outcome="succeeded",
         status_code=200,
         error_code=None,

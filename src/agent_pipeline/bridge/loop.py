@@ -2,6 +2,8 @@
 
 import asyncio
 import heapq
+import math
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,39 +18,91 @@ MOST_HANDLES = 64
 """Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
 
 
+class _ReadyQueue:
+    """Stands in for the loop's own memory channel: the same calls for one reader, at a fraction of the cost."""
+
+    __slots__ = ("_reader", "handles")
+
+    def __init__(self) -> None:
+        self.handles: deque[Any] = deque()
+        self._reader: trio.lowlevel.Task | None = None
+
+    def send_nowait(self, handle: object) -> None:
+        self.handles.append(handle)
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            trio.lowlevel.reschedule(reader)
+
+    async def wait(self) -> None:
+        """Return when there is something; cancelled, nothing is lost."""
+        if self.handles:
+            await trio.lowlevel.checkpoint()
+            return
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
 def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
     """Let the loop run up to `MOST_HANDLES` ready callbacks per checkpoint; return whether that could be done.
 
-    Replaces `_main_loop_one` on this one instance. Where trio-asyncio's internals are not what they were in 0.16 the
-    plain loop stays.
+    Replaces the queue and `_main_loop_one` of this one instance, which has just been opened. Where trio-asyncio's
+    internals are not what they were in 0.16 the plain loop stays.
     """
-    parts: list[Any] = [getattr(loop, name, None) for name in ("_main_loop_one", "_q_recv", "_timers", "_nursery")]
-    one, queue, timers, nursery = parts
-    if None in parts or not hasattr(queue, "receive_nowait"):
+    if not all(hasattr(loop, name) for name in ("_q_send", "_q_recv", "_main_loop_one", "_timers", "_nursery")):
         return False
+    inside: Any = loop
+    queue, channel = _ReadyQueue(), inside._q_send
 
-    async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002  (trio-asyncio's own signature)
-        await one(no_wait)
-        for _ in range(MOST_HANDLES):
-            if timers and timers[0]._when <= loop.time():
+    async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002 - trio-asyncio's own signature
+        timers: list[asyncio.TimerHandle] = inside._timers
+        if not queue.handles and not (timers and timers[0].when() <= loop.time()):
+            if no_wait:
+                raise trio.WouldBlock
+            deadline = timers[0].when() if timers else math.inf
+            with trio.CancelScope(deadline=deadline):
+                await queue.wait()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while timers and timers[0].when() <= loop.time():
+            _run_in_asyncio(heapq.heappop(timers))
+        for _ in range(min(MOST_HANDLES, len(queue.handles))):
+            if timers and timers[0].when() <= loop.time():
                 return  # its turn comes first
-            try:
-                handle = queue.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return
-            if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(timers, handle)
-            elif isinstance(handle, AsyncHandle):
-                handle._context.run(nursery.start_soon, handle._run, name=handle._callback)
-                await handle._started.wait()
-            elif not handle.cancelled():
-                _run_in_asyncio(handle)
+            await _run_one(inside, queue.handles.popleft())
 
-    loop._main_loop_one = several
+    inside._main_loop_one, inside._q_send, inside._q_recv = several, queue, queue
+    # asyncio makes this check in debug mode only; here it would run for each of a document's callbacks.
+    inside._check_callback = _no_check
+    channel.send_nowait(asyncio.Handle(_nothing, (), loop))  # the plain loop waits there: let it find the new queue
     return True
 
 
+async def _run_one(loop: Any, handle: Any) -> None:
+    if isinstance(handle, asyncio.TimerHandle):
+        heapq.heappush(loop._timers, handle)
+    elif isinstance(handle, AsyncHandle):
+        handle._context.run(loop._nursery.start_soon, handle._run, name=handle._callback)
+        await handle._started.wait()
+    else:
+        _run_in_asyncio(handle)
+
+
+def _nothing() -> None:
+    """Be called."""
+
+
+def _no_check(callback: object, method: str) -> None:
+    """Take any callback."""
+
+
 def _run_in_asyncio(handle: asyncio.Handle) -> None:
+    if handle.cancelled():
+        return
     library = trio_asyncio._base.sniffio_library
     previous, library.name = library.name, "asyncio"
     try:

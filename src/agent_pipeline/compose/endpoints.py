@@ -1,11 +1,13 @@
 """Where each provider's requests go: its own address and key, or the embedded simulator."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from agent_pipeline import gateway as gateways  # imported at the first endpoint: asking for missing keys needs none
+from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import require_api_key, resolve_api_key
-from agent_pipeline.config.roles import RuntimeConfig
+from agent_pipeline.config.roles import ProviderConfig, RuntimeConfig
 from agent_pipeline.errors import ConfigError
-from agent_pipeline.gateway import OPENAI_URL, Endpoint
 
 
 def used_providers(runtime: RuntimeConfig) -> list[str]:
@@ -17,33 +19,42 @@ def used_providers(runtime: RuntimeConfig) -> list[str]:
 
 
 def missing_keys(runtime: RuntimeConfig) -> list[str]:
-    """Return the providers in use whose key is named, but not set."""
+    """Return the providers in use that need a key which is named, but not set."""
     return [
         one
         for one in used_providers(runtime)
-        if runtime.providers[one].env_key and resolve_api_key(runtime.providers[one]) is None
+        if runtime.providers[one].env_key
+        and not _is_local(runtime.providers[one])
+        and resolve_api_key(runtime.providers[one]) is None
     ]
 
 
-def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
+def _is_local(provider: ProviderConfig) -> bool:
+    """Say whether the provider is on this machine: such a one gets the key that is set, and needs none."""
+    return provider.base_url is not None and is_loopback(urlsplit(provider.base_url).hostname or "")
+
+
+def real_endpoints(runtime: RuntimeConfig) -> "Mapping[str, gateways.Endpoint]":
     """Return the endpoint of each provider in use.
 
     Raises:
         EnvVarMissingError: a key is not set.
         ConfigError: a provider has no address.
     """
-    endpoints: dict[str, Endpoint] = {}
+    endpoints: dict[str, gateways.Endpoint] = {}
     for one in used_providers(runtime):
         provider = runtime.providers[one]
-        base_url = provider.base_url or (OPENAI_URL if one == "openai" else None)
+        base_url = provider.base_url or (gateways.OPENAI_URL if one == "openai" else None)
         if base_url is None:
             msg = f"provider {one} needs a base_url: the address of its OpenAI-compatible endpoint"
             raise ConfigError(msg, key=f"providers.{one}")
-        key = require_api_key(one, provider)
-        endpoints[one] = Endpoint(base_url, provider.api or "responses", key)
+        key = resolve_api_key(provider) if _is_local(provider) else require_api_key(one, provider)
+        endpoints[one] = gateways.Endpoint(base_url, provider.api or "responses", key)
     return endpoints
 
 
-def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
+def simulated_endpoints(runtime: RuntimeConfig, url: str) -> "Mapping[str, gateways.Endpoint]":
     """Return endpoints that all lead to the simulator; no key goes there."""
-    return {one: Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)}
+    return {
+        one: gateways.Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)
+    }

@@ -17,9 +17,10 @@ from agent_pipeline.compose.process import (
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.runtime import Runtime, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
@@ -57,6 +58,7 @@ class Pipeline:
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
         """Run from ordinary code; see `run`."""
+        load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
@@ -82,6 +84,7 @@ class Pipeline:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
+        load_libraries()
         begun = trio.current_time()
         tally = Tally()
         result: RunResult | None = None
@@ -95,7 +98,7 @@ class Pipeline:
                 _write_manifest(runtime, self.config, options, result)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.telemetry.dropped))
+        return replace(result, dropped=dict(runtime.records.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -104,17 +107,18 @@ class Pipeline:
         requests = limits.requests_in_flight.start
         in_flight = documents_that_fit(wanted, connections=requests * (2 if options.offline else 1))
         if in_flight < wanted:
-            runtime.telemetry.emit(DocumentsClamped(wanted, in_flight))
-        runtime.telemetry.emit(
+            runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+        runtime.records.telemetry.emit(
             PipelineStarted(
-                run_id=runtime.directory.run_id,
+                run_id=runtime.records.directory.run_id,
                 pipeline=self.config.name,
-                run_dir=str(runtime.directory.path),
+                run_dir=str(runtime.records.directory.path),
                 version=version("agent-pipeline"),
                 stages=[planned.stage.name for planned in self.stages],
                 documents_in_flight=in_flight,
                 requests_in_flight=requests,
                 simulator=options.offline,
+                documents=source.count_hint,
             )
         )
         if options.own_process:
@@ -141,7 +145,7 @@ async def _conclude(
 ) -> RunResult:
     """Write the run's last row and event; return the result."""
     stop = runtime.stop
-    dropped = sum(runtime.telemetry.dropped.values())
+    dropped = sum(runtime.records.telemetry.dropped.values())
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     gate = runtime.gate.statistics()
     tokens = runtime.gate.budget.tokens.statistics()
@@ -156,8 +160,8 @@ async def _conclude(
         unknown_tokens=tokens.unknown,
     )
     counts = tally.counts()
-    await runtime.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
-    runtime.telemetry.emit(
+    await runtime.records.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
+    runtime.records.telemetry.emit(
         PipelineFinished(
             outcome=outcome,
             reason=reason,
@@ -170,8 +174,8 @@ async def _conclude(
         )
     )
     return RunResult(
-        run_id=runtime.directory.run_id,
-        run_dir=str(runtime.directory.path),
+        run_id=runtime.records.directory.run_id,
+        run_dir=str(runtime.records.directory.path),
         outcome=outcome,
         exit_code=exit_code,
         reason=reason,
@@ -179,14 +183,14 @@ async def _conclude(
         usage=usage,
         cost_usd=None if gate.unknown_cost else money.spent / 1_000_000,
         duration_seconds=round(duration, 3),
-        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.directory.ledger)),
+        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.records.directory.ledger)),
         failures=tally.shown_failures(),
         next=_next_commands(runtime, config),
     )
 
 
 def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
-    directory = runtime.directory
+    directory = runtime.records.directory
     artifacts, log, ledger = (os.path.relpath(path) for path in (config.artifacts, directory.log, directory.ledger))
     return (
         f"ls {artifacts}",
@@ -199,9 +203,9 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
-        "run_id": runtime.directory.run_id,
+        "run_id": runtime.records.directory.run_id,
         "pipeline": config.name,
-        "started_at": runtime.started_at.isoformat(),
+        "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
         "versions": {
@@ -211,9 +215,9 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
         "result": None if result is None else asdict(result),
         "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
         "requests_at_once_peak": pool.peak,
-        "dropped": dict(runtime.telemetry.dropped),
+        "dropped": dict(runtime.records.telemetry.dropped),
     }
-    runtime.directory.write_manifest(manifest)
+    runtime.records.directory.write_manifest(manifest)
 
 
 def _source_name(config: PipelineConfig) -> str:
@@ -243,6 +247,9 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     loaded = {
         stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
     }
+    for stage in loaded.values():
+        if stage.role is not None:
+            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()

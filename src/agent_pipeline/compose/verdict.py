@@ -11,6 +11,7 @@ OK, DOCUMENTS_FAILED, INVALID, BUDGET, CREDENTIALS, UNREACHABLE, BUG = 0, 1, 3, 
 
 _BY_CODE: Mapping[str, int] = {
     "artifact_not_written": INVALID,  # ends a run only before its first document: the folder can't be used
+    "budget_exceeded": BUDGET,
     "certificate_rejected": UNREACHABLE,
     "config_invalid": INVALID,
     "credentials_missing": CREDENTIALS,

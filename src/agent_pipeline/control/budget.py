@@ -64,9 +64,16 @@ class BudgetTracker:
         with self._lock:
             return BudgetStatistics(self._total, self._spent, self._reserved, self._unknown)
 
-    def _close(self, held: int, charge: int, *, unknown: bool) -> None:
+    def _close(self, reservation: "Reservation", charge: int, *, unknown: bool) -> None:
+        if charge < 0:
+            msg = f"can't charge {charge}"
+            raise ValueError(msg)
         with self._lock:
-            self._reserved -= held
+            if not reservation.is_open:
+                msg = "this reservation has ended already"
+                raise RuntimeError(msg)
+            reservation.is_open = False
+            self._reserved -= reservation.amount
             self._spent += charge
             if unknown:
                 self._unknown += charge
@@ -75,11 +82,11 @@ class BudgetTracker:
 class Reservation:
     """One hold on a tracker; ended exactly once by `settle`, `release` or `forfeit`."""
 
-    __slots__ = ("_open", "_tracker", "amount")
+    __slots__ = ("_tracker", "amount", "is_open")
 
     def __init__(self, tracker: BudgetTracker, amount: int) -> None:
         self._tracker = tracker
-        self._open = True
+        self.is_open = True
         self.amount = amount
 
     def settle(self, actual: int) -> None:
@@ -95,17 +102,14 @@ class Reservation:
         self._end(self.amount, unknown=True)
 
     def _end(self, charge: int, *, unknown: bool) -> None:
-        if not self._open:
-            msg = "this reservation has ended already"
-            raise RuntimeError(msg)
-        self._open = False
-        self._tracker._close(self.amount, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
+        self._tracker._close(self, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
 
 
 class RunBudget:
     """The tokens and the money of one run, reserved together or not at all.
 
-    Money is counted in integer micro-dollars. Both dimensions are counted also where they have no cap.
+    Money is counted in integer micro-dollars. Both dimensions are counted also where they have no cap. Callers that
+    wait for room are woken by the gate: what is held by others than the gate's own attempts wakes nobody.
     """
 
     def __init__(self, *, tokens: int | None = None, micro_usd: int | None = None) -> None:

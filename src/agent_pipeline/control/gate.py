@@ -9,22 +9,21 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
-from agent_pipeline.control.budget import Hold, RunBudget
+from agent_pipeline.control.budget import Dimension, Hold, RunBudget
 from agent_pipeline.control.lane import Lane, LaneStatistics
-from agent_pipeline.control.retry import RetryPolicy
+from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
+    AgentPipelineError,
     AttemptTimeoutError,
     BudgetExceededError,
-    ModelProtocolError,
     ProviderError,
     RateLimitedError,
-    ServerError,
     WaitTooLongError,
 )
 
@@ -68,6 +67,7 @@ class Attempt:
         number: from 1; a 429 does not raise it.
         dispatched: set by the sender once bytes may have left.
         usage: set by the sender as soon as the answer reports it, before the answer is judged.
+        waits: seconds between asking and sending, by reason; set by the gate.
     """
 
     number: int
@@ -75,9 +75,7 @@ class Attempt:
     status_code: int | None = None
     provider_request_id: str | None = None
     usage: Usage | None = None
-    error: BaseException | None = None
     waits: dict[WaitReason, float] = field(default_factory=dict)
-    attempt_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +92,23 @@ class GateStatistics:
 class Gate:
     """Decides for every request whether it may go, bounds it, charges it, records it and retries it.
 
-    Order of one attempt: cooldown and a place in flight, budget reserved, attempt deadline, send, charge, record.
-    Waiting eats no attempt's time. On cancellation the place is given back, the reservation is charged in full if
-    the request may have left (else released), and the attempt is recorded as cancelled; all without a checkpoint.
+    Order of one attempt: a place in flight, no cooldown and budget reserved at one instant, attempt deadline, send,
+    charge, record. Waiting eats no attempt's time. On cancellation, and whatever else the sender raises, the place is
+    given back, the reservation is charged in full if the request may have left (else released), and the attempt is
+    recorded; all without a checkpoint.
 
     Args:
         budget: of the run.
         retry: the policy for every call.
         requests_in_flight: per provider and model.
         attempt_timeout: seconds of one attempt from sending to the last byte; None for no limit.
-        record: takes every attempt that was sent or failed; must not block or raise.
+        record: takes every attempt once, also one that failed before anything left; must not block. What it raises
+            (a ledger that can't be written) leaves the call in place of the attempt's own end, with nothing held.
         now: wall clock for records.
         rng: for jitter and attempt ids.
     """
 
-    def __init__(  # noqa: PLR0913  (one line of configuration each; keyword-only)
+    def __init__(
         self,
         *,
         budget: RunBudget,
@@ -139,7 +139,7 @@ class Gate:
         return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
 
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
-        """Make attempts until one succeeds or the policy gives up.
+        """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
 
         Raises:
             ProviderError: of the last attempt.
@@ -148,30 +148,23 @@ class Gate:
         """
         self._requests += 1
         lane = self._lane(call)
-        attempt = Attempt(number=1, attempt_timeout=self._attempt_timeout)
-        failures = rate_limits = bad_answers = 0
+        retries = Retries(self._retry, self._rng)
+        attempt = Attempt(number=1)
         while True:
             try:
                 return await self._try_once(call, lane, attempt, send)
             except ProviderError as exc:
                 error = exc
-            if error.disposition != "retry":
-                raise error
-            number, waits = attempt.number, dict[WaitReason, float]()
+            another = retries.spend(error)
             if isinstance(error, RateLimitedError):
-                rate_limits += 1
-                if rate_limits > self._retry.max_rate_limits:
-                    raise error
-                self._cool_down(call, lane, error, rate_limits)
+                lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all of the lane
+            if not another:
+                raise error
+            attempt = Attempt(number=retries.number)
+            if isinstance(error, RateLimitedError):
+                self._check_wait(call, lane.cooldown_end(), error)
             else:
-                failures += 1
-                bad_answers += isinstance(error, ModelProtocolError)
-                if failures >= self._retry.max_attempts or bad_answers >= self._retry.max_bad_answers:
-                    raise error
-                rate_limits = 0
-                number += 1
-                await self._back_off(call, error, failures, waits)
-            attempt = Attempt(number=number, waits=waits, attempt_timeout=self._attempt_timeout)
+                await self._back_off(call, retries, error, attempt.waits)
 
     def _lane(self, call: Call) -> Lane:
         key = (call.provider, call.model)
@@ -180,24 +173,19 @@ class Gate:
             lane = self._lanes[key] = Lane(self._limit)
         return lane
 
-    def _cool_down(self, call: Call, lane: Lane, error: RateLimitedError, rate_limits: int) -> None:
-        asked = error.retry_after
-        lane.cool_down(self._retry.delay(rate_limits, self._rng) if asked is None else asked)
-        self._check_wait(call, lane.cooldown_end(), error)
-
-    async def _back_off(self, call: Call, error: ProviderError, failures: int, waits: dict[WaitReason, float]) -> None:
-        delay = self._retry.delay(failures, self._rng)
-        reason: WaitReason = "backoff"
-        if isinstance(error, ServerError) and error.retry_after is not None and error.retry_after > delay:
-            delay, reason = error.retry_after, "retry_after"
-        self._check_wait(call, trio.current_time() + delay, error)
-        waits[reason] = delay
+    async def _back_off(
+        self, call: Call, retries: Retries, error: ProviderError, waits: dict[WaitReason, float]
+    ) -> None:
+        begun = trio.current_time()
+        delay, reason = retries.pause(error)
+        self._check_wait(call, begun + delay, error)
         await trio.sleep(delay)
+        waits[reason] = trio.current_time() - begun
 
     def _check_wait(self, call: Call, until: float, cause: ProviderError | None) -> None:
-        deadline = min(call.scope.deadline, trio.current_effective_deadline())
-        now = trio.current_time()
-        if until < deadline or until <= now or deadline == -math.inf:  # cancelled already: the next checkpoint says so
+        now, deadline = trio.current_time(), min(call.scope.deadline, trio.current_effective_deadline())
+        is_cancelled = deadline == -math.inf  # the next checkpoint says so; no pause is to blame
+        if until <= now or until < deadline or is_cancelled:
             return
         msg = (
             f"{call.provider} {call.model}: the next request may go in {until - now:.1f} s, but only "
@@ -208,64 +196,115 @@ class Gate:
     async def _try_once(
         self, call: Call, lane: Lane, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
-        begun = trio.current_time()
         self._check_wait(call, lane.cooldown_end(), None)
+        begun = trio.current_time()
         await lane.acquire(attempt)
         try:
-            admitted = trio.current_time()
-            self._check_wait(call, lane.cooldown_end(), None)
-            cooled = await lane.wait_cooldown()
-            hold = await self._reserve(call)
-            held = trio.current_time()
-            attempt.waits |= {"admission": admitted - begun, "cooldown": cooled, "budget": held - admitted - cooled}
+            attempt.waits["admission"] = trio.current_time() - begun
+            hold = await self._reserve(call, lane, attempt.waits)
             return await self._send(call, attempt, hold, send)
         finally:
             lane.release(attempt)
 
-    async def _reserve(self, call: Call) -> Hold:
+    async def _reserve(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Hold:
+        """Hold the worst case at an instant without a cooldown; either may come back while the other is waited for."""
         worst = Usage(call.input_tokens_bound, call.output_tokens_cap)
+        tokens = worst.total_tokens
         micro_usd = 0 if call.price is None else call.price.cost_micro_usd(worst)
-        while (hold := self.budget.reserve_nowait(tokens=worst.total_tokens, micro_usd=micro_usd)) is None:
-            dimension = self.budget.never_fits(tokens=worst.total_tokens, micro_usd=micro_usd)
+        while True:
+            begun = trio.current_time()
+            pausing = begun < lane.cooldown_end()
+            if not pausing and (hold := self.budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)) is not None:
+                return hold
+            dimension = self.budget.never_fits(tokens=tokens, micro_usd=micro_usd)
             if dimension is not None:
-                self._refuse(call, dimension, worst.total_tokens if dimension == "tokens" else micro_usd)
-            await self._budget_freed.park()
-        return hold
+                raise self._refusal(call, dimension, tokens if dimension == "tokens" else micro_usd)
+            reason: WaitReason = "cooldown" if pausing else "budget"
+            if pausing:
+                self._check_wait(call, lane.cooldown_end(), None)
+                await lane.wait_cooldown()
+            else:
+                await self._budget_freed.park()
+            waits[reason] = waits.get(reason, 0.0) + trio.current_time() - begun
 
-    def _refuse(self, call: Call, dimension: str, worst: int) -> NoReturn:
-        tracker = self.budget.tokens if dimension == "tokens" else self.budget.micro_usd
-        counted = tracker.statistics()
+    def _refusal(self, call: Call, dimension: Dimension, worst: int) -> BudgetExceededError:
+        counted = (self.budget.tokens if dimension == "tokens" else self.budget.micro_usd).statistics()
+        total = counted.total or 0
         unit = "tokens" if dimension == "tokens" else "micro-dollars"
         msg = (
-            f"the budget of {counted.total} {unit} has {(counted.total or 0) - counted.spent} left, and the next "
-            f"request of role {call.role} may cost {worst}; raise the budget to go on"
+            f"the budget of {total} {unit} has {max(0, total - counted.spent)} left, and the next request of role "
+            f"{call.role} may cost {worst}; raise the budget to go on"
         )
-        raise BudgetExceededError(msg, dimension="tokens" if dimension == "tokens" else "usd")
+        return BudgetExceededError(msg, dimension=dimension)
 
     async def _send(
         self, call: Call, attempt: Attempt, hold: Hold, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
         started_at, begun = self._now(), trio.current_time()
         try:
-            timeout = math.inf if self._attempt_timeout is None else self._attempt_timeout
-            with trio.CancelScope(deadline=begun + timeout) as scope:
-                answer = await send(attempt)
-            if scope.cancelled_caught:
-                raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout)
+            answer = await self._bounded(attempt, send)
         except BaseException as exc:
-            attempt.error = exc
+            self._finish(call, attempt, hold, error=exc, started_at=started_at, latency=trio.current_time() - begun)
             raise
-        else:
-            return answer
-        finally:
-            charged, cost = self._charge(call, attempt, hold)
-            self._budget_freed.unpark_all()
-            latency = trio.current_time() - begun
-            self._record(self._describe(call, attempt, hold.tokens, charged, cost, started_at, latency))
+        self._finish(call, attempt, hold, error=None, started_at=started_at, latency=trio.current_time() - begun)
+        return answer
 
-    def _charge(self, call: Call, attempt: Attempt, hold: Hold) -> tuple[int, int | None]:
+    async def _bounded(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
+        """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
+        timeout = self._attempt_timeout
+        if timeout is None:
+            return await send(attempt)
+        with trio.move_on_after(timeout):
+            return await send(attempt)
+        raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout)
+
+    def _finish(
+        self,
+        call: Call,
+        attempt: Attempt,
+        hold: Hold,
+        *,
+        error: BaseException | None,
+        started_at: datetime,
+        latency: float,
+    ) -> None:
+        """End the hold, wake who waits for budget, count and record."""
+        charged, cost = self._charge(call, attempt, hold, error)
+        self._budget_freed.unpark_all()
+        self._attempts += attempt.dispatched
+        outcome, error_code, message = _describe(error)
+        self._record(
+            AttemptRecord(
+                attempt_id=f"{self._rng.getrandbits(64):016x}",
+                document_id=call.scope.document_id,
+                stage=call.scope.stage,
+                cycle=call.scope.cycle,
+                role=call.role,
+                provider=call.provider,
+                model=call.model,
+                number=attempt.number,
+                sent=attempt.dispatched,
+                outcome=outcome,
+                status_code=attempt.status_code,
+                error_code=error_code,
+                error=message,
+                wait_seconds=sum(attempt.waits.values()),
+                wait_reason=_longest(attempt.waits),
+                latency_seconds=latency,
+                usage=attempt.usage,
+                reserved_tokens=hold.tokens,
+                charged_tokens=charged,
+                cost_micro_usd=cost,
+                provider_request_id=attempt.provider_request_id,
+                method=call.method,
+                path=call.path,
+                started_at=started_at,
+            )
+        )
+
+    def _charge(self, call: Call, attempt: Attempt, hold: Hold, error: BaseException | None) -> tuple[int, int | None]:
         """End the hold; return charged tokens and their cost (None: no known price)."""
-        usage, error = attempt.usage, attempt.error
+        usage = attempt.usage
         if usage is not None:
             cost = None if call.price is None else call.price.cost_micro_usd(usage)
             hold.settle(tokens=usage.total_tokens, micro_usd=cost or 0)
@@ -279,57 +318,32 @@ class Gate:
         self._unknown_cost |= call.price is None
         return hold.tokens, None if call.price is None else hold.micro_usd
 
-    def _describe(  # noqa: PLR0913, PLR0917  (the parts of one record)
-        self,
-        call: Call,
-        attempt: Attempt,
-        reserved: int,
-        charged: int,
-        cost: int | None,
-        started_at: datetime,
-        latency: float,
-    ) -> AttemptRecord:
-        self._attempts += attempt.dispatched
-        error = attempt.error
-        waited = sum(attempt.waits.values())
-        return AttemptRecord(
-            attempt_id=f"{self._rng.getrandbits(64):016x}",
-            document_id=call.scope.document_id,
-            stage=call.scope.stage,
-            cycle=call.scope.cycle,
-            role=call.role,
-            provider=call.provider,
-            model=call.model,
-            number=attempt.number,
-            sent=attempt.dispatched,
-            outcome=_outcome(error),
-            status_code=attempt.status_code,
-            error_code=None if error is None else getattr(error, "code", type(error).__name__),
-            error=None if error is None else str(error),
-            wait_seconds=waited,
-            wait_reason=max(attempt.waits, key=attempt.waits.__getitem__) if waited > 0 else None,
-            latency_seconds=latency,
-            usage=attempt.usage,
-            reserved_tokens=reserved,
-            charged_tokens=charged,
-            cost_micro_usd=cost,
-            provider_request_id=attempt.provider_request_id,
-            method=call.method,
-            path=call.path,
-            started_at=started_at,
-        )
+
+def _longest(waits: dict[WaitReason, float]) -> WaitReason | None:
+    reason = max(waits, key=lambda reason: waits[reason])
+    return reason if waits[reason] > 0 else None
 
 
-def _outcome(error: BaseException | None) -> AttemptOutcome:
+def _describe(error: BaseException | None) -> tuple[AttemptOutcome, str | None, str | None]:
+    """Return outcome, code and message of an attempt that ended so."""
     if error is None:
-        return "succeeded"
-    return "cancelled" if isinstance(error, trio.Cancelled) else "failed"
+        return "succeeded", None, None
+    if _is_cancellation(error):
+        # Its own text names tasks by their address in memory.
+        return "cancelled", "cancelled", "cancelled before the answer was whole"
+    return "failed", error.code if isinstance(error, AgentPipelineError) else type(error).__name__, str(error)
 
 
-_GATEWAY_TIMEOUTS = frozenset({408, 504})  # somebody else gave up waiting: the model may have worked
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):  # a sender with a nursery of its own is cancelled in groups
+        return all(_is_cancellation(one) for one in error.exceptions)
+    return isinstance(error, trio.Cancelled)
+
+
+_GATEWAY_TIMEOUTS = frozenset({408, 504, 524})  # somebody else gave up waiting: the model may have worked
 
 
 def _worked_on(error: ProviderError) -> bool:
-    """Whether a model may have worked, and been billed, before this error."""
+    """Tell whether a model may have worked, and been billed, before this error; a redirect never reached one."""
     status = error.status_code
-    return status is None or status < 400 or status in _GATEWAY_TIMEOUTS  # noqa: PLR2004  (HTTP's error range)
+    return status is None or status < 300 or status in _GATEWAY_TIMEOUTS

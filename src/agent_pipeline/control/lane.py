@@ -31,15 +31,12 @@ class Lane:
         self._not_before = max(self._not_before, trio.current_time() + delay)
 
     def cooldown_end(self) -> float:
-        """When the pause ends, on Trio's clock."""
+        """When the pause ends, or ended, on Trio's clock; -inf where there was none yet."""
         return self._not_before
 
-    async def wait_cooldown(self) -> float:
-        """Sleep until no cooldown is left; return the seconds waited. Cancelling it changes nothing for others."""
-        begun = trio.current_time()
-        while (now := trio.current_time()) < self._not_before:
-            await trio.sleep_until(self._not_before)
-        return now - begun
+    async def wait_cooldown(self) -> None:
+        """Sleep to the end of the pause as known now; it may grow meanwhile. Cancelling this ends nobody else's."""
+        await trio.sleep_until(self._not_before)
 
     async def acquire(self, borrower: object) -> None:
         """Wait for one of the places in flight; cancelled, it holds none."""

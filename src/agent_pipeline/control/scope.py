@@ -1,7 +1,7 @@
 """Who a request is made for: carried by a context variable through client libraries that know nothing of it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def current_scope() -> CallScope:
 
 
 @contextmanager
-def call_scope(scope: CallScope) -> Iterator[None]:
+def call_scope(scope: CallScope) -> Generator[None]:
     """Make requests inside the block belong to `scope`, also those made from the document's asyncio loop."""
     token = _scope.set(scope)
     try:

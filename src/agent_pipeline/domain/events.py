@@ -23,7 +23,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStarted(Event):
-    """The run directory exists and the first document is about to be admitted."""
+    """The run directory exists and the first document is about to be admitted.
+
+    `documents` is how many entries the source will give, None where that is not known without reading it.
+    """
 
     name = "PIPELINE_STARTED"
     run_id: str
@@ -34,6 +37,7 @@ class PipelineStarted(Event):
     documents_in_flight: int
     requests_in_flight: int
     simulator: bool
+    documents: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The way to the providers: pool and transport owned by Trio, instrumented OpenAI clients, direct calls by role.
 
-Importing the OpenAI client takes over a second, so it happens at the first use of a name here.
+Importing the OpenAI client takes over a second, so it happens at the first use of `Gateway` or `RoleClient`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from agent_pipeline.gateway.gateway import OPENAI_URL as OPENAI_URL
-    from agent_pipeline.gateway.gateway import Endpoint as Endpoint
+    from agent_pipeline.gateway.endpoint import OPENAI_URL as OPENAI_URL
+    from agent_pipeline.gateway.endpoint import Endpoint as Endpoint
     from agent_pipeline.gateway.gateway import Gateway as Gateway
-    from agent_pipeline.gateway.gateway import open_pool as open_pool
     from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
+    from agent_pipeline.gateway.pool import open_pool as open_pool
     from agent_pipeline.gateway.roles import RoleClient as RoleClient
 
 __all__ = ["OPENAI_URL", "ConnectionPool", "Endpoint", "Gateway", "RoleClient", "open_pool"]
@@ -20,11 +20,11 @@ __all__ = ["OPENAI_URL", "ConnectionPool", "Endpoint", "Gateway", "RoleClient", 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "OPENAI_URL": "agent_pipeline.gateway.gateway",
+        "OPENAI_URL": "agent_pipeline.gateway.endpoint",
         "ConnectionPool": "agent_pipeline.gateway.pool",
-        "Endpoint": "agent_pipeline.gateway.gateway",
+        "Endpoint": "agent_pipeline.gateway.endpoint",
         "Gateway": "agent_pipeline.gateway.gateway",
         "RoleClient": "agent_pipeline.gateway.roles",
-        "open_pool": "agent_pipeline.gateway.gateway",
+        "open_pool": "agent_pipeline.gateway.pool",
     },
 )

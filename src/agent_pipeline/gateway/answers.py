@@ -3,65 +3,33 @@
 Without this an HTML page becomes a `str`, `{}` an object of Nones, and a stream that breaks off a shorter text.
 """
 
-import json
-import zlib
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
+
+from openai._streaming import SSEDecoder
 
 from agent_pipeline.control.gate import Attempt
 from agent_pipeline.domain.usage import Usage
-from agent_pipeline.errors import (
-    AgentPipelineError,
-    AnswerTooLargeError,
-    IncompleteAnswerError,
-    ModelProtocolError,
-    ServerError,
-    StreamTruncatedError,
+from agent_pipeline.errors import IncompleteAnswerError, ModelProtocolError, StreamTruncatedError
+from agent_pipeline.gateway.failures import from_report, quoted
+from agent_pipeline.gateway.shapes import (
+    ChatMessage,
+    Completion,
+    Counted,
+    ResponseEvent,
+    ResponseShape,
+    read_shape,
+    snippet,
 )
 
-DECODED_BYTES_CAP = 16 * 1024 * 1024
-"""Longest answer taken, after decompression."""
+EVENT_STREAM = "text/event-stream"
+JSON = "application/json"
 
-_SNIPPET = 120
+_MOST_TOKENS = 10**9
+"""A count above this is no count."""
 
-
-class BodyDecoder:
-    """Collects a body up to the cap, unpacking gzip in bounded steps so that a bomb never unfolds."""
-
-    def __init__(self, encoding: str | None) -> None:
-        if encoding not in {None, "", "identity", "gzip", "deflate"}:
-            msg = f"the answer has content-encoding {encoding!r}, which was not asked for"
-            raise ModelProtocolError(msg)
-        packed = encoding in {"gzip", "deflate"}
-        self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None
-        self._parts: list[bytes] = []
-        self._size_bytes = 0
-
-    def feed(self, data: bytes) -> None:
-        """Take the next raw bytes.
-
-        Raises:
-            AnswerTooLargeError: the body passed the cap.
-            ModelProtocolError: the body is not what its content-encoding says.
-        """
-        if self._unpack is not None:
-            try:
-                data = self._unpack.decompress(data, DECODED_BYTES_CAP - self._size_bytes + 1)
-            except zlib.error as exc:
-                msg = f"the answer can't be decompressed: {exc}"
-                raise ModelProtocolError(msg) from exc
-        self._size_bytes += len(data)
-        if self._size_bytes > DECODED_BYTES_CAP:
-            msg = f"the answer is longer than {DECODED_BYTES_CAP} bytes"
-            raise AnswerTooLargeError(msg)
-        self._parts.append(data)
-
-    def body(self) -> bytes:
-        """Return the whole body."""
-        if self._unpack is not None and not self._unpack.eof and self._size_bytes:
-            msg = "the compressed answer ends too early"
-            raise ModelProtocolError(msg)
-        return b"".join(self._parts)
+EventT = TypeVar("EventT", ResponseEvent, Completion)
 
 
 def check_answer(attempt: Attempt, *, path: str, content_type: str, streamed: bool, body: bytes) -> None:
@@ -71,62 +39,42 @@ def check_answer(attempt: Attempt, *, path: str, content_type: str, streamed: bo
         ModelProtocolError: not JSON, not the API's shape, or nothing in it.
         StreamTruncatedError: a stream without its terminal event.
         IncompleteAnswerError: the model was cut off, refused, or was filtered.
-        ServerError: the provider reports its own failure inside a 200.
+        ProviderError: the provider reports a failure inside a 200, by what it says.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    wanted = "text/event-stream" if streamed else "application/json"
+    wanted = EVENT_STREAM if streamed else JSON
     if kind != wanted:
-        msg = f"the answer is {kind or 'of no content type'}, not {wanted}: {_snippet(body)}"
-        raise ModelProtocolError(msg, status_code=attempt.status_code)
+        raise ModelProtocolError(f"the answer is {quoted(kind) or 'of no content type'}, not {wanted}: {snippet(body)}")
     if path.endswith("/responses"):
-        response = _last_response(body) if streamed else _parse(body)
-        attempt.usage = _usage(response.get("usage"), "input_tokens", "output_tokens")
-        _check_response(response)
+        _check_response(attempt, _last_response(body) if streamed else read_shape(ResponseShape, body))
     elif path.endswith("/chat/completions"):
-        chunks = _events(body) if streamed else [_parse(body)]
-        for chunk in chunks:
-            attempt.usage = _usage(chunk.get("usage"), "prompt_tokens", "completion_tokens") or attempt.usage
-        _check_stream(body, chunks) if streamed else _check_completion(chunks[0])
-    else:
-        answer = _parse(body)
-        attempt.usage = _usage(answer.get("usage"), "prompt_tokens", "completion_tokens")
+        _check_stream(attempt, body) if streamed else _check_completion(attempt, read_shape(Completion, body))
+    elif not streamed:
+        attempt.usage = _usage(read_shape(Counted, body).usage, "prompt_tokens", None)
 
 
-def _snippet(body: bytes) -> str:
-    return repr(body[:_SNIPPET].decode("utf-8", "replace"))
+# --- usage -------------------------------------------------------------------------------------------------------
 
 
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        msg = f"the answer is not JSON ({exc}): {_snippet(body)}"
-        raise ModelProtocolError(msg) from exc
-    if not isinstance(value, dict):
-        msg = f"the answer is not a JSON object: {_snippet(body)}"
-        raise ModelProtocolError(msg)
-    return value
-
-
-def _usage(reported: object, input_name: str, output_name: str) -> Usage | None:
-    if not isinstance(reported, Mapping):
-        return None
-    tokens_in, tokens_out = _count(reported, input_name), _count(reported, output_name)
-    if tokens_in is None:
+def _usage(reported: object, input_name: str, output_name: str | None) -> Usage | None:
+    """Return what was reported, None where that is no usable report of both sides."""
+    tokens_in = _count(reported, input_name)
+    tokens_out = 0 if output_name is None else _count(reported, output_name)
+    if not isinstance(reported, Mapping) or tokens_in is None or tokens_out is None:
         return None
     in_details = reported.get("input_tokens_details", reported.get("prompt_tokens_details"))
     out_details = reported.get("output_tokens_details", reported.get("completion_tokens_details"))
     return Usage(
         input_tokens=tokens_in,
-        output_tokens=tokens_out or 0,
+        output_tokens=tokens_out,
         cached_input_tokens=min(_count(in_details, "cached_tokens") or 0, tokens_in),
-        reasoning_tokens=_count(out_details, "reasoning_tokens") or 0,
+        reasoning_tokens=min(_count(out_details, "reasoning_tokens") or 0, tokens_out),
     )
 
 
 def _count(values: object, name: str) -> int | None:
     value = values.get(name) if isinstance(values, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
 
 
 # --- Responses API -----------------------------------------------------------------------------------------------
@@ -134,103 +82,126 @@ def _count(values: object, name: str) -> int | None:
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 
 
-def _last_response(body: bytes) -> dict[str, Any]:
-    events = _events(body)
-    last = events[-1] if events else {}
-    if last.get("type") not in _TERMINAL:
-        msg = f"the stream ended after {len(events)} events without its terminal event"
-        raise StreamTruncatedError(msg)
-    response = last.get("response", last)
-    return response if isinstance(response, dict) else {}
+def _last_response(body: bytes) -> ResponseShape:
+    events, _ = _read_events(ResponseEvent, body)
+    for event in events:
+        if event.type == "error" or event.error:
+            raise from_report(event.error or {"code": event.code, "message": event.message})
+    last = next((event for event in events if event.type in _TERMINAL), None)
+    if last is None:
+        raise StreamTruncatedError(f"the stream ended after {len(events)} events without its terminal event")
+    if last.response is None:
+        raise ModelProtocolError(f"the event {last.type} has no response")
+    return last.response
 
 
-def _check_response(response: dict[str, Any]) -> None:
-    error = response.get("error")
-    if error:
-        raise _reported(error)
-    status = response.get("status")
-    output = response.get("output")
-    if status == "incomplete":
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
-        raise _incomplete(reason)
-    if status not in {"completed", None} or not isinstance(output, list):
-        msg = f"the answer is no response object (status {status!r})"
-        raise ModelProtocolError(msg)
-    if not any(isinstance(item, dict) and item.get("type") != "reasoning" for item in output):
-        msg = "the answer has no output"
-        raise ModelProtocolError(msg)
-    for item in output:
-        for part in item.get("content") or () if isinstance(item, dict) else ():
-            if isinstance(part, dict) and part.get("type") == "refusal":
-                raise _refused(part.get("refusal"))
+def _check_response(attempt: Attempt, response: ResponseShape) -> None:
+    attempt.usage = _usage(response.usage, "input_tokens", "output_tokens")
+    if response.error:
+        raise from_report(response.error)
+    if response.status == "incomplete":
+        details = response.incomplete_details
+        raise _incomplete(None if details is None else details.reason)
+    if response.status not in {"completed", None} or response.output is None:
+        raise ModelProtocolError(f"the answer is no finished response (status {quoted(response.status)})")
+    for item in response.output:
+        for part in item.content or ():
+            if part.type == "refusal":
+                raise _refused(part.refusal)
+    if not any(item.says_something for item in response.output):
+        raise ModelProtocolError("the answer has no output")
 
 
 # --- Chat Completions API ----------------------------------------------------------------------------------------
 
 
-def _check_completion(answer: dict[str, Any]) -> None:
-    if answer.get("error"):
-        raise _reported(answer["error"])
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    if not isinstance(first, dict) or not isinstance(message, dict):
-        msg = "the answer has no choices"
-        raise ModelProtocolError(msg)
-    _check_finish(first.get("finish_reason"))
-    if message.get("refusal"):
-        raise _refused(message["refusal"])
-    if not message.get("content") and not message.get("tool_calls"):
-        msg = "the answer is empty"
-        raise ModelProtocolError(msg)
+def _check_completion(attempt: Attempt, answer: Completion) -> None:
+    attempt.usage = _usage(answer.usage, "prompt_tokens", "completion_tokens")
+    if answer.error:
+        raise from_report(answer.error)
+    first = answer.choices[0] if answer.choices else None
+    if first is None or first.message is None:
+        raise ModelProtocolError("the answer has no choices")
+    _check_finish(first.finish_reason)
+    _check_words([first.message])
+    if not first.message.calls_are_whole:
+        raise ModelProtocolError("the answer calls a function without its name or arguments")
 
 
-def _check_stream(body: bytes, chunks: list[dict[str, Any]]) -> None:
-    finish: object = None
+def _check_stream(attempt: Attempt, body: bytes) -> None:
+    chunks, done = _read_events(Completion, body)
     for chunk in chunks:
-        if chunk.get("error"):
-            raise _reported(chunk["error"])
-        for choice in chunk.get("choices") or ():
-            finish = choice.get("finish_reason") or finish
-    if finish is None or b"[DONE]" not in body[-64:]:
-        msg = f"the stream ended after {len(chunks)} chunks without its terminal event"
-        raise StreamTruncatedError(msg)
+        attempt.usage = _usage(chunk.usage, "prompt_tokens", "completion_tokens") or attempt.usage
+    for chunk in chunks:
+        if chunk.error:
+            raise from_report(chunk.error)
+    choices = [choice for chunk in chunks for choice in chunk.choices or ()]
+    finish = next((choice.finish_reason for choice in reversed(choices) if choice.finish_reason), None)
+    if finish is None or not done:
+        raise StreamTruncatedError(f"the stream ended after {len(chunks)} chunks without its terminal event")
     _check_finish(finish)
+    if any(choice.delta is None for choice in choices):
+        raise ModelProtocolError("a choice of the stream has no delta")
+    _check_words([choice.delta for choice in choices if choice.delta is not None])
 
 
-def _check_finish(reason: object) -> None:
+def _check_finish(reason: str | None) -> None:
     if reason in {"length", "content_filter"}:
         raise _incomplete(reason)
+    if reason == "error":
+        raise from_report({"message": "the model's provider failed"})
+
+
+def _check_words(messages: list[ChatMessage]) -> None:
+    refusal = "".join(message.refusal or "" for message in messages)
+    if refusal:
+        raise _refused(refusal)
+    if not any(message.says_something for message in messages):
+        raise ModelProtocolError("the answer is empty")
 
 
 # --- both --------------------------------------------------------------------------------------------------------
 
 
-def _events(body: bytes) -> list[dict[str, Any]]:
-    """Parse the data lines of an event stream; a torn last event counts as missing."""
-    events: list[dict[str, Any]] = []
-    for line in body.splitlines():
-        if not line.startswith(b"data:") or line[5:].strip() == b"[DONE]":
-            continue
+def _read_events(shape: type[EventT], body: bytes) -> tuple[list[EventT], bool]:
+    """Read an event stream as the OpenAI client does; return its events and whether `[DONE]` ended it.
+
+    Raises:
+        StreamTruncatedError: the last event is torn.
+        ModelProtocolError: an event is not of this shape.
+    """
+    try:
+        texts = [event.data for event in SSEDecoder().iter_bytes(iter([body]))]
+    except UnicodeDecodeError:
+        raise ModelProtocolError(f"the stream is not UTF-8: {snippet(body)}") from None
+    events: list[EventT] = []
+    for position, text in enumerate(texts, 1):
+        if text.startswith("[DONE]"):
+            return events, True
         try:
-            event = json.loads(line[5:])
-        except ValueError:
-            break
-        if isinstance(event, dict):
-            events.append(event)
-    return events
+            events.append(read_shape(shape, text))
+        except ModelProtocolError:
+            if position == len(texts) and not text.endswith("}"):
+                raise StreamTruncatedError(f"the stream broke off in event {position}") from None
+            raise
+    return events, False
 
 
-def _incomplete(reason: object) -> IncompleteAnswerError:
+_DONE = re.compile(rb"(?:\A|(?<=[\r\n]))data: ?\[DONE\]")
+
+
+def without_done(body: bytes) -> bytes:
+    """Return a checked stream without `[DONE]` and what follows: all of it is events, so it is read to its end.
+
+    At `[DONE]` the OpenAI client would leave its generators to the garbage collector, which Trio warns of.
+    """
+    return _DONE.split(body, maxsplit=1)[0]
+
+
+def _incomplete(reason: str | None) -> IncompleteAnswerError:
     hint = "; raise the role's max_tokens" if reason in {"length", "max_output_tokens"} else ""
-    return IncompleteAnswerError(f"the model stopped early ({reason}){hint}")
+    return IncompleteAnswerError(f"the model stopped early ({quoted(reason)}){hint}")
 
 
-def _refused(words: object) -> IncompleteAnswerError:
-    return IncompleteAnswerError(f"the model refused: {str(words)[:_SNIPPET]}")
-
-
-def _reported(error: object) -> AgentPipelineError:
-    message = error.get("message") if isinstance(error, dict) else error
-    return ServerError(f"the provider reports an error inside its answer: {str(message)[:_SNIPPET]}", status_code=200)
+def _refused(words: str | None) -> IncompleteAnswerError:
+    return IncompleteAnswerError(f"the model refused: {quoted(words)}")

@@ -7,6 +7,7 @@ import math
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import httpx2
 
@@ -18,7 +19,7 @@ from agent_pipeline.errors import (
     CredentialsRejectedError,
     LocalResourceError,
     ModelNotFoundError,
-    ModelProtocolError,
+    ProviderError,
     ProviderUnreachableError,
     QuotaExhaustedError,
     RateLimitedError,
@@ -31,10 +32,53 @@ LONGEST_RETRY_AFTER = 86_400.0
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_REQUEST_CODES = frozenset({"invalid_request_error", "invalid_prompt", "context_length_exceeded"})
 _SNIPPET = 300
 
 
+def quoted(text: object) -> str:
+    """Return somebody else's words fit for a message: no control characters, not too long."""
+    shown = str(text)[:_SNIPPET]
+    return "".join(char if char.isprintable() else " " for char in shown).strip()
+
+
+# --- the way there and back --------------------------------------------------------------------------------------
+
+_BROKEN: tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], ...] = (
+    ((httpx2.ConnectError, UnicodeError), ProviderUnreachableError, "no connection to {}"),
+    ((httpx2.TransportError, ssl.SSLError, OSError), ConnectionLostError, "the connection to {} broke"),
+)
+
+
+def from_transport(exc: Exception, *, number: int, timeouts: Mapping[str, float | None], place: str) -> Exception:
+    """Return the error of ours for what a transport raised, or `exc` itself where it is a bug of ours.
+
+    Args:
+        exc: what was raised.
+        number: of the attempt.
+        timeouts: seconds by httpx2's names, `connect` and `read`.
+        place: `host:port`, for the message.
+    """
+    causes = _causes(exc)
+    reason = _reason(causes)
+    if any(isinstance(one, OSError) and one.errno in _OUT_OF_RESOURCES for one in causes):
+        return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
+        return CertificateError(f"the certificate of {place} is not trusted: {reason}")
+    if isinstance(exc, httpx2.TimeoutException):
+        rung: Literal["connect", "read"] = "connect" if isinstance(exc, httpx2.ConnectTimeout) else "read"
+        return AttemptTimeoutError(attempt=number, rung=rung, timeout=timeouts.get(rung) or 0.0)
+    if isinstance(exc, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        # What it says may repeat a header, and so the key.
+        return RequestRejectedError(f"the request to {place} is not HTTP: check base_url and the key's characters")
+    for kinds, error, words in _BROKEN:
+        if isinstance(exc, kinds):
+            return error(f"{words.format(place)}: {reason}")
+    return exc
+
+
 def _causes(exc: BaseException) -> list[BaseException]:
+    """Return the exception, what caused it and what those groups hold, each once."""
     chain: list[BaseException] = []
     todo: list[BaseException | None] = [exc]
     while todo:
@@ -48,63 +92,73 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return chain
 
 
-def from_transport(exc: Exception, *, number: int, timeouts: Mapping[str, float | None], place: str) -> Exception:
-    """Return the error of ours for what a transport raised, or `exc` itself where it is a bug of ours.
+def _reason(causes: list[BaseException]) -> str:
+    """Return what the operating system or OpenSSL said, else the first words there are."""
+    said = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
+    if said:
+        return "; ".join(dict.fromkeys(said))
+    return next((quoted(one) for one in causes if str(one)), type(causes[0]).__name__)
 
-    Args:
-        exc: what was raised.
-        number: of the attempt.
-        timeouts: seconds by httpx2's names, `connect` and `read`.
-        place: `host:port`, for the message.
-    """
-    causes = _causes(exc)
-    if any(isinstance(one, OSError) and one.errno in _OUT_OF_RESOURCES for one in causes):
-        return LocalResourceError(f"this machine is out of file descriptors or memory: {exc}")
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
-        return CertificateError(f"the certificate of {place} is not trusted: {exc}")
-    if isinstance(exc, httpx2.ConnectTimeout):
-        return AttemptTimeoutError(attempt=number, rung="connect", timeout=timeouts.get("connect") or 0.0)
-    if isinstance(exc, httpx2.TimeoutException):
-        return AttemptTimeoutError(attempt=number, rung="read", timeout=timeouts.get("read") or 0.0)
-    if isinstance(exc, httpx2.ConnectError):
-        return ProviderUnreachableError(f"no connection to {place}: {exc}")
-    if isinstance(exc, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
-        return RequestRejectedError(f"the request to {place} can't be sent: {exc}")
-    if isinstance(exc, httpx2.TransportError | ssl.SSLError | OSError):
-        return ConnectionLostError(f"the connection to {place} broke: {exc or type(exc).__name__}")
-    return exc
+
+# --- what the provider says --------------------------------------------------------------------------------------
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPipelineError | None:
     """Return the error an answer's status stands for, None for success."""
-    if 200 <= status < 300:  # noqa: PLR2004  (HTTP's success range)
+    if 200 <= status < 300:
         return None
-    message, code = _read_error(body)
+    message, codes = _read_error(body)
     said = f"the provider answered {status}" + (f": {message}" if message else "")
-    retry_after = read_retry_after(headers)
-    if status == 402 or code in _QUOTA_CODES:  # noqa: PLR2004
-        return QuotaExhaustedError(f"{said}; add credit or raise the account's limit", status_code=status)
-    if status == 429:  # noqa: PLR2004
+    if status < 400:
+        said = f"{said}, a redirect, which is not followed; check base_url"
+        return RequestRejectedError(said, status_code=status)
+    return _failure(status, codes, said, retry_after=read_retry_after(headers), answered=status)
+
+
+def from_report(error: object) -> AgentPipelineError:
+    """Return the error for a failure that a provider reports inside an answer with status 200.
+
+    Its `code` may be a name, or what the status would have been.
+    """
+    message, codes = _describe(error)
+    status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code[:4]) < 600), None)
+    if status is None:
+        status = 400 if codes & _REQUEST_CODES else 500
+    said = f"the provider reports an error inside its answer: {message or 'it does not say which'}"
+    return _failure(status, codes, said, retry_after=None, answered=200)
+
+
+def _failure(
+    status: int, codes: frozenset[str], said: str, *, retry_after: float | None, answered: int
+) -> AgentPipelineError:
+    if status == 402 or codes & _QUOTA_CODES:
+        return QuotaExhaustedError(f"{said}; add credit or raise the account's limit", status_code=answered)
+    if status == 429 or "rate_limit_exceeded" in codes:
         return RateLimitedError(said, retry_after=retry_after)
+    if status in {408, 409, 425} or status >= 500:
+        return ServerError(said, status_code=answered, retry_after=retry_after)
+    if "model_not_found" in codes:
+        return ModelNotFoundError(f"{said}; check the role's model", status_code=answered)
     if status in {401, 403}:
-        return CredentialsRejectedError(f"{said}; check the provider's key", status_code=status)
-    if status == 404 and code == "model_not_found":  # noqa: PLR2004
-        return ModelNotFoundError(f"{said}; check the role's model", status_code=status)
-    if status in {408, 409, 425} or status >= 500:  # noqa: PLR2004
-        return ServerError(said, status_code=status, retry_after=retry_after)
-    if status < 400:  # noqa: PLR2004
-        return ModelProtocolError(f"{said}, a redirect, which is not followed; check base_url", status_code=status)
-    return RequestRejectedError(said, status_code=status)
+        return CredentialsRejectedError(f"{said}; check the provider's key", status_code=answered)
+    return RequestRejectedError(said, status_code=answered)
 
 
-def _read_error(body: bytes) -> tuple[str, str | None]:
-    """Return message and code of an OpenAI-style error body, or a snippet of whatever it is."""
+def _read_error(body: bytes) -> tuple[str, frozenset[str]]:
+    """Return message and codes of an OpenAI-style error body, or a snippet of whatever it is."""
     try:
-        error = json.loads(body)["error"]
-        code = error.get("code") or error.get("type")
-        return str(error["message"])[:_SNIPPET], None if code is None else str(code)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return body[:_SNIPPET].decode("utf-8", "replace").strip(), None
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return quoted(body[: 4 * _SNIPPET].decode("utf-8", "replace")), frozenset()
+    return _describe(value.get("error") or value if isinstance(value, dict) else value)
+
+
+def _describe(error: object) -> tuple[str, frozenset[str]]:
+    if not isinstance(error, Mapping):
+        return quoted(error), frozenset()
+    codes = frozenset(str(value) for name in ("code", "type") if isinstance(value := error.get(name), str | int))
+    message = error.get("message")
+    return quoted(error if message is None else message), codes
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -126,10 +180,14 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _until(date: str, answered: str | None) -> float:
+def _until(text: str, answered: str | None) -> float:
+    end, begin = _date(text), _date(answered or "") or datetime.now(UTC)
+    return math.nan if end is None else max(0.0, (end - begin).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
     try:
-        end = email.utils.parsedate_to_datetime(date)
-        begin = datetime.now(UTC) if answered is None else email.utils.parsedate_to_datetime(answered)
-        return max(0.0, (end - begin).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return math.nan
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date

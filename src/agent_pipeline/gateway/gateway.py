@@ -1,35 +1,16 @@
 """Roles resolved to clients behind one gate, over one pool of connections."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-
-import trio
-from pydantic import SecretStr
+from collections.abc import Mapping
 
 from agent_pipeline.config.prices import find_price
 from agent_pipeline.config.roles import RuntimeConfig, resolve_role
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.errors import EnvVarMissingError
-from agent_pipeline.gateway.parameters import Api, output_tokens_cap
+from agent_pipeline.gateway.endpoint import Endpoint
+from agent_pipeline.gateway.parameters import output_tokens_cap
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.roles import RoleClient
 from agent_pipeline.gateway.transport import Binding, GateTransport
-
-OPENAI_URL = "https://api.openai.com/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a provider's requests go.
-
-    Attributes:
-        api_key: None sends no authorization (a local server).
-    """
-
-    base_url: str
-    api: Api
-    api_key: SecretStr | None
 
 
 class Gateway:
@@ -44,7 +25,7 @@ class Gateway:
         connect_timeout: seconds; None is unlimited.
     """
 
-    def __init__(  # noqa: PLR0913  (wired in one place; keyword-only)
+    def __init__(
         self,
         *,
         runtime: RuntimeConfig,
@@ -77,14 +58,15 @@ class Gateway:
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
         if endpoint is None:
-            msg = f"role {name} needs provider {resolved.provider}, which has no key; set it, or run with --offline"
-            raise EnvVarMissingError(msg)
-        key = endpoint.api_key
+            raise EnvVarMissingError(
+                f"role {name} needs provider {resolved.provider}, which has no key; set it, or run with --offline"
+            )
         binding = Binding(
             role=name,
             provider=resolved.provider,
             model=resolved.model,
-            headers={} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"},
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key,
             output_tokens_cap=output_tokens_cap(resolved.params),
             price=find_price(resolved.provider, resolved.model),
             timeouts=self._timeouts,
@@ -93,20 +75,8 @@ class Gateway:
         return RoleClient(
             binding=binding,
             api=endpoint.api,
-            base_url=endpoint.base_url,
-            official=endpoint.base_url.startswith(OPENAI_URL),
+            official=endpoint.is_official,
             params=resolved.params,
             instructions=None if role is None else role.instructions,
             transport=GateTransport(binding, gate=self.gate, pool=self.pool),
         )
-
-
-@asynccontextmanager
-async def open_pool(make_pool: Callable[[], ConnectionPool] = ConnectionPool) -> AsyncIterator[ConnectionPool]:
-    """Open a pool; all its connections are closed at the end, also on cancellation."""
-    pool = make_pool()
-    try:
-        yield pool
-    finally:
-        with trio.CancelScope(shield=True):
-            await pool.aclose()

@@ -1,5 +1,6 @@
 """The simulator without sockets: for virtual time, where waiting for a real socket would stop the clock."""
 
+import math
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -13,61 +14,67 @@ BASE_URL = "http://simulator.invalid/v1"
 
 
 class SimulatorTransport(httpx2.AsyncBaseTransport):
-    """Plays the simulator's replies, their delays on Trio's clock and their breaks as httpx2 reports broken sockets."""
+    """Plays the simulator's replies on Trio's clock; delays, breaks and read timeouts come as httpx2 reports them."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request."""
-        await _tell(request, "http11.send_request_headers.started")
+        trace = request.extensions.get("trace")
+        if trace is not None:
+            await trace("http11.send_request_headers.started", {})
         body = await request.aread()
         path = request.url.raw_path.decode("ascii")
-        statistics = self._simulator.statistics
-        statistics.request_started()
+        self._simulator.statistics.request_started()
         try:
             reply = self._simulator.respond(
                 SimulatorRequest(request.method, path, tuple(request.headers.items()), body)
             )
-            await trio.sleep(reply.delay)
+            play = _Play(reply, self._simulator, request.extensions.get("timeout", {}).get("read"))
+            await play.wait(reply.delay)
+            if reply.status is None:
+                await play.break_off()
         except BaseException:
-            statistics.request_ended()
+            self._simulator.statistics.request_ended()
             raise
-        if reply.status is None:
-            statistics.request_ended()
-            await _broken(reply)
-        return httpx2.Response(reply.status or 0, headers=list(reply.headers), stream=_Body(reply, self._simulator))
+        return httpx2.Response(reply.status or 0, headers=list(reply.headers), stream=play)
 
 
-async def _tell(request: httpx2.Request, event: str) -> None:
-    trace = request.extensions.get("trace")
-    if trace is not None:
-        await trace(event, {})
+class _Play(httpx2.AsyncByteStream):
+    """One reply as it comes over the wire that is not there."""
 
-
-async def _broken(reply: SimulatorReply) -> None:
-    if reply.ending == "hang":
-        await trio.sleep_forever()
-    raise httpx2.RemoteProtocolError("the simulated connection was reset")
-
-
-class _Body(httpx2.AsyncByteStream):
-    def __init__(self, reply: SimulatorReply, simulator: Simulator) -> None:
+    def __init__(self, reply: SimulatorReply, simulator: Simulator, read_timeout: float | None) -> None:
         self._reply = reply
         self._simulator = simulator
-        self._open = True
+        self._read_timeout = math.inf if read_timeout is None else read_timeout
+        self._is_open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for step in self._reply.steps:
-            await trio.sleep(step.delay)
+            await self.wait(step.delay)
+            if not self._is_open:
+                raise httpx2.ReadError("the simulated connection was closed here")
             yield step.data
         if self._reply.ending != "complete":
-            await _broken(self._reply)
+            await self.break_off()
+
+    async def wait(self, delay: float) -> None:
+        """Let `delay` seconds pass, or the read timeout."""
+        await trio.sleep(min(delay, self._read_timeout))
+        if delay > self._read_timeout:
+            raise httpx2.ReadTimeout("the simulator was silent")
+
+    async def break_off(self) -> None:
+        """End badly, as the reply says."""
+        if self._reply.ending == "hang":
+            await self.wait(math.inf)
+        raise httpx2.RemoteProtocolError("the simulated connection was reset")
 
     async def aclose(self) -> None:
         """Count the request as ended."""
-        if self._open:
-            self._open = False
+        if self._is_open:
+            self._is_open = False
             self._simulator.statistics.request_ended()
 
 

@@ -1,7 +1,11 @@
-"""A role's params under the names each API wants."""
+"""A role's params under the names each API wants, and read back from a request."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+
+from agent_pipeline.config.params import OUTPUT_CAPS, output_cap
 
 Api = Literal["responses", "chat"]
 
@@ -10,30 +14,68 @@ _OURS = frozenset({"stream"})
 
 def output_tokens_cap(params: Mapping[str, Any]) -> int:
     """Return the most tokens a role's answer may have, 0 where it sets no cap."""
-    return int(params.get("max_tokens") or 0)
+    return output_cap(params) or 0
 
 
 def body_params(api: Api, params: Mapping[str, Any], *, official: bool) -> dict[str, Any]:
-    """Return the role's params as fields of a request body.
+    """Return the role's params as fields of a request body; null counts as not set.
 
     Args:
         api: which API the body is for.
-        params: the role's; `max_tokens`, `reasoning_effort` and `verbosity` go by the API's own names, all others as
-            they are.
+        params: the role's; the output cap, `reasoning`, `reasoning_effort` and `verbosity` go by the API's own names,
+            all others as they are.
         official: whether OpenAI itself is asked; its chat models want `max_completion_tokens`, which other servers
-            don't know.
+            may not know. Whoever writes that name gets it.
     """
-    body = {name: value for name, value in params.items() if name not in _OURS}
-    if api == "chat":
-        if official and "max_tokens" in body:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        if "reasoning" in body:
-            body["reasoning_effort"] = body.pop("reasoning").get("effort")
-        return body
-    if "max_tokens" in body:
-        body["max_output_tokens"] = body.pop("max_tokens")
+    body = {name: value for name, value in params.items() if name not in _OURS and value is not None}
+    for name in OUTPUT_CAPS:
+        if name in body:
+            body[_cap_name(api, name, official=official)] = body.pop(name)
+    return _chat_names(body) if api == "chat" else _responses_names(body)
+
+
+def _cap_name(api: Api, written: str, *, official: bool) -> str:
+    if api == "responses":
+        return "max_output_tokens"
+    return "max_completion_tokens" if official or written == "max_completion_tokens" else "max_tokens"
+
+
+def _chat_names(body: dict[str, Any]) -> dict[str, Any]:
+    reasoning = dict(body.pop("reasoning", {}))
+    effort = reasoning.pop("effort", None)
+    if effort is not None:
+        body["reasoning_effort"] = effort
+    return {**body, "reasoning": reasoning} if reasoning else body
+
+
+def _responses_names(body: dict[str, Any]) -> dict[str, Any]:
     if "reasoning_effort" in body:
-        body["reasoning"] = {"effort": body.pop("reasoning_effort")}
+        body["reasoning"] = {**body.get("reasoning", {}), "effort": body.pop("reasoning_effort")}
     if "verbosity" in body:
-        body["text"] = {"verbosity": body.pop("verbosity")}
+        body["text"] = {**body.get("text", {}), "verbosity": body.pop("verbosity")}
     return body
+
+
+class Asked(BaseModel):
+    """What a request says about its answer, whoever wrote it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    stream: bool | None = None
+    n: PositiveInt | None = None
+    max_output_tokens: PositiveInt | None = None
+    max_completion_tokens: PositiveInt | None = None
+    max_tokens: PositiveInt | None = None
+
+    def output_tokens_bound(self, role_cap: int) -> int:
+        """Return the most output tokens that may be billed; `role_cap` is for requests that set none."""
+        caps = (self.max_output_tokens, self.max_completion_tokens, self.max_tokens)
+        return next((cap for cap in caps if cap is not None), role_cap) * (self.n or 1)
+
+
+def read_asked(body: bytes) -> Asked:
+    """Read a request's body; one that is no JSON object asks for nothing in particular."""
+    try:
+        return Asked.model_validate_json(body)
+    except ValidationError:
+        return Asked()

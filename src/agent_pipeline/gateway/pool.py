@@ -3,17 +3,19 @@
 import functools
 import heapq
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
+import trio
 
 SHARD_CONNECTIONS = 16
 """The pool of httpx2 looks at all its connections on each request, so many small pools cost less than a large one."""
 
-KEEPALIVE_EXPIRY = 20.0
-"""Seconds an idle connection is kept; under what servers and balancers commonly allow."""
+KEEPALIVE_EXPIRY = 4.0
+"""Seconds an idle connection is kept. Uvicorn and Node close theirs after 5, and a request that crosses such a close
+is lost unanswered, to be paid in full; a handshake costs less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def _shard() -> httpx2.AsyncBaseTransport:
 class ConnectionPool:
     """Shards of a few connections each; the lowest free place is used first.
 
-    So successive requests share one connection, and there are never more connections than requests at once.
+    So successive requests share one connection, and one host never has more connections than requests at once.
 
     Args:
         make_shard: builds one shard's transport; another one is given where no network is wanted.
@@ -56,7 +58,7 @@ class ConnectionPool:
         self._places = 0
 
     @asynccontextmanager
-    async def exchange(self, request: httpx2.Request) -> AsyncIterator[httpx2.Response]:
+    async def exchange(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Response]:
         """Send one request; the response is closed and its place free when the block ends, however it ends."""
         place = self._take()
         try:
@@ -72,9 +74,9 @@ class ConnectionPool:
         if self._free:
             return heapq.heappop(self._free)
         place = self._places
-        self._places += 1
         if place // SHARD_CONNECTIONS == len(self._shards):
             self._shards.append(self._make_shard())
+        self._places += 1
         return place
 
     async def aclose(self) -> None:
@@ -85,3 +87,14 @@ class ConnectionPool:
     def statistics(self) -> PoolStatistics:
         """Snapshot of the pool."""
         return PoolStatistics(active=self._places - len(self._free), peak=self._places, shards=len(self._shards))
+
+
+@asynccontextmanager
+async def open_pool(make_pool: Callable[[], ConnectionPool] = ConnectionPool) -> AsyncGenerator[ConnectionPool]:
+    """Open a pool; all its connections are closed at the end, also on cancellation."""
+    pool = make_pool()
+    try:
+        yield pool
+    finally:
+        with trio.CancelScope(shield=True):
+            await pool.aclose()

@@ -1,16 +1,13 @@
 """A role ready to be called: its client behind the gate, and the plain call `ask`."""
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import Any, TypeVar, overload
 
 import httpx2
 from openai import AsyncOpenAI, AsyncStream
-from openai._base_client import get_platform
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseCompletedEvent, ResponseStreamEvent
 
-from agent_pipeline.errors import ModelProtocolError
 from agent_pipeline.gateway.outputs import OutputSchema, output_schema
 from agent_pipeline.gateway.parameters import Api, body_params
 from agent_pipeline.gateway.transport import Binding, GateTransport
@@ -27,8 +24,10 @@ def make_client(base_url: str, transport: httpx2.AsyncBaseTransport) -> AsyncOpe
     client = AsyncOpenAI(
         api_key="set-by-the-transport", base_url=base_url, http_client=http_client, max_retries=0, timeout=None
     )
-    # Found out in a worker thread at the first request otherwise, which virtual time can't wait for.
-    client._platform = get_platform()  # noqa: SLF001
+    # OPENAI_CUSTOM_HEADERS may hold any header, also those that are kept.
+    client._custom_headers = {}  # noqa: SLF001
+    # Found out in a worker thread at the first request otherwise, which virtual time can't wait for; it is not sent.
+    client._platform = "Unknown"  # noqa: SLF001
     return client
 
 
@@ -40,12 +39,11 @@ class RoleClient:
         instructions: the role's system prompt, None where it has none.
     """
 
-    def __init__(  # noqa: PLR0913  (the parts of a role; keyword-only)
+    def __init__(
         self,
         *,
         binding: Binding,
         api: Api,
-        base_url: str,
         official: bool,
         params: Mapping[str, Any],
         instructions: str | None,
@@ -53,13 +51,13 @@ class RoleClient:
     ) -> None:
         self.binding = binding
         self.api: Api = api
-        self.base_url = base_url
+        self.base_url = binding.base_url
         self.official = official
         self.params = params
         self.instructions = instructions
         self.transport = transport
-        self.client = make_client(base_url, transport)
-        self._body = {"model": binding.model, **body_params(api, params, official=official)}
+        self.client = make_client(binding.base_url, transport)
+        self._body = {**body_params(api, params, official=official), "model": binding.model}
         self._streamed = bool(params.get("stream"))
 
     @overload
@@ -79,12 +77,11 @@ class RoleClient:
         return text if schema is None else schema.validate(text)
 
     async def _ask_responses(self, prompt: str, schema: OutputSchema[Any] | None) -> str:
-        body = {**self._body, "input": prompt}
+        body: dict[str, Any] = {**self._body, "input": prompt}
         if self.instructions is not None:
             body["instructions"] = self.instructions
         if schema is not None:
-            form = {"type": "json_schema", "name": schema.name, "schema": schema.json_schema, "strict": True}
-            body["text"] = {**body.get("text", {}), "format": form}
+            body["text"] = {**body.get("text", {}), "format": {"type": "json_schema", **schema.form}}
         if not self._streamed:
             return (await self.client.post("/responses", cast_to=Response, body=body)).output_text
         stream = await self.client.post(
@@ -94,28 +91,23 @@ class RoleClient:
             stream=True,
             stream_cls=AsyncStream[ResponseStreamEvent],
         )
-        async with aclosing(stream):
-            async for event in stream:
-                if event.type == "response.completed":
-                    return event.response.output_text
-        msg = "the stream ended without its terminal event"
-        raise ModelProtocolError(msg)
+        # The gate has seen the terminal event. Both loops run to the end: a generator left early is Trio's to warn of.
+        texts = [event.response.output_text async for event in stream if isinstance(event, ResponseCompletedEvent)]
+        return texts[0]
 
     async def _ask_chat(self, prompt: str, schema: OutputSchema[Any] | None) -> str:
         system = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
-        body = {**self._body, "messages": [*system, {"role": "user", "content": prompt}]}
+        body: dict[str, Any] = {**self._body, "messages": [*system, {"role": "user", "content": prompt}]}
         if schema is not None:
-            form = {"name": schema.name, "schema": schema.json_schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema.form}
         if not self._streamed:
             completion = await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
             return completion.choices[0].message.content or ""
         stream = await self.client.post(
             "/chat/completions",
             cast_to=ChatCompletion,
-            body={**body, "stream": True, "stream_options": {"include_usage": True}},
+            body={**body, "stream": True, "stream_options": {**body.get("stream_options", {}), "include_usage": True}},
             stream=True,
             stream_cls=AsyncStream[ChatCompletionChunk],
         )
-        async with aclosing(stream):
-            return "".join([c.choices[0].delta.content or "" async for c in stream if c.choices])
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])

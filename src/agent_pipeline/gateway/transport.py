@@ -1,4 +1,4 @@
-"""What an OpenAI client sends through: one role's requests, each passing the gate, answered whole or by an error of ours.
+"""What an OpenAI client sends through: one role's requests, each passing the gate, answered whole or by an error.
 
 A streamed answer is taken in whole and checked before its first event is handed on. So a stream that breaks off is
 retried like any other answer, and a document's asyncio loop is entered once per request, not once per chunk.
@@ -9,17 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx2
+from pydantic import SecretStr
 
 from agent_pipeline.control.gate import Attempt, Call, Gate, Price
 from agent_pipeline.control.scope import current_scope
-from agent_pipeline.gateway.answers import BodyDecoder, check_answer
+from agent_pipeline.errors import RequestRejectedError
+from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
+from agent_pipeline.gateway.body import read_answer, read_refusal
+from agent_pipeline.gateway.dispatch import DispatchNote
 from agent_pipeline.gateway.failures import from_status, from_transport
+from agent_pipeline.gateway.parameters import Asked, read_asked
 from agent_pipeline.gateway.pool import ConnectionPool
 
 _KEPT_HEADERS = frozenset({"accept", "content-type", "user-agent", "openai-beta", "idempotency-key"})
 """All else a client library adds, from the environment or about this machine, stays here."""
 
-_ASKS_FOR_STREAM = (b'"stream":true', b'"stream": true')
+_LONGEST_REQUEST_ID = 200
+_SHORTEST_SECRET = 8
+"""What is shorter is a placeholder, and may be a part of any word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +34,16 @@ class Binding:
     """A role bound to where its requests go.
 
     Attributes:
-        headers: added to each request: authorization, and what the provider wants.
-        output_tokens_cap: 0 where the role sets none.
+        api_key: sent to `base_url` and nowhere else; None sends no authorization.
+        output_tokens_cap: for requests that set none of their own; 0 where the role sets none either.
         timeouts: seconds by httpx2's names; None is unlimited.
     """
 
     role: str
     provider: str
     model: str
-    headers: Mapping[str, str]
+    base_url: str
+    api_key: SecretStr | None
     output_tokens_cap: int
     price: Price | None
     timeouts: Mapping[str, float | None]
@@ -51,11 +59,20 @@ class GateTransport(httpx2.AsyncBaseTransport):
         self._binding = binding
         self._gate = gate
         self._pool = pool
+        self._origin = _origin(httpx2.URL(binding.base_url))
+        secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
+        self._own_headers = {"accept-encoding": "gzip"} | ({"authorization": f"Bearer {secret}"} if secret else {})
+        self._secret = secret.encode() if len(secret) >= _SHORTEST_SECRET else None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the checked answer to one request, after as many attempts as the gate allows."""
-        body = await request.aread()
         binding = self._binding
+        if _origin(request.url) != self._origin:
+            raise RequestRejectedError(
+                f"role {binding.role} may ask {binding.base_url} only; a request to {request.url.host} was not sent"
+            )
+        body = await request.aread()
+        asked = read_asked(body)
         call = Call(
             role=binding.role,
             provider=binding.provider,
@@ -63,54 +80,61 @@ class GateTransport(httpx2.AsyncBaseTransport):
             method=request.method,
             path=request.url.path,
             input_tokens_bound=len(body),
-            output_tokens_cap=binding.output_tokens_cap,
+            output_tokens_cap=asked.output_tokens_bound(binding.output_tokens_cap),
             price=binding.price,
             scope=current_scope(),
         )
-        return await self._gate.call(call, functools.partial(self._attempt, request, body))
+        return await self._gate.call(call, functools.partial(self._attempt, request, body, asked))
 
-    async def _attempt(self, request: httpx2.Request, body: bytes, attempt: Attempt) -> httpx2.Response:
-        headers = [(name, value) for name, value in request.headers.items() if name in _KEPT_HEADERS]
+    async def _attempt(self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt) -> httpx2.Response:
+        status, headers, answered = await self._exchange(request, body, attempt)
+        shown = answered if self._secret is None else answered.replace(self._secret, b"<hidden>")
+        failure = from_status(status, headers, shown)
+        if failure is not None:
+            raise failure
+        streamed = bool(asked.stream)
+        if streamed:
+            # The last event counts also where the blank line after it is missing; torn ones are no JSON.
+            shown, answered = shown + b"\n\n", answered + b"\n\n"
+        content_type = headers.get("content-type", "")
+        check_answer(attempt, path=request.url.path, content_type=content_type, streamed=streamed, body=shown)
+        if streamed:
+            answered = without_done(answered)
+        kept = {"content-type": EVENT_STREAM if streamed else JSON}
+        if attempt.provider_request_id:
+            kept["x-request-id"] = attempt.provider_request_id
+        return httpx2.Response(status, headers=kept, content=answered, request=request)
+
+    async def _exchange(
+        self, request: httpx2.Request, body: bytes, attempt: Attempt
+    ) -> tuple[int, httpx2.Headers, bytes]:
         timeouts = dict(self._binding.timeouts)
+        kept = {name: value for name, value in request.headers.items() if name in _KEPT_HEADERS}
         outgoing = httpx2.Request(
             request.method,
             request.url,
-            headers=[*headers, ("accept-encoding", "gzip"), *self._binding.headers.items()],
+            headers=kept | self._own_headers,
             content=body,
-            extensions={"timeout": timeouts, "trace": functools.partial(_note_dispatch, attempt)},
+            extensions={"timeout": timeouts, "trace": DispatchNote(attempt)},
         )
         try:
             async with self._pool.exchange(outgoing) as response:
-                answered = await _read(attempt, response)
+                attempt.status_code = response.status_code
+                attempt.provider_request_id = _request_id(response.headers)
+                read = read_answer if response.is_success else read_refusal
+                return response.status_code, response.headers, await read(response)
         except Exception as exc:
             place = f"{request.url.host}:{request.url.port or request.url.scheme}"
             error = from_transport(exc, number=attempt.number, timeouts=timeouts, place=place)
             if error is exc:
                 raise
             raise error from exc
-        failure = from_status(response.status_code, response.headers, answered)
-        if failure is not None:
-            raise failure
-        content_type = response.headers.get("content-type", "")
-        streamed = any(mark in body for mark in _ASKS_FOR_STREAM)
-        check_answer(attempt, path=request.url.path, content_type=content_type, streamed=streamed, body=answered)
-        kept = {"content-type": content_type, "x-request-id": attempt.provider_request_id or ""}
-        return httpx2.Response(response.status_code, headers=kept, content=answered, request=request)
 
 
-async def _note_dispatch(attempt: Attempt, event: str, info: object) -> None:  # noqa: RUF029, ARG001  (httpx2 awaits it)
-    if event.endswith("send_request_headers.started"):
-        attempt.dispatched = True
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
-async def _read(attempt: Attempt, response: httpx2.Response) -> bytes:
-    attempt.status_code = response.status_code
-    attempt.provider_request_id = response.headers.get("x-request-id")
-    decoder = BodyDecoder(response.headers.get("content-encoding"))
-    stream = response.stream
-    if not isinstance(stream, httpx2.AsyncByteStream):
-        msg = "the transport gave a response that can't be read under Trio"
-        raise TypeError(msg)
-    async for chunk in stream:
-        decoder.feed(chunk)
-    return decoder.body()
+def _request_id(headers: httpx2.Headers) -> str | None:
+    named = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID]
+    return named if named and named.isascii() and named.isprintable() else None

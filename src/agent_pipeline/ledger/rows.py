@@ -49,7 +49,7 @@ def optional_key(value: str | None, what: str) -> str | None:
 
 
 def json_text(value: str) -> str:
-    """Return equal JSON without raw lone surrogates: inside JSON they can only be parts of strings, so escaping keeps them."""
+    """Return equal JSON without raw lone surrogates: they can only be parts of strings, so escaping keeps them."""
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
 
 

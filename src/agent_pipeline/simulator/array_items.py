@@ -1,15 +1,16 @@
 """Compose the items of an array: as many as the schema wants, distinct where it says so."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.simulator.json_values import JsonObject, as_list, as_number, dumps
 from agent_pipeline.simulator.reading import Reading, words_of
 from agent_pipeline.simulator.scalars import fit_number, fit_text
-from agent_pipeline.simulator.schema_rules import SchemaUnusableError, flat, type_names
+from agent_pipeline.simulator.schema_rules import SchemaUnusableError, enum_values, flat, type_names
 
-_MAX_ITEMS = 2_000
+_MAX_ITEMS: Final = 2_000
+_CLOSED: Final = {"anyOf", "const", "enum", "oneOf"}
 
 
 class Composing(Protocol):
@@ -90,23 +91,29 @@ class _Tail:
         return list(dict.fromkeys(fitted))[: max(0, count)]
 
     def _fill(self, result: list[JsonValue], node: JsonObject, wanted: int) -> None:
-        seen = set(map(dumps, result))
+        seen = set(map(_identity, result))
         turn = 0
         while len(result) < wanted and turn <= 20 * wanted:
             value = self._variant(node, turn)
             turn += 1
-            if self.is_distinct and dumps(value) in seen:
+            if self.is_distinct and _identity(value) in seen:
                 continue
-            seen.add(dumps(value))
+            seen.add(_identity(value))
             result.append(value)
 
     def _variant(self, node: JsonObject, turn: int) -> JsonValue:
         if not self.is_distinct or turn == 0:
             return self.composing.value(self.item, self.name, self.depth + 1)
-        pool = as_list(node["enum"]) if "enum" in node else [True, False] if node.get("type") == "boolean" else []
+        pool = enum_values(node) if "enum" in node else [True, False] if node.get("type") == "boolean" else []
         if turn <= len(pool):
             return pool[turn - 1]
-        return _neighbour(self.composing.value(self.item, self.name, self.depth + 1), node, turn)
+        value = self.composing.value(self.item, self.name, self.depth + 1)
+        return value if _CLOSED.intersection(node) else _neighbour(value, node, turn)
+
+
+def _identity(value: JsonValue) -> str:
+    """Return what two values share that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
+    return dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _neighbour(value: JsonValue, node: JsonObject, turn: int) -> JsonValue:

@@ -7,7 +7,7 @@ from agent_pipeline.simulator.array_items import compose_array
 from agent_pipeline.simulator.json_values import JsonObject, as_list, as_number, as_object, as_text
 from agent_pipeline.simulator.reading import Reading
 from agent_pipeline.simulator.scalars import fit_number, fit_text
-from agent_pipeline.simulator.schema_rules import SchemaUnusableError, check_schema, flat, type_names
+from agent_pipeline.simulator.schema_rules import SchemaUnusableError, check_schema, enum_values, flat, type_names
 
 _GENEROUS_DEPTH: Final = 5
 _MAX_DEPTH: Final = 48
@@ -85,10 +85,7 @@ class _Composer:
         return "string"
 
     def _enum(self, node: JsonObject, name: str) -> JsonValue:
-        values = as_list(node["enum"])
-        kinds = type_names(node.get("type"))
-        if kinds:
-            values = [value for value in values if _type_of(value) in kinds or _is_number_of(value, kinds)]
+        values = enum_values(node)
         if not values:
             raise SchemaUnusableError("an enum allows no value")
         stated = self.reading.stated(name) if name else None
@@ -196,19 +193,3 @@ def _shortness(node: JsonObject) -> int:
     if "const" in node or "enum" in node or _SCALARS.intersection(kinds):
         return 1
     return 2 if "array" in kinds else 3
-
-
-def _type_of(value: JsonValue) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int | float):
-        return "integer" if float(value).is_integer() else "number"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _is_number_of(value: JsonValue, kinds: list[str]) -> bool:
-    return "number" in kinds and as_number(value) is not None

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 from agent_pipeline.errors import ConfigError
 
 _MAX_FILE_BYTES: Final = 1024 * 1024
-_UNION_MEMBERS: Final = {"float", "constrained-float", "str", "constrained-str", "LatencyRange", "[key]"}
+_UNION_MEMBERS: Final = {"float", "constrained-float", "str", "constrained-str", "LatencyRange"}
 _HEADER_VALUE: Final = r"^(?:[!-~](?:[ -~]*[!-~])?)?$"
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -189,7 +189,7 @@ def _read(path: Path) -> dict[str, object]:
 def _key(location: tuple[int | str, ...]) -> str:
     """Return a key path, without the names pydantic adds for the member of a union it tried."""
     parts = [*location[:2], *location[3:]] if location[:1] == ("faults",) else [*location]
-    return ".".join(str(part) for part in parts if str(part) not in _UNION_MEMBERS)
+    return ".".join(str(part) for part in parts if part not in _UNION_MEMBERS and "[" not in str(part))
 
 
 def _problem(message: str, given: object) -> str:

@@ -1,6 +1,7 @@
 """Reading JSON that strangers sent: parse strictly, and narrow without trusting its shape."""
 
 import json
+import math
 from functools import partial
 
 from agent_pipeline.domain.document import JsonValue
@@ -15,14 +16,21 @@ def _refuse_constant(name: str) -> JsonValue:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is beyond any number")
+    return value
+
+
 def loads(data: bytes | str) -> JsonValue:
     """Parse strict JSON.
 
     Raises:
-        ValueError: not JSON, not UTF-8, NaN or Infinity, or nested too deeply.
+        ValueError: not JSON, not UTF-8, NaN, an infinite number, or nested too deeply.
     """
     try:
-        value: JsonValue = json.loads(data, parse_constant=_refuse_constant)
+        value: JsonValue = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     return value

@@ -1,6 +1,7 @@
 """What a document says, read at need: the values that fields of a structured answer are filled from."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -80,14 +81,18 @@ class Reading:
         return to_script(self.tidied)
 
     @cached_property
+    def _head(self) -> str:
+        return tidy(self.source[:20_000])
+
+    @cached_property
     def title(self) -> str:
         """The document's title."""
-        return title_of(tidy(self.source[:20_000])) or "Untitled"
+        return title_of(self._head) or "Untitled"
 
     @cached_property
     def summary(self) -> str:
         """Its first sentences."""
-        return summary_of(tidy(self.source[:20_000])) or "The text is empty."
+        return summary_of(self._head) or "The text is empty."
 
     @property
     def slug(self) -> str:
@@ -122,7 +127,7 @@ class Reading:
 
     def sentences(self, limit: int) -> list[str]:
         """Return the first sentences, each at most 200 characters."""
-        return [cut_at_word(part, 200) for part in sentences_of(tidy(self.source[:20_000]), limit)]
+        return [cut_at_word(part, 200) for part in sentences_of(self._head, limit)]
 
     def stated(self, name: str) -> JsonValue:
         """Return what a tool's JSON output says under this key, else None."""
@@ -198,7 +203,7 @@ class Reading:
     def _by_name(self, words: list[str], *, is_stated: bool) -> list[str]:
         known = set(words)
         last = words[-1] if words else ""
-        rules = (
+        rules: tuple[tuple[bool, Callable[[], list[str]]], ...] = (
             (last in {"slug", "stem", "filename"} or {"file", "name"} <= known, lambda: [self.slug]),
             (last in {"extension", "ext", "suffix"}, lambda: [self.extension, f".{self.extension}"]),
             (bool(known & {"script", "python", "program"}) or words == ["code"], lambda: [self.script]),

@@ -56,7 +56,7 @@ def _floor(value: Fraction, step: Fraction) -> int:
     return math.floor(value / step)
 
 
-def _exact(turns: int, step: Fraction, least: int | None, most: int | None) -> float:
+def _exact(turns: int, step: Fraction, least: int | None, most: int | None) -> int | float:
     """Prefer a multiple that also divides evenly in binary floats, as validators reckon: 0.3 / 0.1 is not 3."""
     size = float(step)
     for offset in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5):
@@ -64,7 +64,7 @@ def _exact(turns: int, step: Fraction, least: int | None, most: int | None) -> f
         inside = (least is None or other >= least) and (most is None or other <= most)
         value = float(other * step)
         if inside and (value / size).is_integer():
-            return value
+            return int(value) if value.is_integer() else value
     return float(turns * step)
 
 

@@ -130,7 +130,18 @@ def _merged(one: JsonObject, two: JsonObject) -> JsonObject:
     result = dict(one)
     for key, value in two.items():
         result[key] = _both(key, one[key], value) if key in one and one[key] != value else value
+    for side in (one, two):
+        extra = side.get("additionalProperties", True)
+        if extra is not True and "properties" in result:
+            result["properties"] = _limited(as_object(result["properties"]), as_object(side.get("properties")), extra)
     return result
+
+
+def _limited(properties: JsonObject, own: JsonObject, extra: JsonValue) -> JsonObject:
+    """Return the joined properties as a side sees them that allows only its own, or `extra` for all others."""
+    if extra is False:
+        return {name: schema for name, schema in properties.items() if name in own}
+    return {name: schema if name in own else {"allOf": [schema, extra]} for name, schema in properties.items()}
 
 
 def _both(key: str, one: JsonValue, two: JsonValue) -> JsonValue:
@@ -170,6 +181,29 @@ def _both_types(one: JsonValue, two: JsonValue) -> JsonValue:
 def type_names(value: JsonValue) -> list[str]:
     """Return `type` as a list of names."""
     return [as_text(name) for name in value] if isinstance(value, list) else [as_text(value)] if value else []
+
+
+def enum_values(node: JsonObject) -> list[JsonValue]:
+    """Return the values of an enum that its `type` allows too."""
+    kinds = type_names(node.get("type"))
+    values = as_list(node.get("enum"))
+    return [value for value in values if not kinds or _type_of(value) in kinds or _is_number_of(value, kinds)]
+
+
+def _type_of(value: JsonValue) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, int | float):
+        return "integer" if float(value).is_integer() else "number"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _is_number_of(value: JsonValue, kinds: list[str]) -> bool:
+    return "number" in kinds and as_number(value) is not None
 
 
 _JOINED: Final[dict[str, Callable[[JsonValue, JsonValue], JsonValue]]] = {

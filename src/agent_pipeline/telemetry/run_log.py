@@ -74,6 +74,7 @@ def attempt_fields(attempt: AttemptRecord) -> tuple[tuple[str, object], ...]:
         ("cycle", attempt.cycle),
         ("role", attempt.role),
         ("attempt", attempt.number),
+        ("sent", None if attempt.sent else False),
         ("status", attempt.status_code),
         ("outcome", attempt.outcome),
         ("latency", round(attempt.latency_seconds, 3)),

@@ -1,0 +1,188 @@
+"""CPU per one-call agent document: this pipeline beside bare `asyncio.gather(Runner.run)`, same server, one run.
+
+Ours keeps everything on that a run has: ledger, run log, typed events, SDK traces and SDK log. Bare is one keep-alive
+client with an in-process trace processor and nothing else. Each measurement is a process of its own, warmed up first;
+the two take turns. Prints one table; asserts nothing.
+
+    uv run python benchmarks/per_document_cpu.py --documents 600 --in-flight 100 --rounds 5
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LATENCY = 0.05
+WARM_UP = 60
+
+PIPELINE = """\
+name: bench
+roles: roles.yaml
+source: {{path: documents.jsonl}}
+artifacts: artifacts
+logs: logs
+stages: ["bench_stage:answer"]
+limits:
+  documents_in_flight: {in_flight}
+  requests_in_flight: {in_flight}
+  budget: {{tokens: 1000000000}}
+"""
+ROLES = """\
+project: bench
+env: bench
+providers: {{local: {{base_url: "{url}", api: responses}}}}
+roles: {{writer: {{provider: local, model: gpt-5-mini, params: {{max_tokens: 200}}, instructions: "Answer briefly."}}}}
+"""
+STAGE = """\
+from agent_pipeline.domain.document import Document
+from agent_pipeline.pipeline.context import StageContext
+from agent_pipeline.pipeline.stage import stage
+
+
+@stage
+async def answer(document: Document, context: StageContext) -> Document:
+    return document.with_text(await context.run_agent("writer", document.text))
+"""
+
+
+def text(number: int) -> str:
+    """Return the prompt of one document."""
+    return f"Document {number}. The quick brown fox jumps over the lazy dog. " * 4
+
+
+def ours(folder: Path, documents: int) -> float:
+    """Run the pipeline twice, the first time to warm up; return CPU milliseconds per document of the second."""
+    import time  # noqa: PLC0415
+
+    from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415
+
+    options = RunOptions(own_process=True, clean=True)
+    Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP)
+    begun = time.process_time()
+    result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=documents)
+    spent = time.process_time() - begun
+    if result.documents.succeeded != documents:
+        raise SystemExit(f"only {result.documents} succeeded: {result.failures[:1]}")
+    return spent / documents * 1000
+
+
+def bare(url: str, documents: int, in_flight: int) -> float:
+    """Gather plain `Runner.run` calls; return CPU milliseconds per document after a warm-up."""
+    import asyncio  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    import agents  # noqa: PLC0415
+    import httpx2  # noqa: PLC0415
+    from agents.tracing import TracingProcessor  # noqa: PLC0415
+    from openai import AsyncOpenAI  # noqa: PLC0415
+
+    class Count(TracingProcessor):
+        ended = 0
+
+        def on_trace_start(self, trace: object) -> None: ...
+        def on_trace_end(self, trace: object) -> None: ...
+        def on_span_start(self, span: object) -> None: ...
+        def on_span_end(self, span: object) -> None:
+            self.ended += 1
+
+        def shutdown(self) -> None: ...
+        def force_flush(self) -> None: ...
+
+    agents.set_trace_processors([Count()])
+
+    async def main() -> float:
+        limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+        http = httpx2.AsyncClient(limits=limits, trust_env=False)
+        client = AsyncOpenAI(api_key="none", base_url=url, http_client=http, max_retries=0)
+        model = agents.OpenAIResponsesModel(model="gpt-5-mini", openai_client=client)
+        settings = agents.ModelSettings(max_tokens=200)
+        agent = agents.Agent(name="writer", instructions="Answer briefly.", model=model, model_settings=settings)
+        places = asyncio.Semaphore(in_flight)
+
+        async def one(number: int) -> None:
+            async with places:
+                await agents.Runner.run(agent, text(number))
+
+        await asyncio.gather(*map(one, range(WARM_UP)))
+        begun = time.process_time()
+        await asyncio.gather(*map(one, range(documents)))
+        spent = time.process_time() - begun
+        await client.close()
+        return spent
+
+    return asyncio.run(main()) / documents * 1000
+
+
+def serve() -> None:
+    """Serve the simulator until killed; print its address."""
+    import trio  # noqa: PLC0415
+
+    from agent_pipeline.simulator import FaultPlan, Simulator, serve as serve_simulator  # noqa: PLC0415
+
+    async def main() -> None:
+        simulator = Simulator(faults=FaultPlan.from_mapping({"latency": LATENCY}))
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(serve_simulator, simulator)
+            print(f"http://127.0.0.1:{port}/v1", flush=True)
+
+    trio.run(main)
+
+
+def measure(*arguments: str) -> float:
+    """Run one measurement in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr[-3000:])
+    return float(done.stdout.splitlines()[-1])
+
+
+def compare(documents: int, in_flight: int, rounds: int) -> None:
+    """Take turns, then print the table."""
+    server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
+    try:
+        url = (server.stdout.readline() if server.stdout else "").strip()
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            lines = [json.dumps({"id": str(n), "text": text(n)}) for n in range(documents)]
+            folder.joinpath("documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            folder.joinpath("bench.yaml").write_text(PIPELINE.format(in_flight=in_flight), encoding="utf-8")
+            folder.joinpath("roles.yaml").write_text(ROLES.format(url=url), encoding="utf-8")
+            folder.joinpath("bench_stage.py").write_text(STAGE, encoding="utf-8")
+            figures: dict[str, list[float]] = {"ours": [], "bare": []}
+            for _ in range(rounds):
+                figures["ours"].append(measure("ours", temporary, str(documents)))
+                figures["bare"].append(measure("bare", url, str(documents), str(in_flight)))
+    finally:
+        server.terminate()
+        server.wait()
+    ratios = [a / b for a, b in zip(figures["ours"], figures["bare"], strict=True)]
+    print(f"{documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds")
+    print(f"{'':24}{'min':>8}{'median':>8}{'max':>8}")
+    rows = [("ours, CPU ms/document", figures["ours"]), ("bare, CPU ms/document", figures["bare"])]
+    for name, values in [*rows, ("ratio, pair by pair", ratios)]:
+        print(f"{name:24}{min(values):8.2f}{statistics.median(values):8.2f}{max(values):8.2f}")
+
+
+def main() -> None:
+    """Read the command line."""
+    match sys.argv[1:]:
+        case ["serve"]:
+            serve()
+        case ["ours", folder, documents]:
+            print(ours(Path(folder), int(documents)))
+        case ["bare", url, documents, in_flight]:
+            print(bare(url, int(documents), int(in_flight)))
+        case _:
+            parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+            parser.add_argument("--documents", type=int, default=600)
+            parser.add_argument("--in-flight", type=int, default=100)
+            parser.add_argument("--rounds", type=int, default=5)
+            given = parser.parse_args()
+            compare(given.documents, given.in_flight, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

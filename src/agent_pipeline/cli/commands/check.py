@@ -1,0 +1,128 @@
+"""`check`: everything that can be known to be wrong before a run, without network, key or heavy import."""
+
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from agent_pipeline.cli.commands.config_file import find_config
+from agent_pipeline.cli.commands.folders import check_folder
+from agent_pipeline.cli.commands.stage_names import check_stage
+from agent_pipeline.cli.output import out, paragraphs, print_json, say
+from agent_pipeline.compose.endpoints import missing_keys
+from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
+from agent_pipeline.documents import Source, SourceSpec, open_source
+from agent_pipeline.stages import BUILT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Entries of a source that is in memory anyway."""
+
+    documents: int
+    skipped: int
+    invalid: int
+
+
+def check_config(config: Path | None, *, as_json: bool) -> int:
+    """Check a pipeline and print what it would run; return 0.
+
+    Nothing is created, no stage is imported, no provider is asked.
+
+    Raises:
+        ConfigError: a file or a stage in it is wrong.
+        UnknownRoleError: a built-in stage needs a role that is not there.
+        InputError: the source or a directory can't be used.
+    """
+    loaded = load_pipeline_config(find_config(config))
+    for stage in loaded.stages:
+        built_in = BUILT_IN.get(stage.name)
+        if built_in is None:
+            check_stage(stage.name, beside=loaded.path.parent)
+        elif built_in.role is not None:
+            resolve_role(loaded.runtime, built_in.role)
+    check_folder(loaded.artifacts, "artifacts")
+    check_folder(loaded.logs, "logs")
+    spec = SourceSpec(
+        path=loaded.source.path, glob=loaded.source.glob, stdin=loaded.source.stdin, root=loaded.source.directory
+    )
+    source = open_source(spec)
+    counts = None if source.count_hint is None else trio.run(_count, source)
+    missing = {name: loaded.runtime.providers[name].env_key or "" for name in missing_keys(loaded.runtime)}
+    for provider, variable in missing.items():
+        say(f"warning: no key for {provider}: {variable} is not set; a run needs it, or --offline")
+    if counts is not None and counts.skipped + counts.invalid:
+        say(f"warning: {counts.skipped} entries of the source would be skipped, {counts.invalid} are not usable")
+    if as_json:
+        print_json(_as_object(loaded, counts, missing))
+    else:
+        out().write(_as_text(loaded, counts))
+        out().flush()
+    return 0
+
+
+async def _count(source: Source) -> _Counts:
+    kinds: Counter[str] = Counter()
+    async with aclosing(source.entries()) as entries:
+        async for entry in entries:
+            kinds["skipped" if entry.skipped else "invalid" if entry.error else "documents"] += 1
+    return _Counts(kinds["documents"], kinds["skipped"], kinds["invalid"])
+
+
+def _source_name(config: PipelineConfig) -> str:
+    source = config.source
+    return "standard input" if source.stdin else str(source.path or source.glob)
+
+
+def _as_object(config: PipelineConfig, counts: _Counts | None, missing: dict[str, str]) -> dict[str, object]:
+    total = None if counts is None else counts.documents + counts.skipped + counts.invalid
+    return {
+        "config": str(config.path),
+        "name": config.name,
+        "valid": True,
+        "exit_code": 0,
+        "stages": [stage.name for stage in config.stages],
+        "roles": {
+            name: {"provider": role.provider, "model": role.model, "mode": role.mode.value}
+            for name, role in config.runtime.roles.items()
+        },
+        "source": _source_name(config),
+        "documents": {
+            "total": total,
+            "usable": None if counts is None else counts.documents,
+            "skipped": None if counts is None else counts.skipped,
+            "invalid": None if counts is None else counts.invalid,
+        },
+        "artifacts": str(config.artifacts),
+        "logs": str(config.logs),
+        "limits": config.limits.model_dump(mode="json"),
+        "missing_keys": missing,
+    }
+
+
+def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
+    limits = config.limits
+    budget = limits.budget
+    known = "counted when the run reads them" if counts is None else f"{counts.documents}"
+    money = "" if budget.usd is None else f", ${budget.usd}"
+    tokens = "no token budget" if budget.tokens is None else f"{budget.tokens:,} tokens"
+    lines = [
+        f"{config.path}: valid",
+        f"name:       {config.name}",
+        f"stages:     {' > '.join(stage.name for stage in config.stages)}",
+        *(
+            f"{'roles:' if position == 0 else '':<11} {name} -> {role.provider}/{role.model}"
+            for position, (name, role) in enumerate(config.runtime.roles.items())
+        ),
+        f"source:     {_source_name(config)}",
+        f"documents:  {known}",
+        f"limits:     {limits.documents_in_flight} documents and {limits.requests_in_flight.start} requests in flight, "
+        + tokens
+        + money,
+        f"artifacts:  {config.artifacts}",
+        f"logs:       {config.logs}",
+    ]
+    return paragraphs("\n".join(lines)) + "\n"

@@ -1,0 +1,129 @@
+"""`run`: a pipeline from its file to a summary and an exit code."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from agent_pipeline.cli.commands.config_file import find_config
+from agent_pipeline.cli.display.choice import choose_display, make_display
+from agent_pipeline.cli.display.progress import Progress
+from agent_pipeline.cli.flags import RunFlags
+from agent_pipeline.cli.output import out, print_json, say
+from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
+from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.compose.endpoints import missing_keys
+from agent_pipeline.config.environment import resolve_api_key
+from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.domain.result import RunResult
+from agent_pipeline.simulator import FaultPlan
+from agent_pipeline.telemetry import Redactor
+
+
+def run_pipeline(
+    flags: RunFlags, config: Path | None, *, simulate_without_key: bool = False, expect: int | None = None
+) -> int:
+    """Run a pipeline and print how it ended; return the exit code.
+
+    Args:
+        flags: of the command line.
+        config: pipeline file; None looks for one.
+        simulate_without_key: use the embedded simulator, and say so, where a provider's key is missing.
+        expect: fewer documents than this make the run a failure.
+
+    Raises:
+        AgentPipelineError: the run could not begin, or its source could not be used.
+        typer.BadParameter: a flag makes no sense.
+    """
+    options, overrides = _options(flags), _overrides(flags)
+    loaded = load_pipeline_config(find_config(config), overrides)
+    options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
+    progress = Progress()
+    result = _run(loaded, options, flags, progress)
+    if expect is not None and result.documents.total < expect:
+        result = _too_few(result, expect)
+    ended = Ended(
+        result=result,
+        detail=progress.stopping,
+        artifacts=loaded.artifacts,
+        simulator=options.offline,
+        clean=_redactor(loaded),
+    )
+    _show(ended, flags)
+    return result.exit_code
+
+
+def _options(flags: RunFlags) -> RunOptions:
+    return RunOptions(
+        limit=flags.limit,
+        only=tuple(flags.only),
+        skip=tuple(flags.skip),
+        offline=flags.offline,
+        clean=flags.clean,
+        fail_on_error=flags.tolerated_failures(),
+        own_process=True,
+        faults=None if flags.faults is None else str(flags.faults),
+    )
+
+
+def _overrides(flags: RunFlags) -> Overrides:
+    return Overrides(
+        budget_tokens=flags.budget_tokens,
+        budget_usd=flags.money(),
+        documents_in_flight=flags.documents_in_flight,
+        run_timeout=flags.timeout,
+        role_models=flags.role_models(),
+        base_urls=flags.base_urls(),
+    )
+
+
+def _show(ended: Ended, flags: RunFlags) -> None:
+    """Print how the run ended, in the form that was asked for."""
+    if flags.json:
+        print_json(result_object(ended))
+    elif flags.quiet:
+        out().line(essential_line(ended))
+    else:
+        out().write(summary(ended))
+        out().flush()
+
+
+def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool) -> RunOptions:
+    """Return the options, offline where the simulator has to stand in; it never does so unannounced."""
+    if not options.offline and simulate_without_key:
+        missing = missing_keys(config.runtime)
+        if missing:
+            names = ", ".join(f"{one} ({config.runtime.providers[one].env_key} is not set)" for one in missing)
+            say(f"no key for {names}: using the embedded simulator, which answers by rules and is no model")
+            options = replace(options, offline=True)
+    elif options.offline and not quiet:
+        say("offline: using the embedded simulator, which answers by rules and is no model")
+    if options.faults is not None:
+        if not options.offline:
+            raise typer.BadParameter("faults are for the embedded simulator: add --offline", param_hint="'--faults'")
+        FaultPlan.load(Path(options.faults))  # a bad file is found before anything is created
+    return options
+
+
+def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags, progress: Progress) -> RunResult:
+    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, _redactor(config))
+    # The SDK wraps the coroutine of a turn in another; cancelled before its first step, the inner one is reported as
+    # forgotten. That is no news for whoever pressed Ctrl-C.
+    warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
+    try:
+        return Pipeline(config, replace(options, sinks=(display,))).run_sync()
+    except Exception as exc:
+        if progress.run_dir is not None:
+            exc.add_note(f"What happened until then is in {progress.run_dir}.")
+        raise
+
+
+def _too_few(result: RunResult, expect: int) -> RunResult:
+    say(f"Smoke test failed: expected at least {expect} documents but found {result.documents.total}")
+    return replace(result, exit_code=result.exit_code or 1, reason=result.reason or "too_few_documents")
+
+
+def _redactor(config: PipelineConfig) -> Redactor:
+    keys = [resolve_api_key(provider) for provider in config.runtime.providers.values()]
+    return Redactor([key.get_secret_value() for key in keys if key is not None])

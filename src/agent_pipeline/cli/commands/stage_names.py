@@ -1,0 +1,81 @@
+"""Is there a stage under a name? Looked up in the module's text, since importing it would run it."""
+
+import ast
+import difflib
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from agent_pipeline.errors import ConfigError
+
+
+def check_stage(spec: str, *, beside: Path) -> None:
+    """See that the module of `package.module:name` is there, parses, and binds the name.
+
+    Args:
+        spec: as in the config file.
+        beside: a folder that is searched after the Python path.
+
+    Raises:
+        ConfigError: it is not there, or would fail to import for its syntax.
+    """
+    module_name, _, attribute = spec.partition(":")
+    found = _find_module(module_name, [*sys.path, str(beside.resolve())])
+    if found is None:
+        raise ConfigError(
+            f"stage {spec!r}: no module {module_name!r} on the Python path or beside the config", key="stages"
+        )
+    if found.origin is None or not found.origin.endswith(".py"):
+        return
+    path = Path(found.origin)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"stage {spec!r}: {path} can't be read: {exc}", key="stages") from exc
+    except SyntaxError as exc:
+        raise ConfigError(
+            f"stage {spec!r}: {exc.msg}", place=f"{path}:{exc.lineno}:{exc.offset}", key="stages"
+        ) from exc
+    names = set(_bound_names(tree.body))
+    first = attribute.partition(".")[0]
+    if first not in names and not names & {"*", "__getattr__"}:
+        near = difflib.get_close_matches(first, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"stage {spec!r}: {path} has no {first!r}{hint}", key="stages")
+
+
+def _find_module(name: str, path: list[str]) -> ModuleSpec | None:
+    """Find a module as import would, but without running the packages it is in."""
+    found: ModuleSpec | None = None
+    search: list[str] | None = path
+    prefix = ""
+    for part in name.split("."):
+        if search is None:
+            return None
+        prefix = f"{prefix}.{part}" if prefix else part
+        found = PathFinder.find_spec(prefix, search)
+        if found is None:
+            return None
+        places = found.submodule_search_locations
+        search = None if places is None else list(places)
+    return found
+
+
+def _bound_names(body: list[ast.stmt]) -> Iterator[str]:
+    """Yield what statements bind on the level of their module; `*` for a star import."""
+    for statement in body:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield statement.name
+            case ast.Import() | ast.ImportFrom():
+                for alias in statement.names:
+                    yield (alias.asname or alias.name).partition(".")[0]
+            case _:
+                for node in ast.walk(statement):
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                        yield node.id
+                    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                        yield node.name
+                    elif isinstance(node, ast.Import | ast.ImportFrom):
+                        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)

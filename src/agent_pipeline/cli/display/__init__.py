@@ -1,0 +1,1 @@
+"""Progress on stderr: sinks that show a run while it goes on."""

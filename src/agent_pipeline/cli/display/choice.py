@@ -1,0 +1,54 @@
+"""Which display a run gets."""
+
+import os
+from collections.abc import Mapping
+from typing import TextIO, cast
+
+from rich.console import Console
+
+from agent_pipeline.cli.display.full import FullDisplay
+from agent_pipeline.cli.display.log import LogDisplay
+from agent_pipeline.cli.display.plain import PlainDisplay
+from agent_pipeline.cli.display.progress import Progress
+from agent_pipeline.cli.display.unseen import UnseenDisplay
+from agent_pipeline.cli.flags import DisplayKind
+from agent_pipeline.cli.output import err
+from agent_pipeline.telemetry import Redactor, Sink
+
+
+def choose_display(
+    wanted: DisplayKind | None, *, quiet: bool, terminal: bool | None = None, environ: Mapping[str, str] | None = None
+) -> DisplayKind:
+    """Return the display: the one that was asked for, as far as stderr can show it, else what fits stderr.
+
+    Args:
+        wanted: by the command line; a live view needs a terminal, elsewhere it becomes plain lines.
+        quiet: no display at all.
+        terminal: whether stderr is one; None looks.
+        environ: None takes the process's own.
+    """
+    environment = os.environ if environ is None else environ
+    is_live = (err().isatty() if terminal is None else terminal) and environment.get("TERM") != "dumb"
+    if quiet:
+        return "none"
+    if wanted is None:
+        return "full" if is_live and not environment.get("CI") else "plain"
+    return "plain" if wanted == "full" and not is_live else wanted
+
+
+def make_display(kind: DisplayKind, progress: Progress, redactor: Redactor) -> Sink:
+    """Return the sink that shows a run in this way and keeps `progress` up to date."""
+    match kind:
+        case "none":
+            return UnseenDisplay(progress)
+        case "plain":
+            return PlainDisplay(progress, err(), redactor)
+        case "log":
+            return LogDisplay(progress, redactor)
+        case "full":
+            return _full(progress, redactor)
+
+
+def _full(progress: Progress, redactor: Redactor) -> Sink:
+    console = Console(file=cast(TextIO, err()))  # it has all of TextIO that rich uses
+    return FullDisplay(progress, console, redactor)

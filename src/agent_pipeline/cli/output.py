@@ -1,0 +1,114 @@
+"""What commands write: results on stdout, messages on stderr, both safe for a terminal and quiet on a broken pipe."""
+
+import json
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Mapping
+from typing import TextIO
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\Z)"  # OSC and the like: titles, links, clipboard
+    r"|\x1b[ -/]*[0-~]?"
+    r"|\x9b[0-?]*[ -/]*[@-~]",
+    re.DOTALL,
+)
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LONGEST = 500
+
+
+def one_line(text: str, most: int = _LONGEST) -> str:
+    r"""Return foreign text as one line that can't move the cursor, colour, turn around or fake anything.
+
+    >>> one_line("a\x1b[31m red\x1b]0;title\x07 text\r\nnext\u202e")
+    'a red text next'
+    """
+    clean = " ".join(_clean(text).split())
+    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
+def paragraphs(text: str) -> str:
+    """Return our own text, which may quote foreign one, without anything unsafe; its lines and blanks are kept."""
+    return "\n".join(map(_clean, text.splitlines()))
+
+
+def _clean(text: str) -> str:
+    return "".join(" " if unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in _ESCAPES.sub("", text))
+
+
+class Channel:
+    """A text stream that never fails its user: once its reader has gone, what is written goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        """Write, as far as somebody reads."""
+        if not self._broken:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError as exc:
+                self._stream.write(text.encode(exc.encoding, "backslashreplace").decode(exc.encoding))
+            except (OSError, ValueError):
+                self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._give_up()
+
+    def isatty(self) -> bool:
+        """Say whether a terminal reads."""
+        return not self._stream.closed and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the stream's descriptor."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding."""
+        return self._stream.encoding or "utf-8"
+
+    def line(self, text: str = "") -> None:
+        """Write a line at once."""
+        self.write(f"{text}\n")
+        self.flush()
+
+    def _give_up(self) -> None:
+        """Send the rest to nowhere, so that the interpreter's own flush at its end does not complain either."""
+        self._broken = True
+        try:
+            target = self._stream.fileno()
+        except (OSError, ValueError):
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, target)
+        os.close(nowhere)
+
+
+def out() -> Channel:
+    """Return stdout, as it is now."""
+    return Channel(sys.stdout)
+
+
+def err() -> Channel:
+    """Return stderr, as it is now."""
+    return Channel(sys.stderr)
+
+
+def say(text: str) -> None:
+    """Write a message of ours on stderr."""
+    err().line(paragraphs(text))
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Write one JSON object as a line of stdout; ASCII only, so that it survives every locale."""
+    out().line(json.dumps(value, ensure_ascii=True, allow_nan=False))

@@ -1,0 +1,212 @@
+"""Reservations: what each end charges, what never fits, and that neither threads nor interleavings pass the cap."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from agent_pipeline.control.budget import BudgetStatistics, BudgetTracker, Hold, Reservation, RunBudget
+
+
+def reserve(tracker: BudgetTracker, amount: int) -> Reservation:
+    """Reserve what has to fit."""
+    reservation = tracker.reserve_nowait(amount)
+    assert reservation is not None
+    return reservation
+
+
+def hold(budget: RunBudget, *, tokens: int, micro_usd: int) -> Hold:
+    """Hold what has to fit."""
+    held = budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)
+    assert held is not None
+    return held
+
+
+class Yielding(int):
+    """An amount that lets other threads run in the middle of any sum it is part of."""
+
+    def __radd__(self, other: int) -> int:
+        """Add, with a pause."""
+        time.sleep(0)
+        return other + int(self)
+
+    def __rsub__(self, other: int) -> int:
+        """Subtract, with a pause."""
+        time.sleep(0)
+        return other - int(self)
+
+
+def test_settling_charges_what_was_reported_and_gives_the_rest_back() -> None:
+    """The worst case is held only as long as nobody knows better."""
+    tracker = BudgetTracker(100)
+    reservation = reserve(tracker, 60)
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=0, reserved=60, unknown=0)
+    assert tracker.remaining() == 40
+
+    reservation.settle(25)
+
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=25, reserved=0, unknown=0)
+    assert tracker.remaining() == 75
+
+
+def test_releasing_charges_nothing() -> None:
+    """A request that never left costs nothing."""
+    tracker = BudgetTracker(100)
+
+    reserve(tracker, 60).release()
+
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=0, reserved=0, unknown=0)
+
+
+def test_forfeiting_charges_all_as_unknown_spend() -> None:
+    """Nobody will tell whether it was billed, so it counts, and is shown apart."""
+    tracker = BudgetTracker(100, spent=5)
+
+    reserve(tracker, 60).forfeit()
+
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=65, reserved=0, unknown=60)
+
+
+def test_the_cap_itself_fits_and_one_more_does_not() -> None:
+    """The cap is inclusive."""
+    tracker = BudgetTracker(100, spent=40)
+
+    assert tracker.reserve_nowait(61) is None
+    reserve(tracker, 60)
+
+    assert tracker.reserve_nowait(1) is None
+    assert tracker.reserve_nowait(0) is not None
+    assert tracker.remaining() == 0
+
+
+def test_what_does_not_fit_now_could_fit_later_unless_it_is_spent() -> None:
+    """Held amounts may come back, spent ones never."""
+    tracker = BudgetTracker(100)
+    reservation = reserve(tracker, 60)
+
+    assert tracker.reserve_nowait(50) is None
+    assert tracker.could_fit(100)
+    assert not tracker.could_fit(101)
+
+    reservation.settle(51)
+    assert not tracker.could_fit(50)
+    assert tracker.could_fit(49)
+
+
+def test_usage_above_the_reservation_is_charged_in_full() -> None:
+    """What was reported was billed, also where the estimate was too low; the cap then lets nothing more through."""
+    tracker = BudgetTracker(100)
+
+    reserve(tracker, 60).settle(130)
+
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=130, reserved=0, unknown=0)
+    assert tracker.remaining() == -30
+    assert tracker.reserve_nowait(0) is None
+    assert not tracker.could_fit(0)
+
+
+def test_without_a_cap_everything_fits_and_is_counted() -> None:
+    """No cap is no reason not to know."""
+    tracker = BudgetTracker()
+
+    reserve(tracker, 10**12).settle(7)
+
+    assert tracker.statistics() == BudgetStatistics(total=None, spent=7, reserved=0, unknown=0)
+    assert tracker.remaining() is None
+    assert tracker.could_fit(10**15)
+
+
+@pytest.mark.parametrize(("total", "spent"), [(-1, 0), (10, -1), (None, -1)])
+def test_a_negative_budget_is_refused(total: int | None, spent: int) -> None:
+    """It would let nothing, or anything, through."""
+    with pytest.raises(ValueError, match="negative"):
+        BudgetTracker(total, spent)
+
+
+def test_a_negative_amount_is_refused_and_changes_nothing() -> None:
+    """A negative hold or charge would make room for others."""
+    tracker = BudgetTracker(100)
+    with pytest.raises(ValueError, match="can't reserve -1"):
+        tracker.reserve_nowait(-1)
+    reservation = reserve(tracker, 60)
+
+    with pytest.raises(ValueError, match="can't charge -1"):
+        reservation.settle(-1)
+
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=0, reserved=60, unknown=0)
+    reservation.release()
+
+
+@pytest.mark.parametrize("first", ["settle", "release", "forfeit"])
+@pytest.mark.parametrize("second", ["settle", "release", "forfeit"])
+def test_a_reservation_ends_once(first: str, second: str) -> None:
+    """Given back twice, it would make room that is not there."""
+    tracker = BudgetTracker(100)
+    other, reservation = reserve(tracker, 30), reserve(tracker, 60)
+    ends = {"settle": lambda: reservation.settle(10), "release": reservation.release, "forfeit": reservation.forfeit}
+    ends[first]()
+    before = tracker.statistics()
+
+    with pytest.raises(RuntimeError, match="ended already"):
+        ends[second]()
+
+    assert tracker.statistics() == before
+    assert before.reserved == other.amount
+
+
+def test_threads_together_never_pass_the_cap() -> None:
+    """Check and hold are one step for every thread, and so is each end."""
+    tracker = BudgetTracker(1_000)
+    over: list[BudgetStatistics] = []
+
+    def spend() -> int:
+        charged = 0
+        while (reservation := tracker.reserve_nowait(Yielding(7))) is not None:
+            seen = tracker.statistics()
+            if seen.spent + seen.reserved > 1_000:
+                over.append(seen)
+            reservation.settle(Yielding(1))
+            charged += 1
+        return charged
+
+    with ThreadPoolExecutor(8) as pool:
+        charged = sum(future.result() for future in [pool.submit(spend) for _ in range(8)])
+
+    assert not over
+    assert tracker.statistics() == BudgetStatistics(total=1_000, spent=charged, reserved=0, unknown=0)
+    assert charged >= 1_000 - 8 * 7
+
+
+def test_two_dimensions_are_held_together_or_not_at_all() -> None:
+    """Half a hold would block others for nothing."""
+    budget = RunBudget(tokens=100, micro_usd=100)
+
+    assert budget.reserve_nowait(tokens=10, micro_usd=101) is None
+    assert budget.reserve_nowait(tokens=101, micro_usd=10) is None
+
+    assert budget.tokens.statistics().reserved == 0
+    assert budget.micro_usd.statistics().reserved == 0
+    held = hold(budget, tokens=10, micro_usd=20)
+    assert (held.tokens, held.micro_usd) == (10, 20)
+
+
+def test_each_end_of_a_hold_reaches_both_dimensions() -> None:
+    """Tokens and money of one request have one fate."""
+    budget = RunBudget(tokens=100, micro_usd=100)
+
+    hold(budget, tokens=10, micro_usd=20).settle(tokens=1, micro_usd=2)
+    hold(budget, tokens=10, micro_usd=20).release()
+    hold(budget, tokens=10, micro_usd=20).forfeit()
+
+    assert budget.tokens.statistics() == BudgetStatistics(total=100, spent=11, reserved=0, unknown=10)
+    assert budget.micro_usd.statistics() == BudgetStatistics(total=100, spent=22, reserved=0, unknown=20)
+
+
+def test_the_dimension_that_never_fits_is_named() -> None:
+    """The message has to say which budget to raise."""
+    budget = RunBudget(tokens=100, micro_usd=50)
+    hold(budget, tokens=100, micro_usd=50)
+
+    assert budget.never_fits(tokens=100, micro_usd=50) is None
+    assert budget.never_fits(tokens=101, micro_usd=51) == "tokens"
+    assert budget.never_fits(tokens=100, micro_usd=51) == "usd"

@@ -1,0 +1,61 @@
+"""A lane: places first come, first served, and one pause for all."""
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from agent_pipeline.control.lane import Lane, LaneStatistics
+
+
+async def test_places_are_bounded_and_given_in_order(autojump_clock: MockClock) -> None:
+    """Nobody overtakes; nobody is over the limit."""
+    lane, order = Lane(3), list[int]()
+
+    async def hold(number: int) -> None:
+        await lane.acquire(number)
+        order.append(number)
+        assert lane.statistics().in_flight <= 3
+        await trio.sleep(1)
+        lane.release(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(12):
+            nursery.start_soon(hold, number)
+            await wait_all_tasks_blocked()
+        assert lane.statistics() == LaneStatistics(in_flight=3, limit=3, waiting=9, cooldown=0)
+
+    assert order[:3] == [0, 1, 2]
+    assert [set(order[start : start + 3]) for start in (3, 6, 9)] == [{3, 4, 5}, {6, 7, 8}, {9, 10, 11}]
+    assert trio.current_time() == 4
+    assert lane.statistics() == LaneStatistics(in_flight=0, limit=3, waiting=0, cooldown=0)
+
+
+async def test_a_waiter_that_is_cancelled_holds_no_place(autojump_clock: MockClock) -> None:
+    """A place lost is lost for the rest of the run."""
+    lane = Lane(1)
+    await lane.acquire("first")
+
+    with trio.move_on_after(1):
+        await lane.acquire("second")
+    lane.release("first")
+
+    assert lane.statistics().in_flight == 0
+    await lane.acquire("third")
+
+
+async def test_a_pause_is_never_shortened(autojump_clock: MockClock) -> None:
+    """A second 429 that asks for less takes nothing back."""
+    lane = Lane(1)
+    assert lane.cooldown_end() < 0
+    await lane.wait_cooldown()
+    assert trio.current_time() == 0
+
+    lane.cool_down(90)
+    lane.cool_down(5)
+    assert lane.statistics().cooldown == 90
+    await trio.sleep(10)
+    lane.cool_down(100)
+
+    assert lane.cooldown_end() == 110
+    await lane.wait_cooldown()
+    assert trio.current_time() == 110
+    assert lane.statistics().cooldown == 0

@@ -1,0 +1,456 @@
+"""What a provider can do wrong on the wire, over real sockets: each ends in one clear error of ours, never in data."""
+
+import gzip
+import time
+import zlib
+
+import pytest
+import trio
+
+from agent_pipeline.errors import (
+    AgentPipelineError,
+    AnswerTooLargeError,
+    AttemptTimeoutError,
+    ConnectionLostError,
+    CredentialsRejectedError,
+    IncompleteAnswerError,
+    ModelNotFoundError,
+    ModelProtocolError,
+    ProviderUnreachableError,
+    QuotaExhaustedError,
+    RateLimitedError,
+    RequestRejectedError,
+    ServerError,
+    StreamTruncatedError,
+)
+from tests.gateway.bodies import APIS, Api, chunk, completion, delta, dump, events, good, response
+from tests.gateway.wire_server import Play, answer, drip, hang, http, reset_after, say, wire_server
+from tests.gateway.world import EVENT_STREAM, World, closed_port, open_world, well
+
+STREAMED: dict[str, object] = {"stream": True}
+
+
+async def ask_badly(play: Play, *, api: Api = "responses", streamed: bool = False) -> tuple[AgentPipelineError, World]:
+    """Ask a server that plays this; return the error and the world."""
+    async with (
+        wire_server(play) as server,
+        open_world(server.url, api=api, params=STREAMED if streamed else None) as world,
+    ):
+        with pytest.raises(AgentPipelineError) as caught:
+            await world.role.ask("Well?")
+        assert len(server.seen) == len(world.records)
+    return caught.value, world
+
+
+# --- the way there and back --------------------------------------------------------------------------------------
+
+
+async def test_refused_connection_is_retried_and_names_place_and_cause() -> None:
+    """Nothing was sent, so it costs nothing; who reads the message has to know which server was meant."""
+    port = await closed_port()
+
+    async with open_world(f"http://127.0.0.1:{port}/v1", max_attempts=3) as world:
+        with pytest.raises(ProviderUnreachableError, match=rf"127\.0\.0\.1:{port}: .*[Rr]efused"):
+            await world.role.ask("Well?")
+
+    assert [record.sent for record in world.records] == [False] * 3
+    assert world.budget.tokens.statistics().spent == 0
+
+
+async def test_unknown_host_is_retried_and_names_the_cause() -> None:
+    """A wrong base_url is the commonest mistake of a first run."""
+    async with open_world("http://nowhere.invalid/v1", max_attempts=2) as world:
+        with pytest.raises(ProviderUnreachableError, match=r"nowhere\.invalid:http: Name or service not known"):
+            await world.role.ask("Well?")
+
+    assert len(world.records) == 2
+
+
+async def test_host_that_no_resolver_takes_is_unreachable_like_any_other() -> None:
+    """The resolver answers with a UnicodeError, which would otherwise leave as it is."""
+    async with open_world(f"http://{'a' * 70}.invalid/v1") as world:
+        with pytest.raises(ProviderUnreachableError):
+            await world.role.ask("Well?")
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-", http(good("responses"))[:-5]])
+async def test_reset_is_retried_and_the_unanswered_attempt_stays_charged(sent: bytes) -> None:
+    """The provider may have done the work and bill it, wherever the connection broke."""
+    async with (
+        wire_server(reset_after(sent), well("responses")) as server,
+        open_world(server.url, max_attempts=2) as world,
+    ):
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.errors == [ConnectionLostError.code, None]
+    lost = world.records[0]
+    assert lost.sent
+    assert lost.charged_tokens == lost.reserved_tokens > 0
+    assert world.budget.tokens.statistics().unknown == lost.reserved_tokens
+    assert "Connection reset by peer" in (lost.error or "")
+
+
+async def test_body_shorter_than_announced_is_a_lost_connection() -> None:
+    """A JSON answer that happens to be whole in its first half would otherwise pass."""
+    error, _ = await ask_badly(say(http(good("responses"))[:-5], hang_up=True))
+
+    assert isinstance(error, ConnectionLostError)
+
+
+async def test_slow_drip_ends_at_the_attempt_timeout() -> None:
+    """One byte per 50 ms defeats every read timeout; over by 10 % at most."""
+    begun = time.monotonic()
+    async with (
+        wire_server(drip(http(good("responses")), 0.05)) as server,
+        open_world(server.url, attempt_timeout=1.0, read_timeout=0.5) as world,
+    ):
+        with pytest.raises(AttemptTimeoutError, match="1 s attempt timeout") as caught:
+            await world.role.ask("Well?")
+
+    assert caught.value.rung == "attempt"
+    assert world.records[0].latency_seconds <= 1.1
+    assert 1.0 <= time.monotonic() - begun
+    assert world.records[0].charged_tokens == world.records[0].reserved_tokens
+
+
+async def test_silence_ends_at_the_read_timeout() -> None:
+    """A server that accepted and then died is found out before the attempt's time is up."""
+    async with wire_server(hang()) as server, open_world(server.url, read_timeout=0.2) as world:
+        with pytest.raises(AttemptTimeoutError) as caught:
+            await world.role.ask("Well?")
+
+    assert caught.value.rung == "read"
+    assert world.records[0].sent
+
+
+async def test_connecting_ends_at_the_connect_timeout() -> None:
+    """A full backlog swallows connections without a word; nothing was sent, so nothing is charged."""
+    listener = trio.socket.socket()
+    async with trio.open_nursery() as nursery:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [trio.socket.socket() for _ in range(3)]
+        for filler in fillers:
+            nursery.start_soon(filler.connect, ("127.0.0.1", port))
+        await trio.sleep(0.05)
+
+        async with open_world(f"http://127.0.0.1:{port}/v1", connect_timeout=0.2) as world:
+            with pytest.raises(AttemptTimeoutError) as caught:
+                await world.role.ask("Well?")
+
+        nursery.cancel_scope.cancel()
+    for one in (listener, *fillers):
+        one.close()
+    assert caught.value.rung == "connect"
+    assert not world.records[0].sent
+    assert world.budget.tokens.statistics().spent == 0
+
+
+# --- 200, but no answer ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "play",
+    [
+        answer(b"<html>Welcome to the hotel's wireless network</html>", content_type="text/html"),
+        answer(good("responses"), content_type=None),
+        answer(b""),
+        answer(b"", status=204, content_type=None),
+        answer(b"{}"),
+        answer(b"[]"),
+        answer(b"null"),
+        answer(b'{"id": '),
+        answer(b"\xff\xfe" + good("chat")),
+        answer(b'{"output": [' * 100_000),
+        answer(b'{"x": ' * 100_000 + b"1" + b"}" * 100_000),
+        answer(dump(completion(choices=None))),
+        answer(dump(completion(choices=[]))),
+        answer(dump(completion(choices=[None]))),
+        answer(dump(completion(None))),
+        answer(dump(completion(""))),
+        answer(dump(response(output=None))),
+        answer(dump(response(output=[]))),
+        answer(dump(response(output=["yes"]))),
+        answer(dump(response(output=[{"type": "message", "content": "yes"}]))),
+        answer(dump(response(output=[{"type": "message", "content": [{"type": "output_text"}]}]))),
+        answer(dump(response(""))),
+        answer(dump(response(status="queued"))),
+        answer(dump(response(status=["completed"]))),
+        answer(dump(completion(["yes"]))),  # type: ignore[arg-type]  # what it is about
+        answer(dump(completion(finish={"reason": "stop"}))),
+        answer(good("responses"), headers=["content-encoding: br"]),
+        answer(good("responses"), headers=["content-encoding: gzip"]),
+        answer(gzip.compress(good("responses"))[:-9], headers=["content-encoding: gzip"]),
+        answer(gzip.compress(good("responses")) + b"more", headers=["content-encoding: gzip"]),
+    ],
+)
+async def test_what_is_no_answer_is_a_protocol_error(api: Api, play: Play) -> None:
+    """Unchecked, these come out as a str, an object of Nones, an AttributeError or a JSONDecodeError."""
+    error, world = await ask_badly(play, api=api)
+
+    assert type(error) is ModelProtocolError
+    assert world.errors == ["bad_answer"]
+
+
+async def test_bad_answer_is_asked_for_once_more() -> None:
+    """A model that answers wrongly twice will again; the third request would be paid for nothing."""
+    async with wire_server(answer(b"{}")) as server, open_world(server.url, max_attempts=5) as world:
+        with pytest.raises(ModelProtocolError):
+            await world.role.ask("Well?")
+
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
+async def test_compressed_answer_is_unpacked(encode: object) -> None:
+    """It is asked for, so it has to be understood."""
+    assert callable(encode)
+    name = "gzip" if encode is gzip.compress else "DEFLATE"
+    play = answer(encode(good("responses")), headers=[f"content-encoding: {name}"])
+
+    async with wire_server(play) as server, open_world(server.url) as world:
+        assert await world.role.ask("Well?") == "yes"
+
+    assert server.seen[0].header("accept-encoding") == "gzip"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1", "klingon", "ü"])
+async def test_declared_charset_changes_nothing(charset: str) -> None:
+    """JSON is UTF-8 whatever the header says, and a strange header breaks nothing."""
+    play = answer(good("responses", "naïve"), content_type=f"application/json; charset={charset}")
+
+    async with wire_server(play) as server, open_world(server.url) as world:
+        assert await world.role.ask("Well?") == "naïve"
+
+
+async def test_huge_body_is_refused_before_it_is_taken_in() -> None:
+    """50 MB of text took 256 MB of memory unprotected."""
+    begun = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 52428800\r\n\r\n"
+    sent = 0
+
+    async def play(stream: trio.abc.Stream) -> None:
+        nonlocal sent
+        await stream.send_all(begun)
+        for _ in range(800):
+            await stream.send_all(b" " * 65536)
+            sent += 65536
+
+    error, world = await ask_badly(play)
+
+    assert isinstance(error, AnswerTooLargeError)
+    assert sent < 40 * 1024 * 1024
+    assert world.errors == ["answer_too_large"]
+
+
+# --- statuses ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (302, {}, RequestRejectedError),
+        (400, {"code": "context_length_exceeded"}, RequestRejectedError),
+        (401, {"code": "invalid_api_key"}, CredentialsRejectedError),
+        (402, {}, QuotaExhaustedError),
+        (403, {}, CredentialsRejectedError),
+        (404, {}, RequestRejectedError),
+        (404, {"code": "model_not_found"}, ModelNotFoundError),
+        (403, {"code": "model_not_found"}, ModelNotFoundError),
+        (413, {}, RequestRejectedError),
+        (422, {}, RequestRejectedError),
+        (429, {"code": "insufficient_quota"}, QuotaExhaustedError),
+        (429, {"code": 429, "type": "insufficient_quota"}, QuotaExhaustedError),
+    ],
+)
+async def test_status_that_time_does_not_cure_is_asked_once(
+    status: int, said: dict[str, object], expected: type[AgentPipelineError]
+) -> None:
+    """Each further request would be refused, and may lock the account."""
+    play = answer(dump({"error": {"message": "because", **said}}), status=status, headers=["location: /elsewhere"])
+
+    async with wire_server(play) as server, open_world(server.url, max_attempts=5) as world:
+        with pytest.raises(expected, match="because") as caught:
+            await world.role.ask("Well?")
+
+    assert type(caught.value) is expected
+    assert len(server.seen) == len(world.records) == 1
+    assert world.records[0].status_code == status
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 503, 504, 529])
+async def test_failure_of_the_server_is_retried(status: int) -> None:
+    """They pass."""
+    async with (
+        wire_server(answer(b"oops", status=status, content_type="text/plain"), well("chat")) as server,
+        open_world(server.url, api="chat", max_attempts=2) as world,
+    ):
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.errors == [ServerError.code, None]
+    assert "oops" in (world.records[0].error or "")
+
+
+async def test_redirect_is_not_followed() -> None:
+    """A body re-sent to wherever a server points would carry documents and key along."""
+    async with wire_server(well("responses")) as elsewhere:
+        play = answer(b"", status=307, headers=[f"location: {elsewhere.url}/responses"])
+        async with wire_server(play) as server, open_world(server.url) as world:
+            with pytest.raises(RequestRejectedError, match="a redirect, which is not followed"):
+                await world.role.ask("Well?")
+
+        assert not elsewhere.seen
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        answer(b"?", status=429, headers=["content-encoding: br", "retry-after: 0"]),
+        answer(b"?", status=429, headers=["content-encoding: gzip", "retry-after: 0"]),
+        answer(b"x" * 200_000, status=429, headers=["retry-after: 0"]),
+        say(http(b"too fast", status=429, headers=["retry-after: 0"])[:-2], hang_up=True),
+    ],
+)
+async def test_status_counts_whatever_its_body_is(play: Play) -> None:
+    """A proxy's page in a strange encoding must not turn a 429 into a broken answer, nor into an attempt used up."""
+    async with (
+        wire_server(play, well("responses")) as server,
+        open_world(server.url, max_attempts=1) as world,
+    ):
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.errors == [RateLimitedError.code, None]
+    assert [record.number for record in world.records] == [1, 1]
+
+
+async def test_endless_error_page_does_not_hold_the_status_back() -> None:
+    """Nobody should wait two minutes for the reason of a 401."""
+    page = http(b"x" * 100, status=401)
+    async with wire_server(hang(page[:-50])) as server, open_world(server.url) as world:
+        with pytest.raises(CredentialsRejectedError):
+            await world.role.ask("Well?")
+
+    assert world.records[0].latency_seconds < 5
+
+
+# --- streams -----------------------------------------------------------------------------------------------------
+
+CHAT_START = [delta(role="assistant", content=""), delta(content="Ja")]
+STREAMS: list[tuple[Api, bytes, type[AgentPipelineError]]] = [
+    ("responses", good("responses", streamed=True)[:200], StreamTruncatedError),
+    ("responses", events({"type": "response.created", "response": {}}), StreamTruncatedError),
+    ("responses", b"", StreamTruncatedError),
+    ("responses", b'data: {"type": "response.completed", "resp', StreamTruncatedError),
+    ("responses", events({"type": "response.completed"}), ModelProtocolError),
+    ("responses", events({"type": "response.completed", "response": {}}), ModelProtocolError),
+    ("responses", events(5, {"type": "response.completed", "response": response()}), ModelProtocolError),
+    ("responses", b"data: junk\n\n" + good("responses", streamed=True), ModelProtocolError),
+    ("responses", good("responses", streamed=True) + b"data: junk\n\n", StreamTruncatedError),
+    ("responses", b": \xff\n\n" + good("responses", streamed=True), ModelProtocolError),
+    ("responses", events({"type": "error", "code": "server_error", "message": "sad"}), ServerError),
+    ("responses", events({"type": "error", "error": {"code": "rate_limit_exceeded"}}), RateLimitedError),
+    ("responses", events({"type": "x", "error": "sad"}), ServerError),
+    (
+        "responses",
+        events({"type": "response.failed", "response": {"status": "failed", "error": {"code": "insufficient_quota"}}}),
+        QuotaExhaustedError,
+    ),
+    (
+        "responses",
+        events(
+            {
+                "type": "response.incomplete",
+                "response": response(status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+            }
+        ),
+        IncompleteAnswerError,
+    ),
+    ("chat", good("chat", streamed=True)[:200], StreamTruncatedError),
+    ("chat", events(*CHAT_START, delta("stop")), StreamTruncatedError),
+    ("chat", events(*CHAT_START, done=True), StreamTruncatedError),
+    ("chat", events(*CHAT_START, delta("stop", content="the token [DONE]")), StreamTruncatedError),
+    ("chat", events(*CHAT_START, delta("length"), done=True), IncompleteAnswerError),
+    ("chat", events(*CHAT_START, delta("content_filter"), done=True), IncompleteAnswerError),
+    ("chat", events(delta(refusal="I "), delta(refusal="won't"), delta("stop"), done=True), IncompleteAnswerError),
+    ("chat", events(delta(content=""), delta("stop"), done=True), ModelProtocolError),
+    ("chat", events(chunk(choices="x"), done=True), ModelProtocolError),
+    ("chat", events(chunk(choices=[{"finish_reason": "stop"}]), done=True), ModelProtocolError),
+    ("chat", events(*CHAT_START, {"error": {"code": 502, "message": "sad"}}, done=True), ServerError),
+    ("chat", events(*CHAT_START, {"error": {"code": 429, "message": "sad"}}, done=True), RateLimitedError),
+    ("chat", events(*CHAT_START, delta("error"), done=True), ServerError),
+]
+
+
+@pytest.mark.parametrize(("api", "body", "expected"), STREAMS)
+async def test_stream_that_is_no_whole_answer_never_succeeds(
+    api: Api, body: bytes, expected: type[AgentPipelineError]
+) -> None:
+    """The client hands on what came as if it were all."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    rate_limited = answer(b"", status=400)
+    plays = [say(head + body, hang_up=True)] + ([rate_limited] if expected is RateLimitedError else [])
+
+    async with wire_server(*plays) as server, open_world(server.url, api=api, params=STREAMED) as world:
+        with pytest.raises(AgentPipelineError):
+            await world.role.ask("Well?")
+
+    assert world.errors[0] == expected.code
+    assert len(server.seen) == len(world.records) == len(plays)
+
+
+async def test_stream_cut_between_two_chunks_is_a_lost_connection() -> None:
+    """HTTP's own framing tells it, where there is any."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    piece = good("chat", streamed=True)
+    error, _ = await ask_badly(
+        say(head + f"{len(piece):x}\r\n".encode() + piece + b"\r\n", hang_up=True), api="chat", streamed=True
+    )
+
+    assert isinstance(error, ConnectionLostError)
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ("responses", good("responses", streamed=True).rstrip(b"\n")),
+        ("responses", good("responses", streamed=True).replace(b"\n", b"\r\n")),
+        ("responses", good("responses", streamed=True) + b"data: [DONE]\n\n"),
+        ("responses", good("responses", streamed=True) + events({"type": "ping"})),
+        ("chat", good("chat", streamed=True).rstrip(b"\n")),
+        ("chat", good("chat", streamed=True).replace(b"\n", b"\r")),
+        ("chat", good("chat", streamed=True).replace(b'"id"', b'\ndata: "id"')),
+        ("chat", good("chat", streamed=True) + b": bye" * 40 + b"\n\n"),
+        ("chat", b": hello\n\nevent: x\nid: 1\nretry: 5\n" + good("chat", streamed=True)),
+    ],
+)
+async def test_stream_of_another_style_is_understood(api: Api, body: bytes) -> None:
+    """Line ends, comments, events over several lines and a missing last blank line are all within the standard or use."""
+    play = answer(body, content_type=EVENT_STREAM)
+
+    async with wire_server(play) as server, open_world(server.url, api=api, params=STREAMED) as world:
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.records[0].usage is not None
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_stream_that_broke_off_is_asked_for_again(api: Api) -> None:
+    """No half answer was handed on, so it can be."""
+    whole = good(api, streamed=True)
+    plays = (answer(whole[:200], content_type=EVENT_STREAM), well(api, streamed=True))
+
+    async with wire_server(*plays) as server, open_world(server.url, api=api, params=STREAMED, max_attempts=2) as world:
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.errors == ["stream_truncated", None]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_answer_in_the_other_form_is_refused(api: Api, *, streamed: bool) -> None:
+    """Whoever asked for events and gets an object, or the other way round, talks to something else."""
+    play = answer(good(api, streamed=not streamed), content_type="application/json" if streamed else EVENT_STREAM)
+    error, _ = await ask_badly(play, api=api, streamed=streamed)
+
+    assert isinstance(error, ModelProtocolError)

@@ -1,0 +1,102 @@
+"""A gateway as a run wires it, with one role `writer`, for tests to ask."""
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import trio
+from pydantic import SecretStr
+
+from agent_pipeline.config.roles import parse_runtime_config
+from agent_pipeline.control.budget import RunBudget
+from agent_pipeline.control.gate import Gate
+from agent_pipeline.control.retry import RetryPolicy
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, open_pool
+from tests.gateway.bodies import Api, good
+from tests.gateway.wire_server import Play, answer
+
+KEY = "sk-canary-0123456789abcdef"
+EVENT_STREAM = "text/event-stream"
+
+
+@dataclass
+class World:
+    """A gateway and what its gate recorded."""
+
+    gateway: Gateway
+    pool: ConnectionPool
+    budget: RunBudget
+    records: list[AttemptRecord]
+
+    @property
+    def role(self) -> RoleClient:
+        """The one role there is."""
+        return self.gateway.role("writer")
+
+    @property
+    def errors(self) -> list[str | None]:
+        """How each attempt ended, by error code."""
+        return [record.error_code for record in self.records]
+
+
+@asynccontextmanager
+async def open_world(
+    base_url: str,
+    *,
+    api: Api = "responses",
+    params: dict[str, object] | None = None,
+    key: str | None = KEY,
+    max_attempts: int = 1,
+    attempt_timeout: float | None = 30.0,
+    read_timeout: float | None = 20.0,
+    connect_timeout: float | None = 5.0,
+    requests_in_flight: int = 20,
+    budget_tokens: int | None = None,
+    make_pool: Callable[[], ConnectionPool] = ConnectionPool,
+) -> AsyncGenerator[World]:
+    """Open a gateway whose only role `writer` asks at `base_url`; pauses between attempts are 0 s."""
+    role = {"provider": "local", "model": "m", "mode": "chat", "params": params or {}, "instructions": "Be brief."}
+    runtime = parse_runtime_config(
+        {"project": "p", "env": "test", "providers": {"local": {}}, "roles": {"writer": role}}
+    )
+    records: list[AttemptRecord] = []
+    budget = RunBudget(tokens=budget_tokens)
+    gate = Gate(
+        budget=budget,
+        retry=RetryPolicy(max_attempts=max_attempts, initial_delay=0.0),
+        requests_in_flight=requests_in_flight,
+        attempt_timeout=attempt_timeout,
+        record=records.append,
+        now=lambda: datetime.now(UTC),
+        rng=random.Random(0),
+    )
+    async with open_pool(make_pool) as pool:
+        gateway = Gateway(
+            runtime=runtime,
+            endpoints={"local": Endpoint(base_url, api, None if key is None else SecretStr(key))},
+            gate=gate,
+            pool=pool,
+            read_timeout=read_timeout,
+            connect_timeout=connect_timeout,
+        )
+        yield World(gateway, pool, budget, records)
+        assert pool.statistics().active == 0, "a place of the pool was not given back"
+        assert all(lane.in_flight == 0 for lane in gate.statistics().lanes.values())
+
+
+def well(api: Api, text: str = "yes", *, streamed: bool = False) -> Play:
+    """Answer as a provider in good health."""
+    body = good(api, text, streamed=streamed)
+    return answer(body, content_type=EVENT_STREAM if streamed else "application/json")
+
+
+async def closed_port() -> int:
+    """Return a port nobody listens on."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port: int = listeners[0].socket.getsockname()[1]
+    for listener in listeners:
+        await listener.aclose()
+    return port
