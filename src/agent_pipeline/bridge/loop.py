@@ -4,13 +4,15 @@ import asyncio
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import trio
 import trio_asyncio
 from trio_asyncio._base import BaseTrioEventLoop
 from trio_asyncio._handles import AsyncHandle
+
+from agent_pipeline.errors import AgentRunError
 
 MOST_HANDLES = 64
 """Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
@@ -69,6 +71,8 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
         while timers and timers[0].when() <= loop.time():
             _run_in_asyncio(heapq.heappop(timers))
         for _ in range(min(MOST_HANDLES, len(queue.handles))):
+            if timers and timers[0].when() <= loop.time():
+                return  # its turn comes first
             await _run_one(inside, queue.handles.popleft())
 
     inside._main_loop_one, inside._q_send, inside._q_recv = several, queue, queue
@@ -107,6 +111,44 @@ def _run_in_asyncio(handle: asyncio.Handle) -> None:
         library.name = previous
 
 
+class _ExitProof(Coroutine[Any, Any, Any]):
+    """A task's coroutine that can't end the loop.
+
+    asyncio raises SystemExit and KeyboardInterrupt of any task out of the loop itself. Then nobody wakes those who
+    wait for the other tasks, and the process hangs. So the first becomes an error of the task, and the second is told
+    to the loop's owner.
+    """
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], interrupt: Callable[[KeyboardInterrupt], None]) -> None:
+        self._inner = inner
+        self._interrupt = interrupt
+
+    def send(self, value: Any) -> Any:
+        """Take the task's next step."""
+        return self._step(self._inner.send, value)
+
+    def throw(self, *exc: Any) -> Any:
+        """Take its next step with an exception, such as its cancellation."""
+        return self._step(self._inner.throw, *exc)
+
+    def close(self) -> None:
+        """End it."""
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args)
+        except SystemExit as exc:
+            msg = f"something called sys.exit({exc.code!r}) inside an agent"
+            raise AgentRunError(msg) from exc
+        except KeyboardInterrupt as exc:
+            self._interrupt(exc)
+            raise asyncio.CancelledError from exc
+
+
 async def host_loop(
     done: trio.Event,
     report: Callable[[str], None],
@@ -120,13 +162,27 @@ async def host_loop(
         done: ends the loop.
         report: takes one line for each error nobody awaited.
         task_status: is given the loop.
+
+    Raises:
+        KeyboardInterrupt: it struck inside one of the loop's tasks.
     """
+    interrupts: list[KeyboardInterrupt] = []
 
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001  (asyncio's signature)
         report(f"{context.get('message')}: {context.get('exception')!r}")
 
+    def interrupt(exc: KeyboardInterrupt) -> None:
+        interrupts.append(exc)
+        done.set()
+
+    def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(_ExitProof(coro, interrupt), loop=loop, **options)
+
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(note)
+        loop.set_task_factory(make_task)
         drain_ready_queue(loop)
         task_status.started(loop)
         await done.wait()
+    if interrupts:
+        raise interrupts[0]

@@ -156,7 +156,7 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
         config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
         version=version("agent-pipeline"),
     )
-    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit))
+    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
     return Records(directory, telemetry, ledger, started_at)
 
 
