@@ -2,9 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import agents as sdk
 import trio
@@ -22,6 +23,8 @@ NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False
 
 `max_retries=0` would do too, but then the SDK copies the OpenAI client for each request.
 """
+
+_SCHEMAS: WeakKeyDictionary[type[Any], Any] = WeakKeyDictionary()
 
 
 class AgentBridge:
@@ -107,10 +110,12 @@ class AgentBridge:
             raise failure
 
 
-@functools.cache
-def _schema(output_type: Hashable) -> Any:
+def _schema(output_type: type[Any]) -> Any:
     """Build the SDK's schema of a type once; the SDK would at every turn, half a millisecond each time."""
-    return output_type if output_type is str else sdk.AgentOutputSchema(cast("type[Any]", output_type))
+    known = _SCHEMAS.get(output_type)
+    if known is None:
+        known = _SCHEMAS[output_type] = output_type if output_type is str else sdk.AgentOutputSchema(output_type)
+    return known
 
 
 def as_tool(tool: Any) -> Any:
