@@ -161,10 +161,12 @@ class Pipeline:
 
 def _stop_for(stop: Stop, exc: BaseException) -> None:
     """Say why the run breaks off, for its last row and its last line."""
-    if isinstance(exc, trio.Cancelled):
+    # Nurseries wrap what they raise; a bug among the cancellations makes it a bug.
+    rest = exc.split(trio.Cancelled)[1] if isinstance(exc, BaseExceptionGroup) else exc
+    if rest is None or isinstance(rest, trio.Cancelled):
         stop.request("cancelled", "the program around the run cancelled it", cancel=False)
     else:
-        stop.request("internal_error", f"{type(exc).__name__} in the run itself", cancel=False)
+        stop.request("internal_error", f"{type(rest).__name__} in the run itself", cancel=False)
 
 
 async def _conclude(
