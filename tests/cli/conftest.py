@@ -44,6 +44,12 @@ class Ran:
         assert isinstance(value, dict)
         return value
 
+    def error(self) -> dict[str, str]:
+        """Return what that object says went wrong."""
+        error = self.json()["error"]
+        assert isinstance(error, dict)
+        return error
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -78,6 +78,7 @@ def test_a_folder_that_can_not_be_written_is_found_by_check(cli: Cli, project: P
         ("def wrk(): ...\n", "did you mean 'wrk'"),
         ("def work(:\n", "mine/steps.py:1:10"),
         ("from elsewhere import *\n", ""),
+        ("def __getattr__(name): ...\n", ""),
         ("if True:\n    async def work(): ...\n", ""),
         ("from elsewhere import step as work\nraise SystemExit('imported')\n", ""),
     ],
@@ -102,7 +103,7 @@ def test_a_run_without_a_key_ends_with_5_and_says_how_to_go_on(cli: Cli, project
     assert ran.code == 5
     assert "OPENAI_API_KEY" in ran.err
     assert "--offline" in ran.err
-    assert ran.json()["error"]["code"] == "credentials_missing"  # type: ignore[index]
+    assert ran.error()["code"] == "credentials_missing"
     assert not (project / "logs").exists()
     assert not (project / "out").exists()
 
@@ -141,3 +142,16 @@ def test_a_key_in_the_env_file_beside_the_config_counts(cli: Cli, project: Path)
 
     assert ran.json()["missing_keys"] == {}
     assert "not-a-real-one" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("address", "missing"),
+    [("http://127.0.0.1:8000/v1", {}), ("https://example.invalid/v1", {"openai": "OPENAI_API_KEY"})],
+)
+def test_a_provider_on_this_machine_needs_no_key(
+    cli: Cli, project: Path, address: str, missing: dict[str, str]
+) -> None:
+    """The simulator and local servers are reached by their address alone."""
+    _replace("roles.yaml", "env_key: OPENAI_API_KEY", f"env_key: OPENAI_API_KEY, base_url: '{address}'")(project)
+
+    assert cli("check", "--json").json()["missing_keys"] == missing

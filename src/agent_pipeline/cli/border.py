@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, current_thread, main_thread
 
@@ -52,7 +52,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[Event]:
+def _sigterm_as_interrupt() -> Generator[Event, None, None]:
     """Let SIGTERM arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only; set the event when it does.
 
     While a run listens for signals itself, that comes first. This is for the seconds before (imports) and after:

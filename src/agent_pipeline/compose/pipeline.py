@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,11 +14,12 @@ import trio
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import (
     documents_that_fit,
+    hold_signals,
     raise_descriptor_limit,
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
@@ -26,7 +28,7 @@ from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, Pip
 from agent_pipeline.domain.result import RunResult, UsageTotals
 from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
 from agent_pipeline.ledger import recorded_artifacts
-from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.registry import load_stage
 from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.stages import BUILT_IN
@@ -58,6 +60,7 @@ class Pipeline:
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
         """Run from ordinary code; see `run`."""
+        load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
@@ -76,27 +79,45 @@ class Pipeline:
         Raises:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
+            ConfigError: the faults file can't be used.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         source = _open_source(self.config, options)
+        provider = choose_provider(self.config, options)
         if options.own_process:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
-        begun = trio.current_time()
+        load_libraries()
+        holding: AbstractContextManager[list[str]] = hold_signals() if options.own_process else nullcontext([])
+        with holding as signals:
+            return await self._run(source, provider, options, signals)
+
+    async def _run(self, source: Source, provider: Provider, options: RunOptions, signals: list[str]) -> RunResult:
+        """Open, work, close; `signals` are those that came before anybody could obey them."""
         tally = Tally()
-        result: RunResult | None = None
+        results: list[RunResult] = []
         runtime: Runtime | None = None
+        begun = trio.current_time()
         try:
-            async with open_runtime(self.config, self.stages, options) as runtime:
-                await self._documents(runtime, source, options, tally)
-                result = await _conclude(runtime, self.config, options, tally, trio.current_time() - begun)
+            async with open_runtime(self.config, self.stages, options, provider) as runtime:
+                for name in signals:
+                    runtime.stop.request(f"signal:{name}", f"{name} received before the first document", cancel=True)
+                try:
+                    await self._documents(runtime, source, options, tally)
+                except BaseException as exc:
+                    _stop_for(runtime.stop, exc)
+                    raise
+                finally:
+                    with trio.CancelScope(shield=True):
+                        duration = trio.current_time() - begun
+                        results.append(await _conclude(runtime, self.config, options, tally, duration))
         finally:
             if runtime is not None:
-                _write_manifest(runtime, self.config, options, result)
+                _write_manifest(runtime, self.config, options, *results)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.records.telemetry.dropped))
+        return replace(results[0], dropped=dict(runtime.records.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -136,6 +157,14 @@ class Pipeline:
         if tally.taken == 0 and stop.reason is None:
             error = InputError(f"the source {_source_name(self.config)} has no documents")
             stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _stop_for(stop: Stop, exc: BaseException) -> None:
+    """Say why the run breaks off, for its last row and its last line."""
+    if isinstance(exc, trio.Cancelled):
+        stop.request("cancelled", "the program around the run cancelled it", cancel=False)
+    else:
+        stop.request("internal_error", f"{type(exc).__name__} in the run itself", cancel=False)
 
 
 async def _conclude(
@@ -197,7 +226,9 @@ def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
     )
 
 
-def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None) -> None:
+def _write_manifest(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None = None
+) -> None:
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
@@ -213,6 +244,8 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
         "result": None if result is None else asdict(result),
         "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
         "requests_at_once_peak": pool.peak,
+        "requests_open": pool.active,
+        "files": runtime.records.directory.file_hashes(),
         "dropped": dict(runtime.records.telemetry.dropped),
     }
     runtime.records.directory.write_manifest(manifest)

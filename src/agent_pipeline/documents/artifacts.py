@@ -244,7 +244,7 @@ def rename_over_placeholder(folder: int, temporary: str, name: str) -> None:
 @contextmanager
 def _opened(directory: Path) -> Generator[int]:
     """Open the folder, made if it is not there: all that follows happens relative to this descriptor."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield folder

@@ -97,7 +97,7 @@ class Ledger:
         await self._write(statements.insert_run, row)
 
     async def begin_document(
-        self, *, document_id: str, position: int, source: str | None, content_sha256: str, started_at: datetime
+        self, *, document_id: str, position: int, source: str | None, content_sha256: str | None, started_at: datetime
     ) -> None:
         """Enter a document that is about to be worked on.
 
@@ -105,7 +105,7 @@ class Ledger:
             DuplicateDocumentError: the run already has a document of this id; nothing is written.
         """
         row = _document_row(document_id, position, source, started_at)
-        row["content_sha256"] = rows.key(content_sha256, "content_sha256")
+        row["content_sha256"] = rows.optional_key(content_sha256, "content_sha256")
         await self._write(statements.insert_document, row)
 
     async def begin_and_finish_document(

@@ -95,7 +95,7 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     """
     begun = trio.current_time()
     document = entry.document
-    digest = "" if document is None else document.sha256()
+    digest = None if document is None else document.sha256()
     started_at = itinerary.now()
     await itinerary.ledger.begin_document(
         document_id=entry.id,

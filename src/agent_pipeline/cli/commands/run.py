@@ -36,24 +36,7 @@ def run_pipeline(
         AgentPipelineError: the run could not begin, or its source could not be used.
         typer.BadParameter: a flag makes no sense.
     """
-    options = RunOptions(
-        limit=flags.limit,
-        only=tuple(flags.only),
-        skip=tuple(flags.skip),
-        offline=flags.offline,
-        clean=flags.clean,
-        fail_on_error=flags.tolerated_failures(),
-        own_process=True,
-        faults=None if flags.faults is None else str(flags.faults),
-    )
-    overrides = Overrides(
-        budget_tokens=flags.budget_tokens,
-        budget_usd=flags.money(),
-        documents_in_flight=flags.documents_in_flight,
-        run_timeout=flags.timeout,
-        role_models=flags.role_models(),
-        base_urls=flags.base_urls(),
-    )
+    options, overrides = _options(flags), _overrides(flags)
     loaded = load_pipeline_config(find_config(config), overrides)
     options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
     progress = Progress()
@@ -67,6 +50,36 @@ def run_pipeline(
         simulator=options.offline,
         clean=_redactor(loaded),
     )
+    _show(ended, flags)
+    return result.exit_code
+
+
+def _options(flags: RunFlags) -> RunOptions:
+    return RunOptions(
+        limit=flags.limit,
+        only=tuple(flags.only),
+        skip=tuple(flags.skip),
+        offline=flags.offline,
+        clean=flags.clean,
+        fail_on_error=flags.tolerated_failures(),
+        own_process=True,
+        faults=None if flags.faults is None else str(flags.faults),
+    )
+
+
+def _overrides(flags: RunFlags) -> Overrides:
+    return Overrides(
+        budget_tokens=flags.budget_tokens,
+        budget_usd=flags.money(),
+        documents_in_flight=flags.documents_in_flight,
+        run_timeout=flags.timeout,
+        role_models=flags.role_models(),
+        base_urls=flags.base_urls(),
+    )
+
+
+def _show(ended: Ended, flags: RunFlags) -> None:
+    """Print how the run ended, in the form that was asked for."""
     if flags.json:
         print_json(result_object(ended))
     elif flags.quiet:
@@ -74,7 +87,6 @@ def run_pipeline(
     else:
         out().write(summary(ended))
         out().flush()
-    return result.exit_code
 
 
 def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool) -> RunOptions:
