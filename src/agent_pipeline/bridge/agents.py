@@ -5,7 +5,6 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import agents as sdk
 import trio
@@ -24,7 +23,7 @@ NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False
 `max_retries=0` would do too, but then the SDK copies the OpenAI client for each request.
 """
 
-_SCHEMAS: WeakKeyDictionary[type[Any], Any] = WeakKeyDictionary()
+_SCHEMAS: dict[type[Any], Any] = {}
 
 
 class AgentBridge:
