@@ -281,8 +281,8 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
         stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
     }
     for stage in loaded.values():
-        if stage.role is not None:
-            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
+        for role in stage.roles:
+            resolve_role(config.runtime, role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
