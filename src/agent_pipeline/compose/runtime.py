@@ -173,7 +173,7 @@ def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions)
         EventsSink(directory.events, redactor=redactor),
         ReviewsSink(directory.reviews, redactor=redactor),
         SdkTraceSink(directory.sdk_traces, redactor=redactor),
-        SdkLogCapture(directory.sdk_log, redactor=redactor),
+        SdkLogCapture(directory.sdk_log, redactor=redactor, content=options.include_texts),
         HttpLogSink(redactor=redactor),
         *options.sinks,
     ]
