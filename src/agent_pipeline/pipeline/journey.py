@@ -216,7 +216,7 @@ async def _call(planned: PlannedStage, document: Document, context: StageContext
             with call_scope(scope):
                 result: object = await planned.stage.function(document, context)
         return _checked(result, document, name)
-    except BaseException as exc:  # noqa: BLE001 - groups may hold what is no Exception
+    except BaseException as exc:
         passing = passing_part(exc)
         if passing is exc:
             error_code = "cancelled"
