@@ -4,6 +4,7 @@ A program, not a module: it reads one JSON object per line on stdin, forks, and 
 is what `agent-pipeline` is after its imports: its own process, output, working directory, environment and signals.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -82,6 +83,8 @@ def _serve() -> int | None:
     """Take orders until stdin ends; only a child returns its exit code."""
     for module in IMPORTED_ONCE:
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # else the first collection of each child copies every page
     _answer({"threads": threading.active_count()})
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
