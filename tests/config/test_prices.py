@@ -1,5 +1,6 @@
 """What tokens cost: integer micro-dollars, rounded up, unknown is not nothing."""
 
+from genai_prices.data_snapshot import get_snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,24 @@ def test_output_of_an_embedding_model_is_charged_as_input() -> None:
 
 
 tokens = st.integers(0, 10_000_000)
+
+
+def test_the_fast_way_gives_what_the_price_list_computes_for_every_model() -> None:
+    """Rates multiplied out must hold for each listed model that uses them; 41 and 17 make parts of a micro-dollar."""
+    found = [find_price(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
+    flat = [one for one in found if one is not None and one._rates is not None]
+    slow = [one._tiered(*((117, 41, 17) if one._output_is_priced else (134, 41, 0))) for one in flat]
+
+    assert len(flat) > 500
+    assert [one.cost_micro_usd(Usage(117, 17, 41)) for one in flat] == slow
+
+
+def test_a_fee_per_request_is_not_lost_to_the_fast_way() -> None:
+    """Some providers charge each request beside its tokens."""
+    sonar = find_price("perplexity", "sonar")
+
+    assert sonar is not None
+    assert sonar.cost_micro_usd(Usage(input_tokens=1)) > 1_000
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

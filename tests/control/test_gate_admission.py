@@ -1,23 +1,14 @@
 """Who may send and when: places in flight, the lane's pause, the budget; and that waiting eats no attempt's time."""
 
-import functools
-
 import pytest
 import trio
-from tests.control.world import WORST, make_call, make_world
+from tests.control.world import WORST, limited, make_call, make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agent_pipeline.control.gate import Attempt
 from agent_pipeline.control.retry import RetryPolicy
-from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import Usage
-from agent_pipeline.errors import BudgetExceededError, RateLimitedError, ServerError, WaitTooLongError
+from agent_pipeline.errors import BudgetExceededError, RateLimitedError, ServerError
 from agent_pipeline.testing import ScriptedProvider, Step
-
-
-def limited(retry_after: float | None) -> Step:
-    """Return a 429."""
-    return Step(error=RateLimitedError("slow down", retry_after=retry_after), status_code=429)
 
 
 async def test_requests_in_flight_are_bounded_and_first_come_first_served(autojump_clock: MockClock) -> None:
@@ -223,134 +214,6 @@ async def test_a_call_that_can_never_fit_is_refused_during_a_pause_too(autojump_
     world.assert_nothing_is_held()
 
 
-@pytest.mark.parametrize("timeout", [89, 90])
-async def test_a_pause_that_outlasts_the_deadline_fails_at_once(timeout: float, autojump_clock: MockClock) -> None:
-    """Nobody waits 89 seconds for a failure that is known now; the reason says who asked for the pause."""
-    world, provider = make_world(), ScriptedProvider(limited(90))
-
-    with trio.fail_after(timeout), pytest.raises(WaitTooLongError) as caught:
-        await world.gate.call(make_call(), provider.send)
-
-    assert trio.current_time() == 0
-    assert isinstance(caught.value.__cause__, RateLimitedError)
-    assert str(caught.value) == (
-        f"openai tiny: the next request may go in 90.0 s, but only {timeout}.0 s are left of the stage's, document's "
-        "or run's timeout"
-    )
-    assert len(provider.attempts) == 1
-    world.assert_nothing_is_held()
-
-
-async def test_a_pause_that_ends_before_the_deadline_is_waited_out(autojump_clock: MockClock) -> None:
-    """91 seconds are enough for 90."""
-    world, provider = make_world(), ScriptedProvider(limited(90), Step())
-
-    with trio.fail_after(91):
-        await world.gate.call(make_call(), provider.send)
-
-    assert trio.current_time() == 90
-
-
-async def test_a_backoff_that_outlasts_the_deadline_fails_at_once(autojump_clock: MockClock) -> None:
-    """Any known pause counts, not only a cooldown's."""
-    error = ServerError("busy", status_code=503, retry_after=90)
-    world, provider = make_world(), ScriptedProvider(Step(error=error))
-
-    with trio.fail_after(60), pytest.raises(WaitTooLongError) as caught:
-        await world.gate.call(make_call(), provider.send)
-
-    assert trio.current_time() == 0
-    assert caught.value.__cause__ is error
-    assert world.lane().cooldown == 0
-
-
-async def test_the_deadline_carried_by_the_scope_counts_too(autojump_clock: MockClock) -> None:
-    """A request from the document's asyncio loop runs outside the stage's cancel scope."""
-    world, provider = make_world(), ScriptedProvider(limited(90))
-
-    with pytest.raises(WaitTooLongError):
-        await world.gate.call(make_call(scope=CallScope(deadline=60)), provider.send)
-
-    assert trio.current_time() == 0
-
-
-async def test_a_newcomer_whose_deadline_the_pause_outlasts_sends_nothing(autojump_clock: MockClock) -> None:
-    """The pause is known before it asks."""
-    world = make_world(policy=RetryPolicy(max_rate_limits=0))
-    with pytest.raises(RateLimitedError):
-        await world.gate.call(make_call(), ScriptedProvider(limited(90)).send)
-    provider = ScriptedProvider()
-
-    with trio.fail_after(60), pytest.raises(WaitTooLongError):
-        await world.gate.call(make_call(), provider.send)
-
-    assert trio.current_time() == 0
-    assert provider.attempts == []
-
-
-async def test_a_pause_that_grows_beyond_a_waiters_deadline_fails_it_when_it_knows(autojump_clock: MockClock) -> None:
-    """At the end of the old pause, not at the deadline, and not by sending into the new one."""
-    world = make_world()
-    first = ScriptedProvider(limited(10), Step())
-    second = ScriptedProvider(Step(error=limited(100).error, latency=5), Step())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.gate.call, make_call(), second.send)
-        with trio.fail_after(50), pytest.raises(WaitTooLongError):
-            await world.gate.call(make_call(), first.send)
-        assert trio.current_time() == 10
-
-    assert [at for _, at in first.attempts] == [0]
-    assert [at for _, at in second.attempts] == [0, 105]
-
-
-@pytest.mark.parametrize("pausing", [False, True])
-async def test_a_cancelled_caller_is_cancelled_not_failed(pausing: bool, autojump_clock: MockClock) -> None:  # noqa: FBT001
-    """After Ctrl-C a document that just comes to the gate is cancelled, whatever pause or none there is."""
-    world, provider = make_world(policy=RetryPolicy(max_rate_limits=0)), ScriptedProvider()
-    if pausing:
-        with pytest.raises(RateLimitedError):
-            await world.gate.call(make_call(), ScriptedProvider(limited(90)).send)
-
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await world.gate.call(make_call(), provider.send)
-
-    assert scope.cancelled_caught
-    assert provider.attempts == []
-    world.assert_nothing_is_held()
-
-
-@pytest.mark.parametrize("error", [limited(90).error, ServerError("busy", status_code=503)])
-async def test_a_caller_cancelled_while_its_error_arrives_is_cancelled(
-    error: Exception, autojump_clock: MockClock
-) -> None:
-    """The pause it would need is not what ends it."""
-    world = make_world()
-    scope = trio.CancelScope()
-
-    async def send(attempt: Attempt) -> str:
-        attempt.dispatched = True
-        scope.cancel()
-        raise error
-
-    with scope:
-        await world.gate.call(make_call(), send)
-
-    assert scope.cancelled_caught
-    assert trio.current_time() == 0
-    world.assert_nothing_is_held()
-
-
-async def test_a_caller_past_its_deadline_is_not_failed_for_a_pause_that_is_over(autojump_clock: MockClock) -> None:
-    """Its own deadline will end it; an old cooldown is nobody's reason."""
-    world, provider = make_world(), ScriptedProvider(limited(10), Step())
-    await world.gate.call(make_call(), provider.send)
-    await trio.sleep(10)
-
-    assert await world.gate.call(make_call(scope=CallScope(deadline=5)), provider.send) == "done"
-
-
 async def test_a_place_is_free_while_its_call_backs_off(autojump_clock: MockClock) -> None:
     """A pause of one request is no reason for another to wait."""
     busy = ServerError("busy", status_code=503, retry_after=60)
@@ -368,11 +231,11 @@ async def test_a_place_is_free_while_its_call_backs_off(autojump_clock: MockCloc
 async def test_statistics_count_calls_and_attempts_apart(autojump_clock: MockClock) -> None:
     """Requests are what stages ask for, attempts what is sent for them."""
     world = make_world()
-    provider = ScriptedProvider(limited(1), Step(usage=Usage(3, 2)), Step(reaches=False, usage=None))
+    answer = Step(usage=Usage(3, 2))
+    provider = ScriptedProvider(limited(1), answer, answer, Step(reaches=False))
 
-    for _ in range(2):
+    for _ in range(3):
         await world.gate.call(make_call(), provider.send)
 
     counted = world.gate.statistics()
-    assert (counted.requests, counted.attempts, counted.usage) == (2, 2, Usage(3, 2))
-    assert functools.reduce(Usage.__add__, (record.usage or Usage() for record in world.records)) == Usage(3, 2)
+    assert (counted.requests, counted.attempts, counted.usage) == (3, 3, Usage(6, 4))

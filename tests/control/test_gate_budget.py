@@ -225,6 +225,21 @@ async def test_whoever_ends_wakes_who_waits_for_budget(step: Step, autojump_cloc
     world.assert_nothing_is_held()
 
 
+async def test_all_who_fit_are_woken_at_once(autojump_clock: MockClock) -> None:
+    """One large hold that ends makes room for several."""
+    world = make_world(tokens=2 * WORST + 25)
+    hog = ScriptedProvider(Step(usage=USED, latency=9))
+    provider = ScriptedProvider(Step(usage=USED, latency=1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.gate.call, make_call(input_tokens_bound=2 * WORST), hog.send)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            nursery.start_soon(world.gate.call, make_call(), provider.send)
+
+    assert provider.attempts == [(1, 9), (1, 9)]
+
+
 async def test_a_waiter_is_woken_by_one_that_is_cancelled(autojump_clock: MockClock) -> None:
     """Its hold comes back with it."""
     world = make_world(tokens=WORST)

@@ -13,6 +13,8 @@ from agent_pipeline.control.lane import LaneStatistics
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.errors import RateLimitedError
+from agent_pipeline.testing import Step
 
 WORST = 40
 """Tokens the calls of `make_call` reserve."""
@@ -116,3 +118,8 @@ def make_call(
         price=price,
         scope=scope or CallScope(),
     )
+
+
+def limited(retry_after: float | None) -> Step:
+    """Return the step of a 429."""
+    return Step(error=RateLimitedError("slow down", retry_after=retry_after), status_code=429)

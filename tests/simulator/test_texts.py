@@ -106,7 +106,7 @@ def test_without_a_block_the_document_is_the_whole_input() -> None:
         ("# One\n\n## Two\n", False),
     ],
 )
-def test_code_is_told_from_prose(text: str, is_code: bool) -> None:
+def test_code_is_told_from_prose(text: str, *, is_code: bool) -> None:
     """The route and the extension hang on it."""
     assert (code_share(text) > 0.5) is is_code
 
@@ -119,12 +119,18 @@ def test_a_made_script_reads_as_code() -> None:
     assert code_share(script) == 1.0
 
 
+def test_the_mark_of_a_cell_is_no_title() -> None:
+    """Every notebook begins with one, and they would all be called alike."""
+    assert title_of("# %% [markdown]\n# Weather of a week\n\n# %%\nprint(1)\n") == "Weather of a week"
+
+
 def test_titles_and_slugs() -> None:
     """Slugs are ASCII, whatever the title is."""
     assert title_of("intro\n\n## The *Über* guide ##\n") == "The Über guide"
     assert slug_of("The Über guide", "") == "the-uber-guide"
     assert re.fullmatch(r"document-[0-9a-f]{8}", slug_of("海面", "海面上昇"))
-    assert title_of('"""Read files."""\n\nimport os\n') == "Read files."
+    assert title_of('"""Read files."""\n\n# A comment\n') == "Read files."
+    assert title_of('"""\nRead files.\n"""\n\n# A comment\n') == "Read files."
     assert title_of("import os\nfrom a import b\n\nx = 1\n") == "x = 1"
 
 

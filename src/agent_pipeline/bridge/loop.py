@@ -2,7 +2,9 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import trio
@@ -10,42 +12,85 @@ import trio_asyncio
 from trio_asyncio._base import BaseTrioEventLoop
 from trio_asyncio._handles import AsyncHandle
 
+from agent_pipeline.errors import AgentRunError
+
 MOST_HANDLES = 64
 """Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
+
+
+class _ReadyQueue:
+    """Stands in for the loop's own memory channel: the same calls for one reader, at a fraction of the cost."""
+
+    __slots__ = ("_reader", "handles")
+
+    def __init__(self) -> None:
+        self.handles: deque[Any] = deque()
+        self._reader: trio.lowlevel.Task | None = None
+
+    def send_nowait(self, handle: object) -> None:
+        self.handles.append(handle)
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            trio.lowlevel.reschedule(reader)
+
+    async def wait(self) -> None:
+        """Return when there is something; cancelled, nothing is lost."""
+        if self.handles:
+            await trio.lowlevel.checkpoint()
+            return
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
 
 def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
     """Let the loop run up to `MOST_HANDLES` ready callbacks per checkpoint; return whether that could be done.
 
-    Replaces `_main_loop_one` on this one instance. Where trio-asyncio's internals are not what they were in 0.16 the
-    plain loop stays.
+    Replaces the queue and `_main_loop_one` of this one instance, which has just been opened. Where trio-asyncio's
+    internals are not what they were in 0.16 the plain loop stays.
     """
-    queue: Any = getattr(loop, "_q_recv", None)
-    one: Any = getattr(loop, "_main_loop_one", None)
-    if one is None or not hasattr(queue, "receive_nowait") or not hasattr(loop, "_timers"):
+    if not all(hasattr(loop, name) for name in ("_q_send", "_q_recv", "_main_loop_one", "_timers", "_nursery")):
         return False
+    inside: Any = loop
+    queue, channel = _ReadyQueue(), inside._q_send
 
-    nursery: Any = loop._nursery
-
-    async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002  (trio-asyncio's own signature)
-        await one(no_wait)
-        for _ in range(MOST_HANDLES):
-            try:
-                handle = queue.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return
+    async def several(no_wait: bool = False) -> None:  # noqa: FBT001, FBT002 - trio-asyncio's own signature
+        timers: list[asyncio.TimerHandle] = inside._timers
+        if not queue.handles and not (timers and timers[0].when() <= loop.time()):
+            if no_wait:
+                raise trio.WouldBlock
+            deadline = timers[0].when() if timers else math.inf
+            with trio.CancelScope(deadline=deadline):
+                await queue.wait()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while timers and timers[0].when() <= loop.time():
+            _run_in_asyncio(heapq.heappop(timers))
+        for _ in range(min(MOST_HANDLES, len(queue.handles))):
+            if timers and timers[0].when() <= loop.time():
+                return  # its turn comes first
+            handle = queue.handles.popleft()
             if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(loop._timers, handle)
+                heapq.heappush(timers, handle)
             elif isinstance(handle, AsyncHandle):
-                handle._context.run(nursery.start_soon, handle._run, name=handle._callback)
+                handle._context.run(inside._nursery.start_soon, handle._run, name=handle._callback)
                 await handle._started.wait()
-            elif not handle.cancelled():
+            else:
                 _run_in_asyncio(handle)
 
-    loop._main_loop_one = several
+    inside._main_loop_one, inside._q_send, inside._q_recv = several, queue, queue
     # asyncio makes this check in debug mode only; here it would run for each of a document's callbacks.
-    loop._check_callback = _no_check
+    inside._check_callback = _no_check
+    channel.send_nowait(asyncio.Handle(_nothing, (), loop))  # the plain loop waits there: let it find the new queue
     return True
+
+
+def _nothing() -> None:
+    """Be called."""
 
 
 def _no_check(callback: object, method: str) -> None:
@@ -53,12 +98,52 @@ def _no_check(callback: object, method: str) -> None:
 
 
 def _run_in_asyncio(handle: asyncio.Handle) -> None:
+    if handle.cancelled():
+        return
     library = trio_asyncio._base.sniffio_library
     previous, library.name = library.name, "asyncio"
     try:
         handle._run()
     finally:
         library.name = previous
+
+
+class _ExitProof(Coroutine[Any, Any, Any]):
+    """A task's coroutine that can't end the loop.
+
+    asyncio raises SystemExit and KeyboardInterrupt of any task out of the loop itself. Then nobody wakes those who
+    wait for the other tasks, and the process hangs. So the first becomes an error of the task, and the second is told
+    to the loop's owner.
+    """
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], interrupt: Callable[[KeyboardInterrupt], None]) -> None:
+        self._inner = inner
+        self._interrupt = interrupt
+
+    def send(self, value: Any) -> Any:
+        """Take the task's next step."""
+        return self._step(self._inner.send, value)
+
+    def throw(self, *exc: Any) -> Any:
+        """Take its next step with an exception, such as its cancellation."""
+        return self._step(self._inner.throw, *exc)
+
+    def close(self) -> None:
+        """End it."""
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args)
+        except SystemExit as exc:
+            msg = f"something called sys.exit({exc.code!r}) inside an agent"
+            raise AgentRunError(msg) from exc
+        except KeyboardInterrupt as exc:
+            self._interrupt(exc)
+            raise asyncio.CancelledError from exc
 
 
 async def host_loop(
@@ -74,13 +159,27 @@ async def host_loop(
         done: ends the loop.
         report: takes one line for each error nobody awaited.
         task_status: is given the loop.
+
+    Raises:
+        KeyboardInterrupt: it struck inside one of the loop's tasks.
     """
+    interrupts: list[KeyboardInterrupt] = []
 
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001  (asyncio's signature)
         report(f"{context.get('message')}: {context.get('exception')!r}")
 
+    def interrupt(exc: KeyboardInterrupt) -> None:
+        interrupts.append(exc)
+        done.set()
+
+    def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(_ExitProof(coro, interrupt), loop=loop, **options)
+
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(note)
+        loop.set_task_factory(make_task)
         drain_ready_queue(loop)
         task_status.started(loop)
         await done.wait()
+    if interrupts:
+        raise interrupts[0]

@@ -1,9 +1,12 @@
 """The border of every command: what goes wrong becomes one message and an exit code, never a traceback."""
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
 
 import typer
 from typer.main import get_command
@@ -12,7 +15,7 @@ from agent_pipeline.cli import commands
 from agent_pipeline.cli.output import err, one_line, out, print_json, say
 from agent_pipeline.errors import AgentPipelineError
 
-BUG, INTERRUPTED = 70, 130
+BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str) -> int:
@@ -26,20 +29,50 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     debug = "--debug" in given or os.environ.get("AGENT_PIPELINE_DEBUG", "") not in {"", "0"}
+    with _sigterm_as_interrupt() as terminated:
+        try:
+            command = get_command(app)
+            # Not `main`: it would turn some exceptions into exit codes on its own.
+            with command.make_context(name, given) as context:
+                code = command.invoke(context)
+            out().flush()
+            return code if isinstance(code, int) else 0
+        except typer.Exit as exc:
+            return exc.exit_code
+        except typer.TyperException as exc:
+            return _usage(exc, as_json=as_json)
+        except KeyboardInterrupt:
+            return _interrupted(terminated, as_json=as_json)
+        except Exception as exc:  # noqa: BLE001 - the border of the process: a bug becomes exit code 70
+            return _failed(exc, as_json=as_json, debug=debug)
+        except BaseExceptionGroup as group:
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
+                return _interrupted(terminated, as_json=as_json)
+            raise
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Generator[Event, None, None]:
+    """Let SIGTERM arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only; set the event when it does.
+
+    While a run listens for signals itself, that comes first. This is for the seconds before (imports) and after:
+    the default would end the process without any `finally`.
+    """
+    terminated = Event()
+
+    def interrupt(_number: int, _frame: object) -> None:
+        terminated.set()
+        signal.raise_signal(signal.SIGINT)
+
+    ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield terminated
+        return
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        code = get_command(app).main(args=given, prog_name=name, standalone_mode=False)
-        out().flush()
-        return code if isinstance(code, int) else 0
-    except typer.TyperException as exc:
-        return _usage(exc, as_json=as_json)
-    except KeyboardInterrupt:
-        return _interrupted(as_json=as_json)
-    except Exception as exc:  # noqa: BLE001 - the border of the process: a bug becomes exit code 70
-        return _failed(exc, as_json=as_json, debug=debug)
-    except BaseExceptionGroup as group:
-        if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
-            return _interrupted(as_json=as_json)
-        raise
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
@@ -55,9 +88,12 @@ def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
     return exc.exit_code
 
 
-def _interrupted(*, as_json: bool) -> int:
-    _report("interrupted", "interrupted", INTERRUPTED, as_json=as_json)
-    return INTERRUPTED
+def _interrupted(terminated: Event, *, as_json: bool) -> int:
+    word, code = ("terminated", TERMINATED) if terminated.is_set() else ("interrupted", INTERRUPTED)
+    say(word)
+    if as_json:
+        print_json({"error": {"code": word, "message": word}, "exit_code": code})
+    return code
 
 
 def _failed(exc: Exception, *, as_json: bool, debug: bool) -> int:
@@ -93,6 +129,6 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _report(code: str, message: str, exit_code: int, *, as_json: bool) -> None:
-    say(f"error: {message}" if code != "interrupted" else message)
+    say(f"error: {message}")
     if as_json:
         print_json({"error": {"code": code, "message": message}, "exit_code": exit_code})

@@ -2,10 +2,10 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_type_hints
+from typing import Annotated, Literal, TypeVar, cast, get_type_hints
 
 import typer
 
@@ -186,23 +186,22 @@ FlagsT = TypeVar("FlagsT", bound=RunFlags)
 
 def with_flags(kind: type[FlagsT], command: Callable[[FlagsT], int]) -> Callable[..., int]:
     """Return the command as typer wants it: a function with one parameter for each field of `kind`."""
+    make = cast("Callable[..., FlagsT]", kind)
 
     def unfolded(**values: object) -> int:
-        for name, value in values.items():
-            if isinstance(value, tuple):
-                values[name] = list(value)
-        return command(kind(**values))  # type: ignore[arg-type]
+        return command(make(**{name: list(it) if isinstance(it, tuple) else it for name, it in values.items()}))
 
     hints = get_type_hints(kind, include_extras=True)
-    parameters = []
-    for one in fields(kind):
-        default = one.default if one.default_factory is MISSING else one.default_factory()
-        kept = inspect.Parameter.empty if default is MISSING else default
-        parameters.append(
-            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=kept, annotation=hints[one.name])
-        )
-    unfolded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    unfolded.__annotations__ = hints
-    unfolded.__doc__ = command.__doc__
-    unfolded.__name__ = command.__name__
+    parameters = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=_default(one), annotation=hints[one.name])
+        for one in fields(kind)
+    ]
+    # typer asks `inspect.signature` and the annotations.
+    shown = {"__signature__": inspect.Signature(parameters), "__annotations__": hints, "__doc__": command.__doc__}
+    for name, value in shown.items():
+        setattr(unfolded, name, value)
     return unfolded
+
+
+def _default(field_: "Field[object]") -> object:
+    return field_.default if field_.default_factory is MISSING else field_.default_factory()

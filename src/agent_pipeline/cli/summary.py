@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent_pipeline.cli.output import one_line
@@ -13,7 +13,7 @@ SHOWN_FAILURES = 5
 _FAR = f"..{os.sep}.."
 
 _REASONS = {
-    "documents_failed": "documents failed; resolve what is listed below, or allow for it with --fail-on-error",
+    "documents_failed": "more documents failed than --fail-on-error allows",
     "budget:tokens": "the token budget was reached; what is finished is kept",
     "budget:usd": "the money budget was reached; what is finished is kept",
     "deadline:run": "the run's timeout ran out; what is finished is kept",
@@ -28,80 +28,106 @@ _REASONS = {
 }
 
 
-def result_object(result: RunResult, redactor: Redactor, *, simulator: bool) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run that is over, and what is needed to tell of it.
+
+    Attributes:
+        detail: why it ended early, in words; None where it did not.
+        artifacts: where they are.
+        simulator: no model was asked.
+        clean: takes secrets out.
+    """
+
+    result: RunResult
+    detail: str | None
+    artifacts: Path
+    simulator: bool
+    clean: Redactor
+
+    def text(self, foreign: str, most: int) -> str:
+        """Return what others wrote, fit to be shown."""
+        return one_line(self.clean.text(foreign), most)
+
+
+def result_object(ended: Ended) -> dict[str, object]:
     """Return what `run --json` prints; the keys are a promise."""
-    failures = [
-        {**asdict(failure), "error": redactor.text(one_line(failure.error, most=4000))} for failure in result.failures
-    ]
+    result = ended.result
+    failures = [{**asdict(failure), "error": ended.text(failure.error, 4000)} for failure in result.failures]
     return {
         **asdict(result),
         "artifacts": list(result.artifacts),
         "next": list(result.next),
         "failures": failures,
-        "simulator": simulator,
+        "detail": None if ended.detail is None else ended.text(ended.detail, 4000),
+        "simulator": ended.simulator,
     }
 
 
-def essential_line(result: RunResult, *, simulator: bool) -> str:
+def essential_line(ended: Ended) -> str:
     """Return the one line that `--quiet` leaves."""
-    documents = result.documents
-    parts = [f"{documents.succeeded} of {documents.total} documents succeeded"]
+    result = ended.result
+    parts = [f"{result.documents.succeeded} of {result.documents.total} documents succeeded"]
     parts += [f"{count} {name}" for name, count in _unhappy(result)]
     if result.reason is not None:
-        parts.append(result.reason)
-    if simulator:
+        parts.append(result.reason if ended.detail is None else f"{result.reason} ({ended.text(ended.detail, 300)})")
+    if ended.simulator:
         parts.append("simulated")
     parts.append(_near(result.run_dir))
     return f"{result.outcome}: {', '.join(parts)}"
 
 
-def summary(result: RunResult, artifacts: Path, redactor: Redactor, *, simulator: bool) -> str:
+def summary(ended: Ended) -> str:
     """Return the summary for people, several lines."""
-    return "".join(f"{line}\n" for line in _lines(result, artifacts, redactor, simulator=simulator))
+    return "".join(f"{line}\n" for line in _lines(ended))
 
 
-def _lines(result: RunResult, artifacts: Path, redactor: Redactor, *, simulator: bool) -> Iterator[str]:
+def _lines(ended: Ended) -> Iterator[str]:
+    result = ended.result
     documents, usage = result.documents, result.usage
     counts = [f"{documents.succeeded} of {documents.total} succeeded"]
     counts += [f"{count} {name}" for name, count in _unhappy(result)]
     yield f"run {result.outcome} in {result.duration_seconds:.1f} s (exit code {result.exit_code})"
     if result.reason is not None:
         yield f"reason:     {_REASONS.get(result.reason, result.reason)}"
+    if ended.detail is not None:
+        yield f"{'':<11} {ended.text(ended.detail, 500)}"
     yield f"documents:  {', '.join(counts)}"
-    by_whom = ", simulated: no model was asked" if simulator else ""
+    by_whom = ", simulated: no model was asked" if ended.simulator else ""
     yield f"requests:   {usage.requests}, in {usage.attempts} HTTP attempts{by_whom}"
     unknown = f", {usage.unknown_tokens:,} of them unconfirmed" if usage.unknown_tokens else ""
     yield (
         f"tokens:     {usage.input_tokens:,} in, {usage.output_tokens:,} out; {usage.charged_tokens:,} charged{unknown}"
     )
-    yield f"cost:       {_cost(result, simulator=simulator)}"
-    yield from _failures(result, redactor)
+    yield f"cost:       {_cost(ended)}"
+    yield from _failures(ended)
     for sink, count in result.dropped.items():
         yield f"lost:       {count} events of {sink}"
-    yield f"artifacts:  {_near(str(artifacts))} ({len(result.artifacts)} written)"
+    yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"
     yield f"run:        {_near(result.run_dir)}"
     for position, command in enumerate(result.next):
         yield f"{'next:' if position == 0 else '':<11} {one_line(command)}"
 
 
-def _cost(result: RunResult, *, simulator: bool) -> str:
-    if result.cost_usd is None:
+def _cost(ended: Ended) -> str:
+    if ended.result.cost_usd is None:
         return "unknown: the price list has no price for some of the models"
-    amount = f"${result.cost_usd:.4f}"
-    return f"nothing (simulated; the same tokens would have cost {amount})" if simulator else amount
+    amount = f"${ended.result.cost_usd:.4f}"
+    return f"nothing (simulated; the same tokens would have cost {amount})" if ended.simulator else amount
 
 
-def _failures(result: RunResult, redactor: Redactor) -> Iterator[str]:
+def _failures(ended: Ended) -> Iterator[str]:
+    result = ended.result
     for position, failure in enumerate(result.failures[:SHOWN_FAILURES]):
-        yield f"{'failed:' if position == 0 else '':<11} {_failure(failure, redactor)}"
+        yield f"{'failed:' if position == 0 else '':<11} {_failure(failure, ended)}"
     more = result.documents.failed - min(len(result.failures), SHOWN_FAILURES)
     if more > 0:
         yield f"{'':<11} and {more} more"
 
 
-def _failure(failure: DocumentFailure, redactor: Redactor) -> str:
+def _failure(failure: DocumentFailure, ended: Ended) -> str:
     where = "" if failure.stage is None else f" at {failure.stage}"
-    text = one_line(redactor.text(failure.error), most=300)
+    text = ended.text(failure.error, 300)
     return f"document {one_line(failure.document_id, most=80)}{where}: {failure.code}: {text}"
 
 

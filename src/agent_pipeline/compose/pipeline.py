@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,19 +14,21 @@ import trio
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import (
     documents_that_fit,
+    hold_signals,
     raise_descriptor_limit,
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, open_runtime
+from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
 from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
 from agent_pipeline.ledger import recorded_artifacts
-from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.registry import load_stage
 from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.stages import BUILT_IN
@@ -57,6 +60,7 @@ class Pipeline:
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
         """Run from ordinary code; see `run`."""
+        load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
@@ -75,27 +79,45 @@ class Pipeline:
         Raises:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
+            ConfigError: the faults file can't be used.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         source = _open_source(self.config, options)
+        provider = choose_provider(self.config, options)
         if options.own_process:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
-        begun = trio.current_time()
+        load_libraries()
+        holding: AbstractContextManager[list[str]] = hold_signals() if options.own_process else nullcontext([])
+        with holding as signals:
+            return await self._run(source, provider, options, signals)
+
+    async def _run(self, source: Source, provider: Provider, options: RunOptions, signals: list[str]) -> RunResult:
+        """Open, work, close; `signals` are those that came before anybody could obey them."""
         tally = Tally()
-        result: RunResult | None = None
+        results: list[RunResult] = []
         runtime: Runtime | None = None
+        begun = trio.current_time()
         try:
-            async with open_runtime(self.config, self.stages, options) as runtime:
-                await self._documents(runtime, source, options, tally)
-                result = await _conclude(runtime, self.config, options, tally, trio.current_time() - begun)
+            async with open_runtime(self.config, self.stages, options, provider) as runtime:
+                for name in signals:
+                    runtime.stop.request(f"signal:{name}", f"{name} received before the first document", cancel=True)
+                try:
+                    await self._documents(runtime, source, options, tally)
+                except BaseException as exc:
+                    _stop_for(runtime.stop, exc)
+                    raise
+                finally:
+                    with trio.CancelScope(shield=True):
+                        duration = trio.current_time() - begun
+                        results.append(await _conclude(runtime, self.config, options, tally, duration))
         finally:
             if runtime is not None:
-                _write_manifest(runtime, self.config, options, result)
+                _write_manifest(runtime, self.config, options, *results)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.telemetry.dropped))
+        return replace(results[0], dropped=dict(runtime.records.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -104,12 +126,12 @@ class Pipeline:
         requests = limits.requests_in_flight.start
         in_flight = documents_that_fit(wanted, connections=requests * (2 if options.offline else 1))
         if in_flight < wanted:
-            runtime.telemetry.emit(DocumentsClamped(wanted, in_flight))
-        runtime.telemetry.emit(
+            runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+        runtime.records.telemetry.emit(
             PipelineStarted(
-                run_id=runtime.directory.run_id,
+                run_id=runtime.records.directory.run_id,
                 pipeline=self.config.name,
-                run_dir=str(runtime.directory.path),
+                run_dir=str(runtime.records.directory.path),
                 version=version("agent-pipeline"),
                 stages=[planned.stage.name for planned in self.stages],
                 documents_in_flight=in_flight,
@@ -137,12 +159,22 @@ class Pipeline:
             stop.request(error.code, str(error), cancel=False, error=error)
 
 
+def _stop_for(stop: Stop, exc: BaseException) -> None:
+    """Say why the run breaks off, for its last row and its last line."""
+    # Nurseries wrap what they raise; a bug among the cancellations makes it a bug.
+    rest = exc.split(trio.Cancelled)[1] if isinstance(exc, BaseExceptionGroup) else exc
+    if rest is None or isinstance(rest, trio.Cancelled):
+        stop.request("cancelled", "the program around the run cancelled it", cancel=False)
+    else:
+        stop.request("internal_error", f"{type(rest).__name__} in the run itself", cancel=False)
+
+
 async def _conclude(
     runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, duration: float
 ) -> RunResult:
     """Write the run's last row and event; return the result."""
     stop = runtime.stop
-    dropped = sum(runtime.telemetry.dropped.values())
+    dropped = sum(runtime.records.telemetry.dropped.values())
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     gate = runtime.gate.statistics()
     tokens = runtime.gate.budget.tokens.statistics()
@@ -157,8 +189,8 @@ async def _conclude(
         unknown_tokens=tokens.unknown,
     )
     counts = tally.counts()
-    await runtime.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
-    runtime.telemetry.emit(
+    await runtime.records.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
+    runtime.records.telemetry.emit(
         PipelineFinished(
             outcome=outcome,
             reason=reason,
@@ -171,8 +203,8 @@ async def _conclude(
         )
     )
     return RunResult(
-        run_id=runtime.directory.run_id,
-        run_dir=str(runtime.directory.path),
+        run_id=runtime.records.directory.run_id,
+        run_dir=str(runtime.records.directory.path),
         outcome=outcome,
         exit_code=exit_code,
         reason=reason,
@@ -180,14 +212,14 @@ async def _conclude(
         usage=usage,
         cost_usd=None if gate.unknown_cost else money.spent / 1_000_000,
         duration_seconds=round(duration, 3),
-        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.directory.ledger)),
+        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.records.directory.ledger)),
         failures=tally.shown_failures(),
         next=_next_commands(runtime, config),
     )
 
 
 def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
-    directory = runtime.directory
+    directory = runtime.records.directory
     artifacts, log, ledger = (os.path.relpath(path) for path in (config.artifacts, directory.log, directory.ledger))
     return (
         f"ls {artifacts}",
@@ -196,13 +228,15 @@ def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
     )
 
 
-def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None) -> None:
+def _write_manifest(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None = None
+) -> None:
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
-        "run_id": runtime.directory.run_id,
+        "run_id": runtime.records.directory.run_id,
         "pipeline": config.name,
-        "started_at": runtime.started_at.isoformat(),
+        "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
         "versions": {
@@ -212,9 +246,11 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
         "result": None if result is None else asdict(result),
         "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
         "requests_at_once_peak": pool.peak,
-        "dropped": dict(runtime.telemetry.dropped),
+        "requests_open": pool.active,
+        "files": runtime.records.directory.file_hashes(),
+        "dropped": dict(runtime.records.telemetry.dropped),
     }
-    runtime.directory.write_manifest(manifest)
+    runtime.records.directory.write_manifest(manifest)
 
 
 def _source_name(config: PipelineConfig) -> str:
@@ -244,6 +280,9 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     loaded = {
         stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
     }
+    for stage in loaded.values():
+        if stage.role is not None:
+            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()

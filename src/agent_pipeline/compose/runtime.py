@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -29,7 +29,7 @@ from agent_pipeline.documents import ArtifactWriter, write_rejected
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import UnknownRoleError
+from agent_pipeline.errors import InputError, UnknownRoleError
 from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.journey import Itinerary
@@ -49,27 +49,55 @@ from agent_pipeline.telemetry import (
     open_telemetry,
 )
 
-MICRO = Decimal(1_000_000)
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Where a run writes what happens."""
+
+    directory: RunDirectory
+    telemetry: Telemetry
+    ledger: Ledger
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """The open parts of one run."""
 
-    directory: RunDirectory
-    telemetry: Telemetry
-    ledger: Ledger
+    records: Records
     gate: Gate
     pool: "gateways.ConnectionPool"
     bridge: "bridges.AgentBridge"
     itinerary: Itinerary
     stop: Stop
-    started_at: datetime
+
+
+def load_libraries() -> None:
+    """Import what takes seconds, before anything is created and before Trio holds Ctrl-C back to a checkpoint."""
+    for package, name in ((bridges, "AgentBridge"), (gateways, "Gateway")):
+        getattr(package, name)
+
+
+Provider: TypeAlias = "Mapping[str, gateways.Endpoint] | Simulator"
+"""Where requests go: the endpoint of each provider, or the simulator in the place of all."""
+
+
+def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
+    """Find out where the requests of a run go, before anything is created.
+
+    Raises:
+        EnvVarMissingError: a provider in use has no key, and the simulator was not asked for.
+        ConfigError: a provider has no address, or the simulator's faults file can't be used.
+    """
+    if not options.offline:
+        return real_endpoints(config.runtime)
+    faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
+    return Simulator(seed=options.seed or 0, faults=faults)
 
 
 @asynccontextmanager
 async def open_runtime(
-    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions
+    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions, provider: Provider
 ) -> AsyncGenerator[Runtime]:
     """Open a run: directory, sinks, ledger, simulator where wanted, gate, pool, bridge; close them in reverse.
 
@@ -77,67 +105,64 @@ async def open_runtime(
     the sinks are flushed.
 
     Raises:
-        EnvVarMissingError: a provider in use has no key, and the simulator was not asked for; nothing was created.
         ArtifactError: the artifacts directory can't be used; nothing was created.
         InputError: the logs directory can't be used; nothing was created in it.
     """
-    endpoints = None if options.offline else real_endpoints(config.runtime)
     artifacts = ArtifactWriter(config.artifacts, threaded=not options.virtual)
     artifacts.prepare()
+    async with AsyncExitStack() as stack:
+        records = await _open_records(stack, config, options)
+        stop = Stop(records.telemetry.emit, trio.CancelScope())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
+        if options.own_process:
+            await nursery.start(stop_on_signals, stop)
+        if isinstance(provider, Simulator):
+            endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, provider, options))
+        else:
+            endpoints = provider
+        pool = await stack.enter_async_context(gateways.open_pool(options.make_pool or gateways.ConnectionPool))
+        gateway = _gateway(config, options, endpoints, records, pool)
+        bridge = bridges.AgentBridge(
+            find_role=gateway.role,
+            emit=records.telemetry.emit,
+            workflow=config.name,
+            run_id=records.directory.run_id,
+            include_texts=options.include_texts,
+        )
+        _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
+        itinerary = _itinerary(config, stages, options, records=records, bridge=bridge, artifacts=artifacts)
+        yield Runtime(records, gateway.gate, pool, bridge, itinerary, stop)
+
+
+async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: RunOptions) -> Records:
+    """Make the run directory, and open in it what is closed last: the sinks, the ledger, the SDK's traces."""
     started_at = datetime.now(UTC)
     directory = create_run_directory(config.logs, config.name, now=started_at)
     directory.write("config.yaml", config.text)
     directory.write("roles.yaml", config.roles_text)
-    async with AsyncExitStack() as stack:
-        sinks = _sinks(directory, config.runtime, options)
-        telemetry = await stack.enter_async_context(open_telemetry(sinks, threaded=not options.virtual))
-        ledger = await stack.enter_async_context(open_ledger(directory.ledger, threaded=not options.virtual))
-        await ledger.begin_run(
-            run_id=directory.run_id,
-            name=config.name,
-            started_at=started_at,
-            config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
-            version=version("agent-pipeline"),
-        )
-        await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit))
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
-        stop = Stop(telemetry.emit, trio.CancelScope())
-        if options.own_process:
-            await nursery.start(stop_on_signals, stop)
-        if endpoints is None:
-            url = await _simulator_url(nursery, options)
-            endpoints = simulated_endpoints(config.runtime, url)
-        gate = _gate(config, options, ledger, telemetry)
-        pool = await stack.enter_async_context(gateways.open_pool(options.make_pool or gateways.ConnectionPool))
-        timeouts = config.limits.timeouts
-        gateway = gateways.Gateway(
-            runtime=config.runtime,
-            endpoints=endpoints,
-            gate=gate,
-            pool=pool,
-            read_timeout=timeouts.read,
-            connect_timeout=timeouts.connect,
-        )
-        bridge = bridges.AgentBridge(
-            find_role=gateway.role,
-            emit=telemetry.emit,
-            workflow=config.name,
-            run_id=directory.run_id,
-            include_texts=options.include_texts,
-        )
-        _announce_clients(telemetry, config, endpoints, simulator=options.offline)
-        itinerary = _itinerary(
-            config,
-            stages,
-            options,
-            directory=directory,
-            ledger=ledger,
-            bridge=bridge,
-            artifacts=artifacts,
-            telemetry=telemetry,
-        )
-        yield Runtime(directory, telemetry, ledger, gate, pool, bridge, itinerary, stop, started_at)
+    threaded = not options.virtual
+    sinks = _sinks(directory, config.runtime, options)
+    try:
+        telemetry = await stack.enter_async_context(open_telemetry(sinks, threaded=threaded))
+    except OSError as exc:
+        raise InputError(f"the logs in {config.logs} can't be written: {exc}") from exc
+    ledger = await stack.enter_async_context(open_ledger(directory.ledger, threaded=threaded))
+    await ledger.begin_run(
+        run_id=directory.run_id,
+        name=config.name,
+        started_at=started_at,
+        config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
+        version=version("agent-pipeline"),
+    )
+    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
+    return Records(directory, telemetry, ledger, started_at)
+
+
+async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
+    """Cancel the documents when the ledger can't be written: nothing more may be called done."""
+    stop.request_for(await ledger.wait_failure())
 
 
 def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions) -> list[Sink]:
@@ -154,32 +179,45 @@ def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions)
     ]
 
 
-async def _simulator_url(nursery: trio.Nursery, options: RunOptions) -> str:
+async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: RunOptions) -> str:
     """Start the embedded simulator in the run's own nursery; return its address."""
     if options.make_pool is not None:
         return "http://simulator.invalid/v1"
-    faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
-    port = await nursery.start(serve, Simulator(seed=options.seed or 0, faults=faults))
+    port = await nursery.start(serve, simulator)
     return f"http://127.0.0.1:{port}/v1"
 
 
-def _gate(config: PipelineConfig, options: RunOptions, ledger: Ledger, telemetry: Telemetry) -> Gate:
+def _gateway(
+    config: PipelineConfig,
+    options: RunOptions,
+    endpoints: "Mapping[str, gateways.Endpoint]",
+    records: Records,
+    pool: "gateways.ConnectionPool",
+) -> "gateways.Gateway":
+    """Put the one gate in front of all roles."""
     limits = config.limits
-    usd = limits.budget.usd
 
     def record(attempt: AttemptRecord) -> None:
         if attempt.sent:
-            ledger.record_attempt(attempt)
-        telemetry.emit(AttemptFinished(attempt))
+            records.ledger.record_attempt(attempt)
+        records.telemetry.emit(AttemptFinished(attempt))
 
-    return Gate(
-        budget=RunBudget(tokens=limits.budget.tokens, micro_usd=None if usd is None else int(usd * MICRO)),
+    gate = Gate(
+        budget=RunBudget(tokens=limits.budget.tokens, micro_usd=limits.budget.micro_usd),
         retry=RetryPolicy(limits.retry.max_attempts, limits.retry.initial_delay, limits.retry.max_delay),
         requests_in_flight=limits.requests_in_flight.start,
         attempt_timeout=limits.timeouts.attempt,
         record=record,
         now=lambda: datetime.now(UTC),
         rng=random.Random(options.seed),
+    )
+    return gateways.Gateway(
+        runtime=config.runtime,
+        endpoints=endpoints,
+        gate=gate,
+        pool=pool,
+        read_timeout=limits.timeouts.read,
+        connect_timeout=limits.timeouts.connect,
     )
 
 
@@ -208,27 +246,23 @@ def _itinerary(
     stages: tuple[PlannedStage, ...],
     options: RunOptions,
     *,
-    directory: RunDirectory,
-    ledger: Ledger,
+    records: Records,
     bridge: "bridges.AgentBridge",
     artifacts: ArtifactWriter,
-    telemetry: Telemetry,
 ) -> Itinerary:
-    virtual = options.virtual
-
     async def keep_rejected(document: Document) -> object:
-        return await write_rejected(directory.rejected, document, threaded=not virtual)
+        return await write_rejected(records.directory.rejected, document, threaded=not options.virtual)
 
     return Itinerary(
         stages=stages,
         fingerprints={planned.stage.name: _fingerprint(planned, config.runtime) for planned in stages},
         document_timeout=config.limits.timeouts.document,
         stage_timeout=config.limits.timeouts.stage,
-        ledger=ledger,
+        ledger=records.ledger,
         bridge=bridge,
         artifacts=artifacts,
         keep_rejected=keep_rejected,
-        emit=telemetry.emit,
+        emit=records.telemetry.emit,
         now=lambda: datetime.now(UTC),
     )
 

@@ -11,12 +11,14 @@ OK, DOCUMENTS_FAILED, INVALID, BUDGET, CREDENTIALS, UNREACHABLE, BUG = 0, 1, 3, 
 
 _BY_CODE: Mapping[str, int] = {
     "artifact_not_written": INVALID,  # ends a run only before its first document: the folder can't be used
+    "budget_exceeded": BUDGET,
     "certificate_rejected": UNREACHABLE,
     "config_invalid": INVALID,
     "credentials_missing": CREDENTIALS,
     "credentials_rejected": CREDENTIALS,
     "duplicate_id": INVALID,
     "input_invalid": INVALID,
+    "internal_error": BUG,
     "model_not_found": CREDENTIALS,
     "quota_exhausted": CREDENTIALS,
     "role_runtime": INVALID,
@@ -58,7 +60,7 @@ def _judge_stop(reason: str) -> Verdict:
         return "incomplete", EXIT_CODES[reason], reason
     if reason.startswith("budget:"):
         return "incomplete", BUDGET, reason
-    if reason.startswith("deadline:"):
+    if reason.startswith("deadline:") or reason == "cancelled":
         return "incomplete", DOCUMENTS_FAILED, reason
     return "failed", exit_code_of(reason), reason
 

@@ -95,15 +95,16 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     """
     begun = trio.current_time()
     document = entry.document
-    digest = "" if document is None else document.sha256()
+    digest = None if document is None else document.sha256()
     started_at = itinerary.now()
-    await itinerary.ledger.begin_document(
-        document_id=entry.id,
-        position=entry.position,
-        source=entry.source,
-        content_sha256=digest,
-        started_at=started_at,
-    )
+    with trio.CancelScope(shield=True):  # cut off half-way, nobody would know whether there is a row to end
+        await itinerary.ledger.begin_document(
+            document_id=entry.id,
+            position=entry.position,
+            source=entry.source,
+            content_sha256=digest,
+            started_at=started_at,
+        )
     try:
         if document is None:
             ending.outcome, ending.error = ("skipped", None) if entry.error is None else ("failed", entry.error)
@@ -163,6 +164,7 @@ async def _stages(document: Document, session: "DocumentSession", itinerary: Iti
         index = places[planned.rework_to]
     ending.stage = "write"
     ending.artifact = await itinerary.artifacts.write(document)
+    ending.outcome = "succeeded"  # also when the run is cancelled while the document's loop closes
 
 
 async def _stage(

@@ -4,6 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from agent_pipeline.simulator.python_script import holds_statements, is_notebook_json
@@ -12,13 +13,14 @@ _DOCUMENT = re.compile(r"^[ \t]*<document[^>\n]*>[ \t]*\n(.*)^[ \t]*</document>[
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff]")
 _FENCE = re.compile(r"^\s*(```+|~~~+)\s*(\S*)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$")
-_MARKUP = re.compile(r"^\s*(?:[-*+>]|\d+[.)]|#+)\s+|[*`]|!?\[([^\]]*)\]\([^)]*\)")
+_MARKUP = re.compile(r"^\s*(?:[-*+>]|\d+[.)]|#+)\s+|[*`]|\"\"\"|'''|!?\[([^\]]*)\]\([^)]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])\s*")
 _CELL = re.compile(r"^(?:In \[[ \d]*\]:|Out\[[ \d]*\]:|# ?%%)", re.MULTILINE)
 _STATEMENT = re.compile(
     r"^(?:import |from \S+ import |def |async def |class |@\w|[A-Za-z_][\w.]*(?:\(| ?[-+*/|]?= ?\S))", re.MULTILINE
 )
 _COMMENT_BLOCK = re.compile(r"^#.*\n#|^# #", re.MULTILINE)  # headings stand apart, comments do not
+_LONGEST_SENTENCE: Final = 2_000
 _IMPORT = re.compile(r"import \w|from \S+ import ")
 _PYTHON_FENCES: Final = {"python", "py", "python3", "ipython"}
 
@@ -80,9 +82,12 @@ def plain_line(line: str) -> str:
 def title_of(text: str) -> str:
     """Return the first heading, or else the first line that says something (imports don't); at most 100 characters."""
     fallback = ""
+    is_module = text.lstrip().startswith(('"""', "'''"))  # its comments are no headings
     for line, fenced in with_fences(text):
-        if fenced or not line.strip():
+        if fenced or not plain_line(line) or _CELL.match(line):
             continue
+        if is_module:
+            return cut_at_word(plain_line(line), 100)
         if heading := _HEADING.match(line):
             return cut_at_word(plain_line(heading[1]), 100) or fallback
         if not fallback and not _IMPORT.match(line):
@@ -92,11 +97,16 @@ def title_of(text: str) -> str:
 
 def sentences_of(text: str, limit: int) -> list[str]:
     """Return the first sentences of the prose; of the whole where there is no prose."""
-    paragraphs = "\n".join("" if fenced or _HEADING.match(line) else line for line, fenced in with_fences(text))
     found: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", paragraphs):
-        words = " ".join(filter(None, map(plain_line, paragraph.split("\n"))))
-        found.extend(part.strip() for part in _SENTENCE_END.split(words) if part.strip())
+    pending = ""
+    for line, fenced in chain(with_fences(text), [("", False)]):
+        words = "" if fenced or _HEADING.match(line) else plain_line(line)
+        if words:
+            *whole, pending = (part for part in _SENTENCE_END.split(f"{pending} {words}".strip()) if part)
+            found.extend(whole)
+        if pending and (not words or len(pending) > _LONGEST_SENTENCE):
+            found.append(pending)
+            pending = ""
         if len(found) >= limit:
             break
     return found[:limit] or [part for part in [" ".join(text.split())] if part]
@@ -104,7 +114,7 @@ def sentences_of(text: str, limit: int) -> list[str]:
 
 def summary_of(text: str, length: int = 300) -> str:
     """Return the first two sentences, at most `length` characters."""
-    return cut_at_word(" ".join(sentences_of(text[:20_000], 2)), length)
+    return cut_at_word(" ".join(sentences_of(text, 2)), length)
 
 
 def slug_of(title: str, text: str, length: int = 60) -> str:

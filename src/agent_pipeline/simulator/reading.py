@@ -81,14 +81,18 @@ class Reading:
         return to_script(self.tidied)
 
     @cached_property
+    def _head(self) -> str:
+        return tidy(self.source[:20_000])
+
+    @cached_property
     def title(self) -> str:
         """The document's title."""
-        return title_of(tidy(self.source[:20_000])) or "Untitled"
+        return title_of(self._head) or "Untitled"
 
     @cached_property
     def summary(self) -> str:
         """Its first sentences."""
-        return summary_of(tidy(self.source[:20_000])) or "The text is empty."
+        return summary_of(self._head) or "The text is empty."
 
     @property
     def slug(self) -> str:
@@ -123,7 +127,7 @@ class Reading:
 
     def sentences(self, limit: int) -> list[str]:
         """Return the first sentences, each at most 200 characters."""
-        return [cut_at_word(part, 200) for part in sentences_of(tidy(self.source[:20_000]), limit)]
+        return [cut_at_word(part, 200) for part in sentences_of(self._head, limit)]
 
     def stated(self, name: str) -> JsonValue:
         """Return what a tool's JSON output says under this key, else None."""

@@ -5,7 +5,6 @@ import logging
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import h11
@@ -13,6 +12,7 @@ import trio
 
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.simulator.rules import STATISTICS_PATH, Simulator
+from agent_pipeline.simulator.statistics import Statistics
 from agent_pipeline.simulator.wire import MAX_BODY_BYTES, SimulatorReply, SimulatorRequest
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -61,8 +61,7 @@ async def serve(
     listeners = await trio.open_tcp_listeners(port, host=_loopback(host), backlog=BACKLOG)
 
     async def handle(stream: trio.SocketStream) -> None:
-        with simulator.statistics.connection():
-            await _Connection(simulator, stream).run()
+        await _Connection(simulator, stream).run()
 
     task_status.started(listeners[0].socket.getsockname()[1])
     await trio.serve_listeners(handle, listeners)
@@ -79,21 +78,34 @@ def _loopback(host: str) -> str:
     return address
 
 
-@dataclass(slots=True)
-class _Flight:
-    """Keeps one request counted as in flight until `land` is called, however often."""
+class _Tally:
+    """What one connection adds to the statistics; every step may be repeated and counts once."""
 
-    simulator: Simulator
-    is_open: bool = False
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._is_open = False
+        self._in_flight = False
 
-    def take_off(self) -> None:
-        self.simulator.statistics.request_started()
-        self.is_open = True
+    def open(self) -> None:
+        if not self._is_open:
+            self._is_open = True
+            self._statistics.connection_opened()
 
-    def land(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            self.simulator.statistics.request_ended()
+    def start_request(self) -> None:
+        self.open()
+        self._in_flight = True
+        self._statistics.request_started()
+
+    def end_request(self) -> None:
+        if self._in_flight:
+            self._in_flight = False
+            self._statistics.request_ended()
+
+    def close(self) -> None:
+        self.end_request()
+        if self._is_open:
+            self._is_open = False
+            self._statistics.connection_closed()
 
 
 class _Connection:
@@ -103,7 +115,7 @@ class _Connection:
         self._simulator = simulator
         self._stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._flight = _Flight(simulator)
+        self._tally = _Tally(simulator.statistics)
         self._path = ""
 
     async def run(self) -> None:
@@ -115,7 +127,7 @@ class _Connection:
         except h11.LocalProtocolError:
             _logger.exception("the simulator could not frame a reply")
         finally:
-            self._flight.land()
+            self._tally.close()
             await trio.aclose_forcefully(self._stream)
 
     async def _serve_one(self) -> bool:
@@ -131,7 +143,7 @@ class _Connection:
         if request is None:
             return False
         if not request.path.startswith(STATISTICS_PATH):
-            self._flight.take_off()
+            self._tally.start_request()
         try:
             reply = self._simulator.respond(request)
         except Exception:
@@ -150,6 +162,8 @@ class _Connection:
         if not isinstance(event, h11.Request):
             return None
         self._path = event.target.decode("ascii", "replace")
+        if not self._path.startswith(STATISTICS_PATH):
+            self._tally.open()
         parts: list[bytes] = []
         with trio.move_on_after(RECEIVE_TIMEOUT):
             await self._receive_body(event, parts)
@@ -201,6 +215,7 @@ class _Connection:
         """Answer a request that could not be taken in, and let the client read that before the connection ends."""
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
+        self._tally.open()
         reply = self._simulator.refuse(status, message, path=self._path)
         await self._play(SimulatorReply(reply.status, (*reply.headers, ("connection", "close")), reply.steps))
         with trio.move_on_after(_DRAIN_TIMEOUT):
@@ -224,7 +239,7 @@ class _Connection:
             pending += self._http.send(h11.Data(data=data)) or b""
         if reply.ending == "complete":
             pending += self._http.send(h11.EndOfMessage()) or b""
-            self._flight.land()
+            self._tally.end_request()
             await self._send(pending)
             return
         await self._send(pending)
@@ -259,7 +274,7 @@ class _Connection:
             pass
 
     async def _reset(self) -> None:
-        self._flight.land()
+        self._tally.end_request()
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _ClientGoneError
 

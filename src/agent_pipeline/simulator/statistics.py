@@ -1,8 +1,6 @@
 """What the simulator has seen: requests by path and end, connections, and the most at once of either."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from agent_pipeline.simulator.json_values import JsonObject
@@ -14,7 +12,8 @@ class Statistics:
 
     A request counts once, when it has arrived whole or is refused; `ends` is keyed by path and what was decided: a
     status as text, or `reset` or `hang` where no status is sent. A request is in flight until its last byte is about
-    to be sent, so that a client which sends the next one on seeing that byte is never counted twice.
+    to be sent, so that a client which sends the next one on seeing that byte is never counted twice. A connection
+    counts from its first request on; one that only asks for statistics never does, so that looking changes nothing.
 
     Attributes:
         faults: how often each kind of fault struck.
@@ -46,16 +45,15 @@ class Statistics:
         """Count a request as no longer in flight."""
         self.requests_in_flight -= 1
 
-    @contextmanager
-    def connection(self) -> Iterator[None]:
-        """Count a connection as open inside the block."""
+    def connection_opened(self) -> None:
+        """Count a connection as open."""
         self.connections_opened += 1
         self.connections_open += 1
         self.max_connections_open = max(self.max_connections_open, self.connections_open)
-        try:
-            yield
-        finally:
-            self.connections_open -= 1
+
+    def connection_closed(self) -> None:
+        """Count a connection as no longer open."""
+        self.connections_open -= 1
 
     def as_json(self) -> JsonObject:
         """Return the counters as `GET /simulator/statistics` shows them."""

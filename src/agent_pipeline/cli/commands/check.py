@@ -12,8 +12,10 @@ from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose.endpoints import missing_keys
-from agent_pipeline.config.pipeline import BUILT_IN_STAGES, PipelineConfig, load_pipeline_config
+from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
+from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.documents import Source, SourceSpec, open_source
+from agent_pipeline.stages import BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,16 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
 
     Raises:
         ConfigError: a file or a stage in it is wrong.
+        UnknownRoleError: a built-in stage needs a role that is not there.
         InputError: the source or a directory can't be used.
     """
     loaded = load_pipeline_config(find_config(config))
     for stage in loaded.stages:
-        if stage.name not in BUILT_IN_STAGES:
+        built_in = BUILT_IN.get(stage.name)
+        if built_in is None:
             check_stage(stage.name, beside=loaded.path.parent)
+        elif built_in.role is not None:
+            resolve_role(loaded.runtime, built_in.role)
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
     spec = SourceSpec(

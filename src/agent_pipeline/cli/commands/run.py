@@ -1,5 +1,6 @@
 """`run`: a pipeline from its file to a summary and an exit code."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,11 @@ from agent_pipeline.cli.display.choice import choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.flags import RunFlags
 from agent_pipeline.cli.output import out, print_json, say
-from agent_pipeline.cli.summary import essential_line, result_object, summary
+from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.endpoints import missing_keys
 from agent_pipeline.config.environment import resolve_api_key
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
-from agent_pipeline.config.roles import RuntimeConfig
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.simulator import FaultPlan
 from agent_pipeline.telemetry import Redactor
@@ -36,7 +36,26 @@ def run_pipeline(
         AgentPipelineError: the run could not begin, or its source could not be used.
         typer.BadParameter: a flag makes no sense.
     """
-    options = RunOptions(
+    options, overrides = _options(flags), _overrides(flags)
+    loaded = load_pipeline_config(find_config(config), overrides)
+    options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
+    progress = Progress()
+    result = _run(loaded, options, flags, progress)
+    if expect is not None and result.documents.total < expect:
+        result = _too_few(result, expect)
+    ended = Ended(
+        result=result,
+        detail=progress.stopping,
+        artifacts=loaded.artifacts,
+        simulator=options.offline,
+        clean=_redactor(loaded),
+    )
+    _show(ended, flags)
+    return result.exit_code
+
+
+def _options(flags: RunFlags) -> RunOptions:
+    return RunOptions(
         limit=flags.limit,
         only=tuple(flags.only),
         skip=tuple(flags.skip),
@@ -46,7 +65,10 @@ def run_pipeline(
         own_process=True,
         faults=None if flags.faults is None else str(flags.faults),
     )
-    overrides = Overrides(
+
+
+def _overrides(flags: RunFlags) -> Overrides:
+    return Overrides(
         budget_tokens=flags.budget_tokens,
         budget_usd=flags.money(),
         documents_in_flight=flags.documents_in_flight,
@@ -54,20 +76,17 @@ def run_pipeline(
         role_models=flags.role_models(),
         base_urls=flags.base_urls(),
     )
-    loaded = load_pipeline_config(find_config(config), overrides)
-    options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
-    result = _run(loaded, options, flags)
-    if expect is not None and result.documents.total < expect:
-        result = _too_few(result, expect)
-    redactor = _redactor(loaded.runtime)
+
+
+def _show(ended: Ended, flags: RunFlags) -> None:
+    """Print how the run ended, in the form that was asked for."""
     if flags.json:
-        print_json(result_object(result, redactor, simulator=options.offline))
+        print_json(result_object(ended))
     elif flags.quiet:
-        out().line(essential_line(result, simulator=options.offline))
+        out().line(essential_line(ended))
     else:
-        out().write(summary(result, loaded.artifacts, redactor, simulator=options.offline))
+        out().write(summary(ended))
         out().flush()
-    return result.exit_code
 
 
 def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool) -> RunOptions:
@@ -87,9 +106,11 @@ def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_
     return options
 
 
-def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags) -> RunResult:
-    progress = Progress()
-    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, _redactor(config.runtime))
+def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags, progress: Progress) -> RunResult:
+    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, _redactor(config))
+    # The SDK wraps the coroutine of a turn in another; cancelled before its first step, the inner one is reported as
+    # forgotten. That is no news for whoever pressed Ctrl-C.
+    warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
     try:
         return Pipeline(config, replace(options, sinks=(display,))).run_sync()
     except Exception as exc:
@@ -103,6 +124,6 @@ def _too_few(result: RunResult, expect: int) -> RunResult:
     return replace(result, exit_code=result.exit_code or 1, reason=result.reason or "too_few_documents")
 
 
-def _redactor(runtime: RuntimeConfig) -> Redactor:
-    keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
+def _redactor(config: PipelineConfig) -> Redactor:
+    keys = [resolve_api_key(provider) for provider in config.runtime.providers.values()]
     return Redactor([key.get_secret_value() for key in keys if key is not None])

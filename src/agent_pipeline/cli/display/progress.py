@@ -24,6 +24,7 @@ class Progress:
         total: documents there will be, None where nobody knows.
         stages: current stage of each document in flight, None before its first.
         failures: of documents whose end is about to be told.
+        stopping: why the run ends early, as the first to say so put it.
     """
 
     run_dir: str | None = None
@@ -55,7 +56,7 @@ class Progress:
                 self.stages.pop(event.document_id, None)
                 self.outcomes[event.outcome] += 1
             case RunStopping():
-                self.stopping = event.detail
+                self.stopping = self.stopping or event.detail
             case PipelineStarted():
                 self.begun_at = at
                 self.run_dir, self.pipeline = event.run_dir, event.pipeline

@@ -1,9 +1,9 @@
-"""No display: nothing is shown, but where the run keeps its files is remembered for a message in the end."""
+"""No display: nothing is shown, but what the last message needs is remembered."""
 
 from datetime import datetime
 
 from agent_pipeline.cli.display.progress import Progress
-from agent_pipeline.domain.events import Event, PipelineStarted
+from agent_pipeline.domain.events import Event, PipelineStarted, RunStopping
 
 
 class UnseenDisplay:
@@ -15,8 +15,8 @@ class UnseenDisplay:
         self._progress = progress
 
     def accepts(self, kind: type[Event]) -> bool:
-        """Only the event that names the run directory."""
-        return issubclass(kind, PipelineStarted)
+        """Only where the run keeps its files, and why it ends early."""
+        return issubclass(kind, PipelineStarted | RunStopping)
 
     def handle(self, event: Event, at: datetime) -> None:
         """Remember it."""

@@ -1,0 +1,165 @@
+"""What is shown while a run goes on."""
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from agent_pipeline.cli.display.choice import choose_display
+from agent_pipeline.cli.display.full import FullDisplay
+from agent_pipeline.cli.display.plain import PlainDisplay
+from agent_pipeline.cli.display.progress import Progress
+from agent_pipeline.cli.flags import DisplayKind
+from agent_pipeline.cli.output import Channel
+from agent_pipeline.domain.events import (
+    DocumentFinished,
+    DocumentStarted,
+    Event,
+    PipelineFailure,
+    PipelineStarted,
+    RunStopping,
+    StageStarted,
+)
+from agent_pipeline.telemetry import Redactor
+
+BEGUN = datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+def _started(documents: int | None = 3) -> PipelineStarted:
+    return PipelineStarted("r", "tiny", "/run", "1", ["route", "name"], 10, 5, simulator=True, documents=documents)
+
+
+def _failed(document_id: str, error: str) -> list[Event]:
+    return [
+        PipelineFailure(document_id, "name", None, "bad_answer", error),
+        DocumentFinished(document_id, "failed", 0, None, "bad_answer", 1.0),
+    ]
+
+
+@dataclass
+class Plain:
+    """A plain display, and what it wrote."""
+
+    stream: io.StringIO
+    display: PlainDisplay
+
+    def give(self, seconds: float, *events: Event) -> list[str]:
+        """Hand events over; return the lines they made."""
+        self.stream.seek(0)
+        self.stream.truncate()
+        for event in events:
+            self.display.handle(event, BEGUN + timedelta(seconds=seconds))
+        self.display.flush()
+        return [line.strip() for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def plain() -> Plain:
+    """A plain display of a run that has begun."""
+    stream = io.StringIO()
+    made = Plain(stream, PlainDisplay(Progress(), Channel(stream), Redactor(["hunter22"])))
+    made.give(0, _started())
+    return made
+
+
+def test_each_document_that_ends_is_a_line(plain: Plain) -> None:
+    """In a CI log one wants to see which one it was."""
+    lines = plain.give(
+        1.5,
+        DocumentStarted("a", 1, None, 10),
+        DocumentFinished("a", "succeeded", 2, str(Path("x") / "a.md"), None, 1.0),
+    )
+
+    assert lines == ["1.5 s  1/3 document a succeeded: a.md (2 reworks)"]
+
+
+def test_a_failure_tells_where_and_why_without_secrets_or_escapes(plain: Plain) -> None:
+    """Error texts quote providers and models."""
+    lines = plain.give(2, *_failed("b", "refused \x1b[31mhunter22\nline two"))
+
+    assert lines == ["2.0 s  1/3 document b failed at name: bad_answer: refused [redacted] line two"]
+
+
+def test_between_documents_there_is_a_line_every_ten_seconds_at_most(plain: Plain) -> None:
+    """A run of an hour must not look dead, nor fill the log."""
+    told = [plain.give(seconds, StageStarted("a", "route", 1)) for seconds in (1, 5, 9.9, 10, 15, 19.9, 20)]
+
+    assert [len(lines) for lines in told] == [0, 0, 0, 1, 0, 0, 1]
+    assert "0 of 3 succeeded, 1 in flight" in told[3][0]
+
+
+def test_why_a_run_stops_is_told_at_once(plain: Plain) -> None:
+    """Ctrl-C deserves an answer."""
+    assert plain.give(3, RunStopping("signal:SIGINT", "SIGINT received")) == ["3.0 s  stopping: SIGINT received"]
+
+
+def test_progress_forgets_documents_that_have_ended() -> None:
+    """Its size follows the documents in flight, not the run."""
+    progress = Progress()
+    for number in range(100):
+        progress.take(DocumentStarted(str(number), number, None, 1), BEGUN)
+        progress.take(StageStarted(str(number), "route", 1), BEGUN)
+        progress.take(DocumentFinished(str(number), "succeeded", 0, None, None, 1.0), BEGUN)
+
+    assert progress.stages == {}
+    assert progress.done == 100
+    assert progress.stage_counts() == {}
+
+
+def test_the_live_view_ends_for_good() -> None:
+    """A picture drawn after the summary would overwrite it; a cursor left hidden stays hidden."""
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, color_system=None)
+    display = FullDisplay(Progress(), console, Redactor(), now=lambda: BEGUN + timedelta(seconds=7))
+    display.start(lambda _: None)
+    display.handle(_started(), BEGUN)
+    display.handle(StageStarted("a", "route", 1), BEGUN)
+    for event in _failed("b", "no \x1b]0;title\x07answer"):
+        display.handle(event, BEGUN)
+
+    display.close()
+    drawn = stream.getvalue()
+    display.stop()
+    display.flush()
+
+    last = drawn.rsplit("\x1b[2K", 1)[-1]
+    assert "1/3" in drawn
+    assert "7 s" in drawn
+    assert "route 1" in drawn
+    assert "1 failed" in drawn
+    assert "bad_answer: no answer" in drawn
+    assert "title" not in drawn
+    assert "\x1b[?25h" in last
+    assert stream.getvalue() == drawn
+
+
+@pytest.mark.parametrize(
+    ("wanted", "quiet", "terminal", "environ", "kind"),
+    [
+        (None, False, True, {}, "full"),
+        (None, False, True, {"NO_COLOR": "1"}, "full"),
+        (None, False, True, {"CI": "true"}, "plain"),
+        (None, False, True, {"TERM": "dumb"}, "plain"),
+        (None, False, False, {}, "plain"),
+        ("full", False, False, {}, "plain"),
+        ("full", False, True, {"CI": "true"}, "full"),
+        ("log", False, True, {}, "log"),
+        ("none", False, True, {}, "none"),
+        ("log", True, True, {}, "none"),
+        (None, True, True, {}, "none"),
+    ],
+)
+def test_the_display_fits_what_reads_it(
+    wanted: DisplayKind | None,
+    quiet: bool,  # noqa: FBT001 - a column of the table above
+    terminal: bool,  # noqa: FBT001
+    environ: dict[str, str],
+    kind: str,
+) -> None:
+    """A live view in a log file is noise; NO_COLOR takes the colour only."""
+    assert kind in get_args(DisplayKind)
+    assert choose_display(wanted, quiet=quiet, terminal=terminal, environ=environ) == kind

@@ -1,0 +1,124 @@
+"""Real commands in processes of their own."""
+
+import json
+import os
+import pty
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import start
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = ("-m", "agent_pipeline")
+KEYS = {
+    "run_id": str,
+    "run_dir": str,
+    "outcome": str,
+    "exit_code": int,
+    "documents": dict,
+    "usage": dict,
+    "cost_usd": float,
+    "duration_seconds": float,
+    "artifacts": list,
+    "next": list,
+}
+
+
+def test_the_smoke_script_makes_artifacts_without_a_key(project: Path) -> None:
+    """The README's first command: it says that it simulates, and the result is complete."""
+    script = str(ROOT / "scripts" / "smoke.py")
+
+    process = start([script, "--config", "pipeline.yaml", "--limit", "2", "--expect", "3", "--json"], cwd=project)
+    out, err = process.communicate(timeout=60)
+
+    result = json.loads(out.splitlines()[-1])
+    assert {name: type(result[name]) for name in KEYS} == KEYS
+    assert result["documents"] == {"total": 2, "succeeded": 2, "failed": 0, "skipped": 0, "cancelled": 0}
+    assert [Path(path).is_file() for path in result["artifacts"]] == [True, True]
+    assert sorted(map(str, (project / "out").iterdir())) == sorted(result["artifacts"])
+    assert result["outcome"] == "completed"
+    assert result["usage"]["attempts"] == 2
+    assert result["simulator"] is True
+    assert "OPENAI_API_KEY is not set" in err
+    assert "simulator" in err
+    assert "2/2 document" in err
+    # Two documents are there, three were wanted.
+    assert "Smoke test failed: expected at least 3 documents but found 2" in err
+    assert process.returncode == result["exit_code"] == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_its_summary_and_gives_the_terminal_back(
+    project: Path, number: signal.Signals, code: int
+) -> None:
+    """What was done is told, the live view is gone, and nothing is drawn after it."""
+    (project / "faults.yaml").write_text("faults: [{kind: hang, rate: 1.0}]\n", encoding="utf-8")
+    terminal, side = pty.openpty()
+    process = start(
+        [*COMMAND, "run", "--offline", "--faults", "faults.yaml", "--json"],
+        cwd=project,
+        env={"TERM": "xterm", "CI": ""},
+        stderr=side,
+    )
+    os.close(side)
+
+    seen = _read_until(terminal, b"3 in flight")
+    process.send_signal(number)
+    rest = _read_until(terminal, None)
+    out, _ = process.communicate(timeout=30)
+    os.close(terminal)
+
+    result = json.loads(out.splitlines()[-1])
+    assert process.returncode == result["exit_code"] == code
+    assert result["outcome"] == "incomplete"
+    assert result["reason"] == f"signal:{number.name}"
+    assert result["documents"]["cancelled"] == 3
+    assert (Path(result["run_dir"]) / "manifest.json").is_file()
+    assert b"Traceback" not in seen + rest
+    assert (seen + rest).count(b"\x1b[?25l") == (seen + rest).count(b"\x1b[?25h") == 1
+    assert (seen + rest).rstrip().endswith(b"\x1b[?25h")
+
+
+def test_the_simulator_is_a_process_of_its_own_and_stops_on_a_signal(project: Path) -> None:
+    """Other clients find it by the address on stdout; it says what it is."""
+    process = start([*COMMAND, "simulate", "--json"], cwd=project)
+    assert process.stdout is not None
+    announced = json.loads(process.stdout.readline())
+
+    second = start([*COMMAND, "simulate", "--port", str(announced["port"])], cwd=project)
+    _, refused = second.communicate(timeout=30)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+
+    assert announced["base_url"] == f"http://127.0.0.1:{announced['port']}/v1"
+    assert second.returncode == 3
+    assert f"port {announced['port']} can't be used" in refused
+    assert "Traceback" not in refused + err
+    assert process.returncode == 130
+    assert "simulator" in err
+
+
+def _read_until(descriptor: int, wanted: bytes | None) -> bytes:
+    """Read what a terminal shows, up to some words, or until its last writer has gone."""
+    seen = b""
+    while wanted is None or wanted not in seen:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # Linux: EIO when the other side is closed
+            part = b""
+        if not part:
+            assert wanted is None, seen.decode(errors="replace")
+            return seen
+        seen += part
+    return seen
+
+
+def test_the_module_and_the_command_are_one() -> None:
+    """`python -m agent_pipeline` is for places without the script on PATH."""
+    process = start([*COMMAND, "--version"], cwd=ROOT)
+    out, _ = process.communicate(timeout=30)
+
+    assert out.startswith("agent-pipeline ")
+    assert process.returncode == 0

@@ -1,0 +1,74 @@
+"""How a run's end is told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
+from agent_pipeline.domain.result import DocumentCounts, DocumentFailure, RunResult, UsageTotals
+from agent_pipeline.telemetry import Redactor
+
+FAILURES = tuple(
+    DocumentFailure(str(number), "review", "bad_answer", f"hunter22 \x1b[31mwas {number}") for number in range(7)
+)
+RESULT = RunResult(
+    run_id="tiny-1",
+    run_dir=str(Path.cwd() / "logs" / "tiny-1"),
+    outcome="completed",
+    exit_code=1,
+    reason="documents_failed",
+    documents=DocumentCounts(total=12, succeeded=4, failed=8),
+    usage=UsageTotals(
+        requests=30, attempts=33, input_tokens=1000, output_tokens=200, charged_tokens=1500, unknown_tokens=300
+    ),
+    cost_usd=0.1234,
+    duration_seconds=12.34,
+    artifacts=("a.md",),
+    failures=FAILURES,
+    next=("ls out",),
+)
+
+
+def _ended(result: RunResult = RESULT, *, simulator: bool = False, detail: str | None = None) -> Ended:
+    return Ended(result=result, detail=detail, artifacts=Path("out"), simulator=simulator, clean=Redactor(["hunter22"]))
+
+
+def test_the_summary_shows_the_first_failures_and_counts_the_rest() -> None:
+    """A thousand failures must not push the paths off the screen."""
+    text = summary(_ended())
+
+    assert "4 of 12 succeeded, 8 failed" in text
+    assert "document 0 at review: bad_answer: [redacted] was 0" in text
+    assert "document 5" not in text
+    assert "and 3 more" in text
+    assert "hunter22" not in text
+    assert "\x1b" not in text
+    assert "300 of them unconfirmed" in text
+    assert "$0.1234" in text
+    assert "logs/tiny-1" in text
+    assert "ls out" in text
+
+
+@pytest.mark.parametrize("shown", [summary, essential_line])
+def test_a_simulated_run_is_never_shown_as_a_real_one(shown: Callable[[Ended], str]) -> None:
+    """No model was asked, no money was spent."""
+    assert "simulated" in shown(_ended(simulator=True))
+    assert "simulated" not in shown(_ended())
+
+
+def test_an_unknown_price_is_not_shown_as_nothing() -> None:
+    """Unknown is not zero."""
+    assert "unknown" in summary(_ended(replace(RESULT, cost_usd=None)))
+
+
+def test_the_object_has_the_promised_keys_and_no_secrets() -> None:
+    """Programs read it; the key may be in an error text."""
+    shown = result_object(_ended(detail="stopped for hunter22"))
+
+    promised = {"run_id", "run_dir", "outcome", "exit_code", "reason", "documents", "usage", "cost_usd"}
+    assert promised | {"duration_seconds", "artifacts", "next"} <= set(shown)
+    assert shown["documents"] == {"total": 12, "succeeded": 4, "failed": 8, "skipped": 0, "cancelled": 0}
+    assert "hunter22" not in repr(shown)
+    assert shown["detail"] == "stopped for [redacted]"
