@@ -14,10 +14,6 @@ from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.errors import DeadlineExceededError, WaitTooLongError
 from agent_pipeline.gateway.parameters import Api
 
-# The SDK's own: a turn that is cancelled before its task began leaves the inner coroutine behind.
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited:RuntimeWarning")
-
-
 async def pause() -> str:
     """Do something that takes a second."""
     await trio.sleep(1)
@@ -214,6 +210,23 @@ async def test_closing_a_document_can_not_be_cancelled(autojump_clock: MockClock
                 scope.cancel()
 
         assert not scope.cancelled_caught
+        _assert_quiet(world)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_cancellation_passes_through_a_document(autojump_clock: MockClock, *, opened: bool) -> None:
+    """It belongs to whoever cancelled: what comes after the document in the same scope does not run."""
+    went_on = False
+    async with open_world() as world:
+        with trio.CancelScope() as scope:
+            async with world.bridge.document("1") as session:
+                if opened:
+                    await session.run_agent("writer", "Hi.")
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+            went_on = True
+
+        assert (scope.cancelled_caught, went_on) == (True, False)
         _assert_quiet(world)
 
 

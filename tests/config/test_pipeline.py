@@ -189,3 +189,14 @@ def test_a_mistake_in_the_roles_file_names_the_roles_file(load: Load, tmp_path: 
     error = refusal(load, HEAD, roles=ROLES.replace("model:", "modle:"))
 
     assert error.place.startswith(f"{tmp_path / 'configs' / 'roles.yaml'}:7:")
+
+
+def test_a_provider_without_an_address_is_refused_at_its_place(load: Load, tmp_path: Path) -> None:
+    """Found at the first request, it would fail every document; only OpenAI's address is known."""
+    roles = ROLES.replace("openai", "vllm")
+
+    error = refusal(load, HEAD, roles=roles)
+
+    assert error.key == "providers.vllm"
+    assert error.place.startswith(f"{tmp_path / 'configs' / 'roles.yaml'}:3:")
+    assert "set base_url" in error.problem

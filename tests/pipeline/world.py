@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import Event
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.ledger import Ledger, open_ledger
+from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.journey import Itinerary
@@ -113,6 +114,19 @@ class Run:
         self.world.assert_idle()
 
 
+def _open_ledger(path: Path, pages: int | None) -> AbstractAsyncContextManager[Ledger]:
+    """Open a ledger that works without threads; with `pages`, on a disk that is full soon."""
+
+    def connect_to_small(file: Path) -> sqlite3.Connection:
+        connection = connect(file)
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    return open_ledger(
+        path / "ledger.sqlite3", threaded=False, connect=connect if pages is None else connect_to_small
+    )
+
+
 @asynccontextmanager
 async def open_run(
     path: Path,
@@ -121,10 +135,12 @@ async def open_run(
     document_timeout: float | None = None,
     stage_timeout: float | None = None,
     artifacts: Path | None = None,
+    pages: int | None = None,
     **world: Any,  # noqa: ANN401 - as `open_world` takes it
 ) -> AsyncGenerator[Run]:
     """Open a run in a folder of its own; the ledger's file is complete when the block ends."""
-    async with open_world(**world) as open_, open_ledger(path / "ledger.sqlite3", threaded=False) as ledger:
+    path.mkdir(exist_ok=True)
+    async with open_world(**world) as open_, _open_ledger(path, pages) as ledger:
 
         async def keep_rejected(document: Document) -> object:
             return await write_rejected(path / "rejected", document, threaded=False)

@@ -102,9 +102,11 @@ class AgentBridge:
                 yield session
             except Exception as exc:  # noqa: BLE001 - carried around the nursery, which would wrap it
                 failure = exc
-            finally:
+            except BaseException:
                 session.close()
-                nursery.cancel_scope.shield = True
+                raise
+            session.close()
+            nursery.cancel_scope.shield = True
         if failure is not None:
             raise failure
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -126,6 +127,11 @@ class _ExitProof(Coroutine[Any, Any, Any]):
 
     def throw(self, *exc: Any) -> Any:
         """Take its next step with an exception, such as its cancellation."""
+        if inspect.iscoroutine(self._inner) and inspect.getcoroutinestate(self._inner) == inspect.CORO_CREATED:
+            # It will never await what it was given; the SDK gives coroutines, and Python would complain of each.
+            for given in self._inner.cr_frame.f_locals.values():
+                if inspect.iscoroutine(given):
+                    given.close()
         return self._step(self._inner.throw, *exc)
 
     def close(self) -> None:
