@@ -149,6 +149,25 @@ async def test_connecting_ends_at_the_connect_timeout() -> None:
     assert world.budget.tokens.statistics().spent == 0
 
 
+async def test_server_that_reads_nothing_ends_at_the_read_timeout() -> None:
+    """A large request fills the buffers in between; silence is silence in both directions."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+
+    async with open_world(f"http://127.0.0.1:{port}/v1", read_timeout=0.2) as world:
+        with pytest.raises(AttemptTimeoutError) as caught:
+            await world.role.ask("x" * 20_000_000)
+
+    for listener in listeners:
+        await listener.aclose()
+    assert caught.value.rung == "read"
+    assert world.records[0].sent
+
+
+SAID = [{"type": "message", "content": [{"type": "output_text", "text": "yes"}]}]
+CALL = {"name": "f", "arguments": "{}", "call_id": "c"}
+
+
 # --- 200, but no answer ------------------------------------------------------------------------------------------
 
 
@@ -176,8 +195,11 @@ async def test_connecting_ends_at_the_connect_timeout() -> None:
         answer(dump(response(output=[]))),
         answer(dump(response(output=["yes"]))),
         answer(dump(response(output=[{"type": "message", "content": "yes"}]))),
+        answer(dump(response(output=[{"type": "message"}, {"type": "function_call", **CALL}]))),
+        answer(dump(response(output=[{"type": "function_call", **CALL, "name": None}]))),
         answer(dump(response(output=[{"type": "message", "content": [{"type": "output_text"}]}]))),
         answer(dump(response(""))),
+        answer(dump(response(output=[*SAID, {"type": "message", "content": [{"type": "output_text"}]}]))),
         answer(dump(response(status="queued"))),
         answer(dump(response(status=["completed"]))),
         answer(dump(completion(["yes"]))),
