@@ -205,9 +205,7 @@ async def _stage(
     return result, context.verdict is None or context.verdict.approved
 
 
-async def _call(
-    planned: PlannedStage, document: Document, context: StageContext, itinerary: Itinerary
-) -> Document:
+async def _call(planned: PlannedStage, document: Document, context: StageContext, itinerary: Itinerary) -> Document:
     """Call the stage's function within its deadline; what it raises that is not ours becomes a StageError."""
     name, cycle = context.stage, context.cycle
     itinerary.emit(StageStarted(document.id, name, cycle))
@@ -219,7 +217,7 @@ async def _call(
             with call_scope(scope):
                 result: object = await planned.stage.function(document, context)
         return _checked(result, document, name)
-    except BaseException as exc:  # noqa: BLE001 - groups may hold what is no Exception
+    except BaseException as exc:
         passing = passing_part(exc)
         if passing is exc:
             error_code = "cancelled"
@@ -310,6 +308,4 @@ def _announce(itinerary: Itinerary, ending: Ending, duration: float) -> None:
     if ending.outcome == "failed" and error is not None:
         itinerary.emit(PipelineFailure(ending.document_id, ending.stage, ending.source, error.code, str(error)))
     artifact = None if ending.artifact is None else ending.artifact.path
-    itinerary.emit(
-        DocumentFinished(ending.document_id, ending.outcome, ending.reworks, artifact, code, duration)
-    )
+    itinerary.emit(DocumentFinished(ending.document_id, ending.outcome, ending.reworks, artifact, code, duration))

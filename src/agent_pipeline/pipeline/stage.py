@@ -16,7 +16,7 @@ class Stage:
 
     Attributes:
         name: shown in logs and kept in the ledger.
-        role: what `context.ask` and `context.run_agent` use where they are told none.
+        role: what `context.ask` uses where it is told none.
     """
 
     name: str
@@ -57,9 +57,16 @@ def stage(
         function: when used without parentheses.
         role: the role its calls use by default.
         name: instead of the function's own.
+
+    Raises:
+        TypeError: what is decorated is no function, as in `@stage("writer")`.
     """
 
     def make(one: StageFunction) -> Stage:
+        given: object = one
+        if not callable(given):
+            msg = f"@stage is for async functions and takes keywords only, as in @stage(role=...); not {given!r}"
+            raise TypeError(msg)
         return Stage(name or str(getattr(one, "__name__", "stage")), one, role)
 
     return make if function is None else make(function)
