@@ -37,7 +37,7 @@ def response(text: str = "yes", **changes: object) -> Json:
     return whole | changes
 
 
-def completion(text: str | None = "yes", *, finish: object = "stop", **changes: object) -> Json:
+def completion(text: object = "yes", *, finish: object = "stop", **changes: object) -> Json:
     """Return a finished completion that used 7 + 3 tokens."""
     message = {"role": "assistant", "content": text}
     whole: Json = {
@@ -94,9 +94,7 @@ def streamed_response(text: str = "yes") -> bytes:
 def streamed_completion(text: str = "yes") -> bytes:
     """Return a streamed completion that used 7 + 3 tokens."""
     pieces = [delta(content=piece) for piece in text]
-    return events(
-        delta(role="assistant", content=""), *pieces, delta("stop"), chunk(usage=CHAT_USAGE), done=True
-    )
+    return events(delta(role="assistant", content=""), *pieces, delta("stop"), chunk(usage=CHAT_USAGE), done=True)
 
 
 def good(api: Api, text: str = "yes", *, streamed: bool = False) -> bytes:

@@ -3,9 +3,13 @@
 import gzip
 import time
 import zlib
+from collections.abc import Callable
 
 import pytest
 import trio
+from tests.gateway.bodies import APIS, Api, chunk, completion, delta, dump, events, good, response
+from tests.gateway.wire_server import Play, answer, drip, hang, http, reset_after, say, wire_server
+from tests.gateway.world import EVENT_STREAM, World, closed_port, open_world, well
 
 from agent_pipeline.errors import (
     AgentPipelineError,
@@ -23,9 +27,6 @@ from agent_pipeline.errors import (
     ServerError,
     StreamTruncatedError,
 )
-from tests.gateway.bodies import APIS, Api, chunk, completion, delta, dump, events, good, response
-from tests.gateway.wire_server import Play, answer, drip, hang, http, reset_after, say, wire_server
-from tests.gateway.world import EVENT_STREAM, World, closed_port, open_world, well
 
 STREAMED: dict[str, object] = {"stream": True}
 
@@ -97,6 +98,7 @@ async def test_body_shorter_than_announced_is_a_lost_connection() -> None:
     assert isinstance(error, ConnectionLostError)
 
 
+@pytest.mark.slow
 async def test_slow_drip_ends_at_the_attempt_timeout() -> None:
     """One byte per 50 ms defeats every read timeout; over by 10 % at most."""
     begun = time.monotonic()
@@ -109,7 +111,7 @@ async def test_slow_drip_ends_at_the_attempt_timeout() -> None:
 
     assert caught.value.rung == "attempt"
     assert world.records[0].latency_seconds <= 1.1
-    assert 1.0 <= time.monotonic() - begun
+    assert time.monotonic() - begun >= 1.0
     assert world.records[0].charged_tokens == world.records[0].reserved_tokens
 
 
@@ -178,7 +180,7 @@ async def test_connecting_ends_at_the_connect_timeout() -> None:
         answer(dump(response(""))),
         answer(dump(response(status="queued"))),
         answer(dump(response(status=["completed"]))),
-        answer(dump(completion(["yes"]))),  # type: ignore[arg-type]  # what it is about
+        answer(dump(completion(["yes"]))),
         answer(dump(completion(finish={"reason": "stop"}))),
         answer(good("responses"), headers=["content-encoding: br"]),
         answer(good("responses"), headers=["content-encoding: gzip"]),
@@ -204,9 +206,8 @@ async def test_bad_answer_is_asked_for_once_more() -> None:
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
-async def test_compressed_answer_is_unpacked(encode: object) -> None:
+async def test_compressed_answer_is_unpacked(encode: Callable[[bytes], bytes]) -> None:
     """It is asked for, so it has to be understood."""
-    assert callable(encode)
     name = "gzip" if encode is gzip.compress else "DEFLATE"
     play = answer(encode(good("responses")), headers=[f"content-encoding: {name}"])
 
@@ -324,16 +325,6 @@ async def test_status_counts_whatever_its_body_is(play: Play) -> None:
     assert [record.number for record in world.records] == [1, 1]
 
 
-async def test_endless_error_page_does_not_hold_the_status_back() -> None:
-    """Nobody should wait two minutes for the reason of a 401."""
-    page = http(b"x" * 100, status=401)
-    async with wire_server(hang(page[:-50])) as server, open_world(server.url) as world:
-        with pytest.raises(CredentialsRejectedError):
-            await world.role.ask("Well?")
-
-    assert world.records[0].latency_seconds < 5
-
-
 # --- streams -----------------------------------------------------------------------------------------------------
 
 CHAT_START = [delta(role="assistant", content=""), delta(content="Ja")]
@@ -425,7 +416,7 @@ async def test_stream_cut_between_two_chunks_is_a_lost_connection() -> None:
     ],
 )
 async def test_stream_of_another_style_is_understood(api: Api, body: bytes) -> None:
-    """Line ends, comments, events over several lines and a missing last blank line are all within the standard or use."""
+    """Line ends, comments, events over several lines, no last blank line: all within the standard, or in use."""
     play = answer(body, content_type=EVENT_STREAM)
 
     async with wire_server(play) as server, open_world(server.url, api=api, params=STREAMED) as world:

@@ -149,6 +149,15 @@ async def wire_server(*script: Play, context: ssl.SSLContext | None = None) -> A
         nursery.cancel_scope.cancel()
 
 
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that the other side does."""
+    with trio.fail_after(10):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.001)
+
+
 # --- plays -------------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,15 @@
 """A gateway as a run wires it, with one role `writer`, for tests to ask."""
 
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import trio
 from pydantic import SecretStr
+from tests.gateway.bodies import Api, good
+from tests.gateway.wire_server import Play, answer
 
 from agent_pipeline.config.roles import parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
@@ -15,8 +17,6 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, open_pool
-from tests.gateway.bodies import Api, good
-from tests.gateway.wire_server import Play, answer
 
 KEY = "sk-canary-0123456789abcdef"
 EVENT_STREAM = "text/event-stream"
@@ -47,7 +47,7 @@ async def open_world(
     base_url: str,
     *,
     api: Api = "responses",
-    params: dict[str, object] | None = None,
+    params: Mapping[str, object] | None = None,
     key: str | None = KEY,
     max_attempts: int = 1,
     attempt_timeout: float | None = 30.0,
@@ -58,7 +58,13 @@ async def open_world(
     make_pool: Callable[[], ConnectionPool] = ConnectionPool,
 ) -> AsyncGenerator[World]:
     """Open a gateway whose only role `writer` asks at `base_url`; pauses between attempts are 0 s."""
-    role = {"provider": "local", "model": "m", "mode": "chat", "params": params or {}, "instructions": "Be brief."}
+    role = {
+        "provider": "local",
+        "model": "m",
+        "mode": "chat",
+        "params": dict(params or {}),
+        "instructions": "Be brief.",
+    }
     runtime = parse_runtime_config(
         {"project": "p", "env": "test", "providers": {"local": {}}, "roles": {"writer": role}}
     )

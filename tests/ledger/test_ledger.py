@@ -19,13 +19,14 @@ Step = Callable[[Ledger, str], Awaitable[None]]
 MakeAttempt = Callable[..., AttemptRecord]
 
 
-async def test_every_value_of_a_run_is_found_in_the_documented_columns(
-    path: Path, query: Ask, attempt: MakeAttempt
-) -> None:
-    """Users query these tables; names and meanings are part of the contract."""
-    artifact = Artifact(document_id="1", path="/out/a.md", sha256="f" * 64, size_bytes=12)
-    later = AT + timedelta(seconds=2)
+START, END = "2026-11-20T09:05:00.000000+00:00", "2026-11-20T09:05:02.000000+00:00"
+ARTIFACT = Artifact(document_id="1", path="/out/a.md", sha256="f" * 64, size_bytes=12)
 
+
+@pytest.fixture
+async def whole_run(path: Path, attempt: MakeAttempt) -> None:
+    """Write a run with one row in each table; users query these, so names and meanings are part of the contract."""
+    later = AT + timedelta(seconds=2)
     async with open_ledger(path) as ledger:
         await ledger.begin_run(run_id="r", name="smoke", started_at=AT, config_sha256=SHA, version="0.1.0")
         await ledger.begin_document(document_id="1", position=1, source="u", content_sha256=SHA, started_at=AT)
@@ -40,24 +41,30 @@ async def test_every_value_of_a_run_is_found_in_the_documented_columns(
             error=None,
             failed_stage=None,
             reworks=1,
-            artifact=artifact,
+            artifact=ARTIFACT,
             ended_at=later,
         )
         await ledger.finish_run(outcome="completed", reason="documents_failed", ended_at=later)
 
-    start, end = "2026-11-20T09:05:00.000000+00:00", "2026-11-20T09:05:02.000000+00:00"
+
+async def test_the_run_is_found_in_the_documented_columns(whole_run: None, query: Ask) -> None:
+    """How it began, how it ended, and with what."""
     assert query("SELECT run_id, name, started_at, ended_at, outcome, reason, config_sha256, version FROM run") == [
         {
             "run_id": "r",
             "name": "smoke",
-            "started_at": start,
-            "ended_at": end,
+            "started_at": START,
+            "ended_at": END,
             "outcome": "completed",
             "reason": "documents_failed",
             "config_sha256": SHA,
             "version": "0.1.0",
         }
     ]
+
+
+async def test_a_document_is_found_in_the_documented_columns(whole_run: None, query: Ask, path: Path) -> None:
+    """Where it came from, how it ended and where its artifact is; the artifact can be asked for by itself."""
     assert query(
         "SELECT document_id, position, source, content_sha256, outcome, error_code, error, failed_stage, reworks, "
         "artifact_path, artifact_sha256, started_at, ended_at FROM documents"
@@ -74,10 +81,15 @@ async def test_every_value_of_a_run_is_found_in_the_documented_columns(
             "reworks": 1,
             "artifact_path": "/out/a.md",
             "artifact_sha256": "f" * 64,
-            "started_at": start,
-            "ended_at": end,
+            "started_at": START,
+            "ended_at": END,
         }
     ]
+    assert recorded_artifacts(path) == [ARTIFACT]
+
+
+async def test_a_stage_result_is_found_in_the_documented_columns(whole_run: None, query: Ask) -> None:
+    """What a stage made of which input."""
     assert query(
         "SELECT document_id, stage, cycle, input_sha256, output_json, started_at, ended_at FROM stage_results"
     ) == [
@@ -87,10 +99,14 @@ async def test_every_value_of_a_run_is_found_in_the_documented_columns(
             "cycle": 1,
             "input_sha256": SHA,
             "output_json": "{}",
-            "started_at": start,
-            "ended_at": end,
+            "started_at": START,
+            "ended_at": END,
         }
     ]
+
+
+async def test_an_attempt_is_found_in_the_documented_columns(whole_run: None, query: Ask) -> None:
+    """What one request was for, how it ended and what it cost."""
     assert query(
         "SELECT attempt_id, document_id, stage, role, provider, model, number, outcome, status_code, error_code, "
         "wait_seconds, wait_reason, latency_seconds, input_tokens, output_tokens, reserved_tokens, charged_tokens, "
@@ -117,7 +133,7 @@ async def test_every_value_of_a_run_is_found_in_the_documented_columns(
             "charged_tokens": 14,
             "cost_micro_usd": 1234,
             "provider_request_id": "req-1",
-            "started_at": start,
+            "started_at": START,
             "cycle": 2,
             "method": "POST",
             "path": "/v1/responses",
@@ -126,7 +142,6 @@ async def test_every_value_of_a_run_is_found_in_the_documented_columns(
             "reasoning_tokens": 2,
         }
     ]
-    assert recorded_artifacts(path) == [artifact]
 
 
 async def test_a_document_ends_once(path: Path, query: Ask, begin: Step, finish: Step) -> None:

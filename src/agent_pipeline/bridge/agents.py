@@ -23,6 +23,8 @@ NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False
 `max_retries=0` would do too, but then the SDK copies the OpenAI client for each request.
 """
 
+_SCHEMAS: dict[type[Any], Any] = {}
+
 
 class AgentBridge:
     """Opens one session per document; holds what they share: models, hooks, run config, agents made from roles.
@@ -69,7 +71,7 @@ class AgentBridge:
         if isinstance(agent_or_role, sdk.Agent):
             changes: dict[str, Any] = {}
             if output_type is not None:
-                changes["output_type"] = output_type
+                changes["output_type"] = _schema(output_type)
             if tools:
                 changes["tools"] = [*agent_or_role.tools, *map(as_tool, tools)]
             return agent_or_role.clone(**changes) if changes else agent_or_role
@@ -79,7 +81,10 @@ class AgentBridge:
         if known is None:
             role = self.find_role(agent_or_role)
             known = sdk.Agent(
-                name=agent_or_role, instructions=role.instructions, model=agent_or_role, output_type=output_type
+                name=agent_or_role,
+                instructions=role.instructions,
+                model=agent_or_role,
+                output_type=None if output_type is None else _schema(output_type),
             )
             self._agents[agent_or_role, output_type] = known
         return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else known
@@ -104,6 +109,14 @@ class AgentBridge:
             nursery.cancel_scope.shield = True
         if failure is not None:
             raise failure
+
+
+def _schema(output_type: type[Any]) -> Any:
+    """Build the SDK's schema of a type once; the SDK would at every turn, half a millisecond each time."""
+    known = _SCHEMAS.get(output_type)
+    if known is None:
+        known = _SCHEMAS[output_type] = output_type if output_type is str else sdk.AgentOutputSchema(output_type)
+    return known
 
 
 def as_tool(tool: Any) -> Any:

@@ -71,23 +71,20 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
         for _ in range(min(MOST_HANDLES, len(queue.handles))):
             if timers and timers[0].when() <= loop.time():
                 return  # its turn comes first
-            await _run_one(inside, queue.handles.popleft())
+            handle = queue.handles.popleft()
+            if isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(timers, handle)
+            elif isinstance(handle, AsyncHandle):
+                handle._context.run(inside._nursery.start_soon, handle._run, name=handle._callback)
+                await handle._started.wait()
+            else:
+                _run_in_asyncio(handle)
 
     inside._main_loop_one, inside._q_send, inside._q_recv = several, queue, queue
     # asyncio makes this check in debug mode only; here it would run for each of a document's callbacks.
     inside._check_callback = _no_check
     channel.send_nowait(asyncio.Handle(_nothing, (), loop))  # the plain loop waits there: let it find the new queue
     return True
-
-
-async def _run_one(loop: Any, handle: Any) -> None:
-    if isinstance(handle, asyncio.TimerHandle):
-        heapq.heappush(loop._timers, handle)
-    elif isinstance(handle, AsyncHandle):
-        handle._context.run(loop._nursery.start_soon, handle._run, name=handle._callback)
-        await handle._started.wait()
-    else:
-        _run_in_asyncio(handle)
 
 
 def _nothing() -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import agents as sdk
 from agents.models.default_models import get_default_model_settings
 from agents.models.interface import Model, ModelProvider
-from openai.types.responses import Response
-from openai.types.shared import Reasoning
 
 from agent_pipeline.bridge.transport import GuestTransport
 from agent_pipeline.config.params import OUTPUT_CAPS, output_cap
@@ -31,7 +29,7 @@ def role_settings(role: RoleClient) -> sdk.ModelSettings:
     effort = params.pop("reasoning_effort", None)
     reasoning = params.pop("reasoning", None) or ({"effort": effort} if effort else None)
     if reasoning is not None:
-        known["reasoning"] = Reasoning(**reasoning)
+        known["reasoning"] = reasoning  # the SDK makes its own kind of it
     usage = True if role.api == "chat" else None
     return sdk.ModelSettings(**known, include_usage=usage, extra_body=params or None)
 
@@ -95,7 +93,7 @@ class RoleModel(Model):
         if not self._role.params.get("stream"):
             return await self._inner.get_response(system_instructions, input, merged, *args, **kwargs)
         events: Any = self._inner.stream_response(system_instructions, input, merged, *args, **kwargs)
-        response: Response | None = None
+        response: Any = None  # of OpenAI's types, which are the gateway's business
         async with aclosing(events):
             async for event in events:
                 if event.type == "response.completed":
@@ -119,7 +117,7 @@ class RoleModel(Model):
         return settle_settings(self._role, self._settings, agent)
 
 
-def _usage(response: Response) -> sdk.Usage:
+def _usage(response: Any) -> sdk.Usage:
     used = response.usage
     if used is None:
         return sdk.Usage(requests=1)

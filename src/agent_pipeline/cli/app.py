@@ -92,7 +92,7 @@ def simulate(
     It answers by rules and is no model.
     """
     del debug
-    return commands.simulate(port=port, faults=faults, seed=seed, as_json=json)
+    return commands.serve_simulator(port=port, faults=faults, seed=seed, as_json=json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,22 +14,24 @@ import trio
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import (
     documents_that_fit,
+    hold_signals,
     raise_descriptor_limit,
     slim_log_records,
     tune_garbage_collector,
 )
-from agent_pipeline.compose.runtime import Runtime, load_libraries, open_runtime
+from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
+from agent_pipeline.config.source_map import parse_source_map
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
 from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
 from agent_pipeline.ledger import recorded_artifacts
-from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.registry import load_stage
-from agent_pipeline.pipeline.stage import PlannedStage
+from agent_pipeline.pipeline.stage import PlannedStage, Stage
 from agent_pipeline.stages import BUILT_IN
 
 
@@ -77,28 +80,45 @@ class Pipeline:
         Raises:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
+            ConfigError: the faults file can't be used.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         source = _open_source(self.config, options)
+        provider = choose_provider(self.config, options)
         if options.own_process:
             raise_descriptor_limit()
         if options.clean:
             clean_artifacts(self.config)
         load_libraries()
-        begun = trio.current_time()
+        holding: AbstractContextManager[list[str]] = hold_signals() if options.own_process else nullcontext([])
+        with holding as signals:
+            return await self._run(source, provider, options, signals)
+
+    async def _run(self, source: Source, provider: Provider, options: RunOptions, signals: list[str]) -> RunResult:
+        """Open, work, close; `signals` are those that came before anybody could obey them."""
         tally = Tally()
-        result: RunResult | None = None
+        results: list[RunResult] = []
         runtime: Runtime | None = None
+        begun = trio.current_time()
         try:
-            async with open_runtime(self.config, self.stages, options) as runtime:
-                await self._documents(runtime, source, options, tally)
-                result = await _conclude(runtime, self.config, options, tally, trio.current_time() - begun)
+            async with open_runtime(self.config, self.stages, options, provider) as runtime:
+                for name in signals:
+                    runtime.stop.request(f"signal:{name}", f"{name} received before the first document", cancel=True)
+                try:
+                    await self._documents(runtime, source, options, tally)
+                except BaseException as exc:
+                    _stop_for(runtime.stop, exc)
+                    raise
+                finally:
+                    with trio.CancelScope(shield=True):
+                        duration = trio.current_time() - begun
+                        results.append(await _conclude(runtime, self.config, options, tally, duration))
         finally:
             if runtime is not None:
-                _write_manifest(runtime, self.config, options, result)
+                _write_manifest(runtime, self.config, options, *results)
         if runtime.stop.error is not None and tally.taken == 0:
             raise runtime.stop.error
-        return replace(result, dropped=dict(runtime.records.telemetry.dropped))
+        return replace(results[0], dropped=dict(runtime.records.telemetry.dropped))
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -138,6 +158,16 @@ class Pipeline:
         if tally.taken == 0 and stop.reason is None:
             error = InputError(f"the source {_source_name(self.config)} has no documents")
             stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _stop_for(stop: Stop, exc: BaseException) -> None:
+    """Say why the run breaks off, for its last row and its last line."""
+    # Nurseries wrap what they raise; a bug among the cancellations makes it a bug.
+    rest = exc.split(trio.Cancelled)[1] if isinstance(exc, BaseExceptionGroup) else exc
+    if rest is None or isinstance(rest, trio.Cancelled):
+        stop.request("cancelled", "the program around the run cancelled it", cancel=False)
+    else:
+        stop.request("internal_error", f"{type(rest).__name__} in the run itself", cancel=False)
 
 
 async def _conclude(
@@ -199,7 +229,9 @@ def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
     )
 
 
-def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None) -> None:
+def _write_manifest(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, result: RunResult | None = None
+) -> None:
     """Write the run's last file, after everything else is closed."""
     pool = runtime.pool.statistics()
     manifest: dict[str, Any] = {
@@ -215,6 +247,8 @@ def _write_manifest(runtime: Runtime, config: PipelineConfig, options: RunOption
         "result": None if result is None else asdict(result),
         "loops": {"opened": runtime.bridge.loops_opened, "closed": runtime.bridge.loops_closed},
         "requests_at_once_peak": pool.peak,
+        "requests_open": pool.active,
+        "files": runtime.records.directory.file_hashes(),
         "dropped": dict(runtime.records.telemetry.dropped),
     }
     runtime.records.directory.write_manifest(manifest)
@@ -244,17 +278,24 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     ]
     if not chosen:
         raise ConfigError("no stage is left to run", key="stages")
-    loaded = {
-        stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
-    }
+    loaded = {stage.name: BUILT_IN.get(stage.name) or _load_stage(stage.name, config) for stage in chosen}
     for stage in loaded.values():
-        if stage.role is not None:
-            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
+        for role in stage.roles:
+            resolve_role(config.runtime, role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
     }
     return tuple(_planned(stage, loaded) for stage in chosen)
+
+
+def _load_stage(name: str, config: PipelineConfig) -> Stage:
+    """Import a stage of the user's own; what is wrong with it is told at its line of the config file."""
+    try:
+        return load_stage(name, beside=config.path.parent)
+    except ConfigError as exc:
+        index = [stage.name for stage in config.stages].index(name)
+        raise parse_source_map(config.text, name=str(config.path)).error(exc.problem, ("stages", index)) from exc
 
 
 def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:

@@ -3,6 +3,9 @@
 import gc
 import logging
 import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DESCRIPTORS_PER_DOCUMENT = 2
 """A document's asyncio loop holds two while it is open."""
@@ -16,6 +19,25 @@ def raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or soft < hard):
         wanted = 65_536 if hard == resource.RLIM_INFINITY else hard
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+@contextmanager
+def hold_signals() -> Iterator[list[str]]:
+    """Note the names of SIGINT and SIGTERM that come inside the block instead of obeying them; main thread only.
+
+    Whoever opens or closes files in the block is never cut off half-way. A receiver of its own inside the block takes
+    over as long as it is open.
+    """
+    held: list[str] = []
+    before = {
+        number: signal.signal(number, lambda got, _frame: held.append(signal.Signals(got).name))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def documents_that_fit(wanted: int, *, connections: int) -> int:

@@ -1,5 +1,6 @@
 """Where a run leaves what it leaves behind; names as users and programs know them."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -50,14 +51,30 @@ class RunDirectory:
         return self.path / "manifest.json"
 
     @property
+    def sdk(self) -> Path:
+        """What all runs keep of the Agents SDK."""
+        return self.logs / "openai_sdk"
+
+    @property
     def sdk_traces(self) -> Path:
         """Every trace and span of the Agents SDK."""
-        return self.logs / "openai_sdk" / "traces" / f"trace_dump-{self.run_id}.jsonl"
+        return self.sdk / "traces" / f"trace_dump-{self.run_id}.jsonl"
 
     @property
     def sdk_log(self) -> Path:
         """The SDK's DEBUG log."""
-        return self.logs / "openai_sdk" / "logs" / f"openai_agents-{self.run_id}.log"
+        return self.sdk / "logs" / f"openai_agents-{self.run_id}.log"
+
+    def file_hashes(self) -> dict[str, dict[str, str | int]]:
+        """Return SHA-256 and size of each file of the run, by its path from here; all must be closed."""
+        files = [*sorted(self.path.rglob("*")), self.sdk_traces, self.sdk_log]
+        hashes: dict[str, dict[str, str | int]] = {}
+        for file in files:
+            if file.is_file():
+                with file.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+                hashes[os.path.relpath(file, self.path)] = {"sha256": digest, "size_bytes": file.stat().st_size}
+        return hashes
 
     def write(self, name: str, text: str) -> None:
         """Write a file whole, mode 0600; it must not exist yet."""
@@ -84,10 +101,11 @@ def create_run_directory(logs: Path, name: str, *, now: datetime) -> RunDirector
     run_id = f"{name}-{stamp}-{secrets.token_hex(3)}"
     directory = RunDirectory(run_id, name, (logs / run_id).absolute(), logs.absolute())
     try:
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: `parents` would give those in between the umask's mode. The run's own last, when nothing can fail.
+        for folder in (directory.sdk, directory.sdk_traces.parent, directory.sdk_log.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         directory.path.mkdir(mode=0o700)
-        for file in (directory.sdk_traces, directory.sdk_log):
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         msg = f"the logs directory {logs} can't be written: {exc.strerror}; check its permissions, or set `logs`"
         raise InputError(msg) from exc

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -28,7 +29,7 @@ from agent_pipeline.documents import ArtifactWriter, write_rejected
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import InputError, UnknownRoleError
+from agent_pipeline.errors import InputError
 from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.journey import Itinerary
@@ -77,9 +78,26 @@ def load_libraries() -> None:
         getattr(package, name)
 
 
+Provider: TypeAlias = "Mapping[str, gateways.Endpoint] | Simulator"
+"""Where requests go: the endpoint of each provider, or the simulator in the place of all."""
+
+
+def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
+    """Find out where the requests of a run go, before anything is created.
+
+    Raises:
+        EnvVarMissingError: a provider in use has no key, and the simulator was not asked for.
+        ConfigError: a provider has no address, or the simulator's faults file can't be used.
+    """
+    if not options.offline:
+        return real_endpoints(config.runtime)
+    faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
+    return Simulator(seed=options.seed or 0, faults=faults)
+
+
 @asynccontextmanager
 async def open_runtime(
-    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions
+    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions, provider: Provider
 ) -> AsyncGenerator[Runtime]:
     """Open a run: directory, sinks, ledger, simulator where wanted, gate, pool, bridge; close them in reverse.
 
@@ -87,11 +105,9 @@ async def open_runtime(
     the sinks are flushed.
 
     Raises:
-        EnvVarMissingError: a provider in use has no key, and the simulator was not asked for; nothing was created.
         ArtifactError: the artifacts directory can't be used; nothing was created.
         InputError: the logs directory can't be used; nothing was created in it.
     """
-    endpoints = None if options.offline else real_endpoints(config.runtime)
     artifacts = ArtifactWriter(config.artifacts, threaded=not options.virtual)
     artifacts.prepare()
     async with AsyncExitStack() as stack:
@@ -102,8 +118,10 @@ async def open_runtime(
         nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
         if options.own_process:
             await nursery.start(stop_on_signals, stop)
-        if endpoints is None:
-            endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, options))
+        if isinstance(provider, Simulator):
+            endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, provider, options))
+        else:
+            endpoints = provider
         pool = await stack.enter_async_context(gateways.open_pool(options.make_pool or gateways.ConnectionPool))
         gateway = _gateway(config, options, endpoints, records, pool)
         bridge = bridges.AgentBridge(
@@ -155,18 +173,17 @@ def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions)
         EventsSink(directory.events, redactor=redactor),
         ReviewsSink(directory.reviews, redactor=redactor),
         SdkTraceSink(directory.sdk_traces, redactor=redactor),
-        SdkLogCapture(directory.sdk_log, redactor=redactor),
+        SdkLogCapture(directory.sdk_log, redactor=redactor, content=options.include_texts),
         HttpLogSink(redactor=redactor),
         *options.sinks,
     ]
 
 
-async def _simulator_url(nursery: trio.Nursery, options: RunOptions) -> str:
+async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: RunOptions) -> str:
     """Start the embedded simulator in the run's own nursery; return its address."""
     if options.make_pool is not None:
         return "http://simulator.invalid/v1"
-    faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
-    port = await nursery.start(serve, Simulator(seed=options.seed or 0, faults=faults))
+    port = await nursery.start(serve, simulator)
     return f"http://127.0.0.1:{port}/v1"
 
 
@@ -253,11 +270,7 @@ def _itinerary(
 def _fingerprint(planned: PlannedStage, runtime: RuntimeConfig) -> str:
     """Hash what determines a stage's result besides its document: its code, its options, its role as resolved."""
     parts: list[object] = [planned.stage.name, dict(planned.options), inspect.getsource(planned.stage.function)]
-    if planned.stage.role is not None:
-        try:
-            parts.append(resolve_role(runtime, planned.stage.role).model_dump(mode="json"))
-        except UnknownRoleError:
-            parts.append(None)
-        role = runtime.roles.get(planned.stage.role)
-        parts.append(None if role is None else role.instructions)
+    for name in planned.stage.roles:
+        role = runtime.roles.get(name)
+        parts += [resolve_role(runtime, name).model_dump(mode="json"), None if role is None else role.instructions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

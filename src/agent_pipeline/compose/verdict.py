@@ -18,6 +18,7 @@ _BY_CODE: Mapping[str, int] = {
     "credentials_rejected": CREDENTIALS,
     "duplicate_id": INVALID,
     "input_invalid": INVALID,
+    "internal_error": BUG,
     "model_not_found": CREDENTIALS,
     "quota_exhausted": CREDENTIALS,
     "role_runtime": INVALID,
@@ -59,7 +60,7 @@ def _judge_stop(reason: str) -> Verdict:
         return "incomplete", EXIT_CODES[reason], reason
     if reason.startswith("budget:"):
         return "incomplete", BUDGET, reason
-    if reason.startswith("deadline:"):
+    if reason.startswith("deadline:") or reason == "cancelled":
         return "incomplete", DOCUMENTS_FAILED, reason
     return "failed", exit_code_of(reason), reason
 

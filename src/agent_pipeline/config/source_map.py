@@ -151,7 +151,8 @@ class _Open:
 
     path: KeyPath
     into: dict[str, JsonValue] | list[JsonValue]
-    key: str | None = None
+    key: str = ""
+    has_key: bool = False
 
 
 class _Builder:
@@ -188,8 +189,8 @@ class _Builder:
         if getattr(event, "tag", None) is not None:
             raise self._error("tags are not allowed", event)
         parent = self._open[-1] if self._open else None
-        if parent is not None and isinstance(parent.into, dict) and parent.key is None:
-            parent.key = self._key(event, parent)
+        if parent is not None and isinstance(parent.into, dict) and not parent.has_key:
+            parent.key, parent.has_key = self._key(event, parent), True
             return
         path = self._path(parent)
         self.places.setdefault(path, _place(event))
@@ -222,17 +223,14 @@ class _Builder:
     def _path(self, parent: _Open | None) -> KeyPath:
         if parent is None:
             return ()
-        last = parent.key if isinstance(parent.into, dict) else len(parent.into)
-        assert last is not None, "a value comes after its key"
-        return (*parent.path, last)
+        return (*parent.path, parent.key if isinstance(parent.into, dict) else len(parent.into))
 
     def _add(self, parent: _Open | None, value: JsonValue) -> None:
         if parent is None:
             self.value = value
         elif isinstance(parent.into, dict):
-            assert parent.key is not None, "a value comes after its key"
             parent.into[parent.key] = value
-            parent.key = None
+            parent.has_key = False
         else:
             parent.into.append(value)
 
@@ -255,7 +253,7 @@ class _Builder:
         parent = self._open[-1] if self._open else None
         path: KeyPath = ()
         if parent is not None:
-            path = (*parent.path, *below) if below or parent.key is None else (*parent.path, parent.key)
+            path = (*parent.path, *below) if below or not parent.has_key else (*parent.path, parent.key)
         return ConfigError(problem, place=f"{self._name}:{line}:{column}", key=dotted(path))
 
 

@@ -9,7 +9,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class ArtifactWriter:
             directory: where the artifacts go.
             threaded: write in a thread; False writes on the Trio thread, for virtual time.
         """
-        self.directory = Path(os.path.abspath(directory))
+        self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - without `..`, but links stay as they are named
         self._threaded = threaded
         self._lock = threading.Lock()
         self._taken: set[str] | None = None
@@ -160,7 +160,7 @@ class ArtifactWriter:
             return True
 
     @contextmanager
-    def _reporting(self, problem: str) -> Iterator[None]:
+    def _reporting(self, problem: str) -> Generator[None]:
         try:
             yield
         except OSError as exc:
@@ -198,10 +198,10 @@ def remove_artifacts(paths_with_hashes: Iterable[tuple[str, str]], *, directory:
     removed: list[str] = []
     inside = os.path.realpath(directory)
     for path, sha256 in paths_with_hashes:
-        if "\x00" in path or os.path.realpath(os.path.dirname(path)) != inside or _hash_file(path) != sha256:
+        if "\x00" in path or os.path.realpath(Path(path).parent) != inside or _hash_file(path) != sha256:
             continue
         try:
-            os.unlink(path)
+            Path(path).unlink()
         except FileNotFoundError:
             continue
         except OSError as exc:
@@ -242,9 +242,9 @@ def rename_over_placeholder(folder: int, temporary: str, name: str) -> None:
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[int]:
+def _opened(directory: Path) -> Generator[int]:
     """Open the folder, made if it is not there: all that follows happens relative to this descriptor."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield folder
@@ -253,7 +253,7 @@ def _opened(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def temporary_file(folder: int) -> Iterator[tuple[str, int]]:
+def temporary_file(folder: int) -> Generator[tuple[str, int]]:
     """Make a file nobody else has, held by a lock; at the end no file of that name is left."""
     name = f".agent-pipeline-{secrets.token_hex(8)}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -41,8 +41,8 @@ class AttemptRecord:
     """One HTTP attempt, as the ledger, the log and the events show it.
 
     `sent` is False when no byte left (no connection, cancelled before): such an attempt is logged, but is no row of
-    the ledger. `number` counts from 1 within one call; a 429 does not raise it. `wait_seconds` is the time between asking and
-    sending, `wait_reason` the longest part of it. `reserved_tokens` is the worst case held before sending,
+    the ledger. `number` counts from 1 within one call; a 429 does not raise it. `wait_seconds` is the time between
+    asking and sending, `wait_reason` the longest part of it. `reserved_tokens` is the worst case held before sending,
     `charged_tokens` what was finally charged: the reported usage, or the reservation where no usage is known.
     `cost_micro_usd` is None where the price is unknown.
     """

@@ -5,7 +5,7 @@ import errno
 import json
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -50,7 +50,9 @@ _BROKEN: tuple[tuple[tuple[type[Exception], ...], type[ProviderError], str], ...
 )
 
 
-def from_transport(exc: Exception, *, number: int, timeouts: Mapping[str, float | None], place: str) -> Exception:
+def from_transport(
+    exc: Exception, *, number: int, timeouts: Mapping[str, float | None], place: str, hide: Callable[[str], str] = str
+) -> Exception:
     """Return the error of ours for what a transport raised, or `exc` itself where it is a bug of ours.
 
     Args:
@@ -58,9 +60,10 @@ def from_transport(exc: Exception, *, number: int, timeouts: Mapping[str, float 
         number: of the attempt.
         timeouts: seconds by httpx2's names, `connect` and `read`.
         place: `host:port`, for the message.
+        hide: takes the key out of what the other side said.
     """
     causes = _causes(exc)
-    reason = _reason(causes)
+    reason = _reason(causes, hide)
     if any(isinstance(one, OSError) and one.errno in _OUT_OF_RESOURCES for one in causes):
         return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
@@ -92,12 +95,12 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return chain
 
 
-def _reason(causes: list[BaseException]) -> str:
+def _reason(causes: list[BaseException], hide: Callable[[str], str]) -> str:
     """Return what the operating system or OpenSSL said, else the first words there are."""
     said = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
     if said:
         return "; ".join(dict.fromkeys(said))
-    return next((quoted(one) for one in causes if str(one)), type(causes[0]).__name__)
+    return next((quoted(hide(str(one))) for one in causes if str(one)), type(causes[0]).__name__)
 
 
 # --- what the provider says --------------------------------------------------------------------------------------

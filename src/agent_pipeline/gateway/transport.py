@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx2
 from pydantic import SecretStr
 
+from agent_pipeline.config.key_guard import HIDDEN
 from agent_pipeline.control.gate import Attempt, Call, Gate, Price
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import RequestRejectedError
@@ -62,7 +63,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
         self._origin = _origin(httpx2.URL(binding.base_url))
         secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
         self._own_headers = {"accept-encoding": "gzip"} | ({"authorization": f"Bearer {secret}"} if secret else {})
-        self._secret = secret.encode() if len(secret) >= _SHORTEST_SECRET else None
+        self._secret = secret if len(secret) >= _SHORTEST_SECRET else None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the checked answer to one request, after as many attempts as the gate allows."""
@@ -88,7 +89,8 @@ class GateTransport(httpx2.AsyncBaseTransport):
 
     async def _attempt(self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt) -> httpx2.Response:
         status, headers, answered = await self._exchange(request, body, attempt)
-        shown = answered if self._secret is None else answered.replace(self._secret, b"<hidden>")
+        # A provider may repeat the key, and errors quote what it says.
+        shown = answered if self._secret is None else answered.replace(self._secret.encode(), HIDDEN.encode())
         failure = from_status(status, headers, shown)
         if failure is not None:
             raise failure
@@ -125,10 +127,13 @@ class GateTransport(httpx2.AsyncBaseTransport):
                 return response.status_code, response.headers, await read(response)
         except Exception as exc:
             place = f"{request.url.host}:{request.url.port or request.url.scheme}"
-            error = from_transport(exc, number=attempt.number, timeouts=timeouts, place=place)
+            error = from_transport(exc, number=attempt.number, timeouts=timeouts, place=place, hide=self._hide)
             if error is exc:
                 raise
             raise error from exc
+
+    def _hide(self, text: str) -> str:
+        return text if self._secret is None else text.replace(self._secret, HIDDEN)
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

@@ -1,7 +1,7 @@
 """The ledger as the pipeline sees it: every call returns when its row is on disk, or says that it is not."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from agent_pipeline.ledger.thread_writer import ThreadWriter
 @asynccontextmanager
 async def open_ledger(
     path: Path, *, threaded: bool = True, connect: Connect = connect_to_file
-) -> AsyncIterator["Ledger"]:
+) -> AsyncGenerator["Ledger"]:
     """Open the ledger of a run, creating the file where there is none; the folder must exist.
 
     Leaving writes what is queued, moves the write-ahead log into the file and closes it. That can't be cancelled and
@@ -97,7 +97,7 @@ class Ledger:
         await self._write(statements.insert_run, row)
 
     async def begin_document(
-        self, *, document_id: str, position: int, source: str | None, content_sha256: str, started_at: datetime
+        self, *, document_id: str, position: int, source: str | None, content_sha256: str | None, started_at: datetime
     ) -> None:
         """Enter a document that is about to be worked on.
 
@@ -105,7 +105,7 @@ class Ledger:
             DuplicateDocumentError: the run already has a document of this id; nothing is written.
         """
         row = _document_row(document_id, position, source, started_at)
-        row["content_sha256"] = rows.key(content_sha256, "content_sha256")
+        row["content_sha256"] = rows.optional_key(content_sha256, "content_sha256")
         await self._write(statements.insert_document, row)
 
     async def begin_and_finish_document(

@@ -19,7 +19,7 @@ from agent_pipeline.errors import (
     UnknownRoleError,
 )
 
-__all__ = [  # noqa: RUF022 - in groups
+__all__ = [
     # configuration
     "LLMMode",
     "ProviderConfig",

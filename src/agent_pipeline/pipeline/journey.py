@@ -146,9 +146,7 @@ async def _work(document: Document, itinerary: Itinerary, ending: Ending) -> Non
         if passing is not None:
             raise passing from None
         ending.error = as_own_error(exc, ending.stage)
-    if ending.error is None:
-        ending.outcome = "succeeded"
-    else:
+    if ending.error is not None:
         ending.outcome = "cancelled" if ending.error.disposition == "fail_run" else "failed"
 
 
@@ -172,6 +170,7 @@ async def _stages(document: Document, session: "DocumentSession", itinerary: Iti
         index = places[planned.rework_to]
     ending.stage = "write"
     ending.artifact = await itinerary.artifacts.write(document)
+    ending.outcome = "succeeded"  # also when the run is cancelled while the document's loop closes
 
 
 async def _stage(

@@ -129,7 +129,7 @@ class _Composer:
         result: JsonObject = {}
         for name in dict.fromkeys(wanted):
             if name in properties:
-                result.update(self._property(name, properties[name], name in required, depth))
+                result.update(self._property(name, properties[name], depth, required=name in required))
             elif extra is False:
                 raise SchemaUnusableError(f"'{name}' is required and not allowed")
             else:
@@ -137,7 +137,7 @@ class _Composer:
         self._fill(result, node, extra, depth)
         return result
 
-    def _property(self, name: str, schema: JsonValue, required: bool, depth: int) -> JsonObject:
+    def _property(self, name: str, schema: JsonValue, depth: int, *, required: bool) -> JsonObject:
         try:
             return {name: self.value(schema, name, depth + 1)}
         except SchemaUnusableError:

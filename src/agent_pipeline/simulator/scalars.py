@@ -25,6 +25,9 @@ _FORMATS: Final = {
     "uri": (re.compile(r"\bhttps?://[\w./-]+\w", re.ASCII), "https://example.org/"),
 }
 
+_Bound = tuple[Fraction | None, bool]
+"""The limit, if there is one, and whether it is excluded itself."""
+
 
 def fit_number(wanted: float, schema: JsonObject, *, whole: bool) -> JsonValue:
     """Return the allowed number nearest to the wanted one.
@@ -32,11 +35,11 @@ def fit_number(wanted: float, schema: JsonObject, *, whole: bool) -> JsonValue:
     Raises:
         SchemaUnusableError: the bounds allow none.
     """
-    low, low_open = _bound(schema, "minimum", "exclusiveMinimum", 1)
-    high, high_open = _bound(schema, "maximum", "exclusiveMaximum", -1)
+    low, low_open = lower = _bound(schema, "minimum", "exclusiveMinimum", 1)
+    high, high_open = upper = _bound(schema, "maximum", "exclusiveMaximum", -1)
     step_value = as_number(schema.get("multipleOf"))
     if step_value is None and not whole:
-        return _fit_real(wanted, low, low_open, high, high_open)
+        return _fit_real(wanted, lower, upper)
     step = Fraction(str(step_value)) if step_value is not None else Fraction(1)
     if step <= 0:
         raise SchemaUnusableError("'multipleOf' must be above 0")
@@ -63,12 +66,13 @@ def _exact(turns: int, step: Fraction, least: int | None, most: int | None) -> i
         other = turns + offset
         inside = (least is None or other >= least) and (most is None or other <= most)
         value = float(other * step)
-        if inside and (value / size).is_integer():
+        if inside and value / size % 1 == 0:
             return int(value) if value.is_integer() else value
     return float(turns * step)
 
 
-def _fit_real(wanted: float, low: Fraction | None, low_open: bool, high: Fraction | None, high_open: bool) -> JsonValue:
+def _fit_real(wanted: float, lower: _Bound, upper: _Bound) -> JsonValue:
+    (low, low_open), (high, high_open) = lower, upper
     value = Fraction(wanted)
     if low is not None and (value < low or (low_open and value == low)):
         value = low
@@ -86,7 +90,7 @@ def _fit_real(wanted: float, low: Fraction | None, low_open: bool, high: Fractio
     return int(result) if result.is_integer() and abs(result) < 2**53 else result
 
 
-def _bound(schema: JsonObject, closed: str, opened: str, sign: int) -> tuple[Fraction | None, bool]:
+def _bound(schema: JsonObject, closed: str, opened: str, sign: int) -> _Bound:
     """Return the tighter of two bounds and whether it is excluded itself; `sign` is 1 for lower ones, -1 for upper."""
     limits: list[tuple[Fraction, bool]] = []
     for keyword, is_open in ((closed, False), (opened, True)):

@@ -31,10 +31,10 @@ class SchemaUnusableError(Exception):
 
 
 @lru_cache(maxsize=256)
-def _checked(text: str, strict: bool) -> str | None:
+def _checked(text: str, *, strict: bool) -> str | None:
     schema = as_object(loads(text))
     try:
-        _check(schema, strict, 0)
+        _check(schema, 0, strict=strict)
     except SchemaUnusableError as exc:
         return str(exc)
     if strict and schema.get("type") != "object":
@@ -48,12 +48,12 @@ def check_schema(schema: JsonObject, *, strict: bool) -> None:
     Raises:
         SchemaUnusableError: says what is wrong.
     """
-    problem = _checked(dumps(schema), strict)
+    problem = _checked(dumps(schema), strict=strict)
     if problem is not None:
         raise SchemaUnusableError(problem)
 
 
-def _check(schema: JsonValue, strict: bool, depth: int) -> None:
+def _check(schema: JsonValue, depth: int, *, strict: bool) -> None:
     if isinstance(schema, bool):
         return
     if not isinstance(schema, dict):
@@ -73,7 +73,7 @@ def _check(schema: JsonValue, strict: bool, depth: int) -> None:
         inner.extend(as_list(schema.get(keyword)))
     inner.extend(schema[keyword] for keyword in ("items", "additionalProperties") if keyword in schema)
     for part in inner:
-        _check(part, strict, depth + 1)
+        _check(part, depth + 1, strict=strict)
 
 
 def _check_strict_object(schema: JsonObject, properties: JsonObject) -> None:

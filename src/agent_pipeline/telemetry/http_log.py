@@ -47,7 +47,7 @@ class HttpLogSink:
         """Attempts."""
         return issubclass(kind, AttemptFinished)
 
-    def start(self, _emit: Emit) -> None:
+    def start(self, _emit: Emit, /) -> None:
         """Keep logging's last resort off stderr."""
         self._logger.addHandler(self._nobody)
 

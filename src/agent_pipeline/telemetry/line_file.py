@@ -98,7 +98,7 @@ class LineSink:
         self._create = create
         self._file: LineFile | None = None
 
-    def start(self, _emit: Emit) -> None:
+    def start(self, _emit: Emit, /) -> None:
         """Create the file."""
         self._file = LineFile(self._create(self.path))
 

@@ -51,7 +51,7 @@ class SdkLogCapture(LineSink):
         """The SDK's records."""
         return issubclass(kind, SdkLogRecord)
 
-    def start(self, emit: Emit) -> None:
+    def start(self, emit: Emit, /) -> None:
         """Create the file, then listen."""
         super().start(emit)
         self._handler = _QueueHandler(emit, self._render)

@@ -42,7 +42,7 @@ class SelectiveSink(Protocol):
 class SourceSink(Protocol):
     """A sink that needs something before the first event and must give it back whatever happens."""
 
-    def start(self, emit: Emit) -> None:
+    def start(self, emit: Emit, /) -> None:
         """Acquire (create the file, attach the handler); `emit` puts events into the sinks' own queue."""
         ...
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,7 +63,7 @@ class Telemetry:
         self._taken = 0
         self._rejected: Counter[type[Event]] = Counter()
         self._closing = False
-        self._abandoned = False
+        self._abandoned = threading.Event()
         self._ended = False
 
     def emit(self, event: Event, /) -> None:
@@ -141,7 +141,8 @@ class Telemetry:
                 self._driving.release()
         finally:
             with self._counts:
-                self._closing = self._abandoned = self._ended = True
+                self._closing = self._ended = True
+                self._abandoned.set()
                 for lane in self._lanes:
                     lane.give_up(f"not finished {flush_timeout:g} s after the end")
             for lane in self._lanes:
@@ -154,7 +155,7 @@ class Telemetry:
         """Drive the sinks until the end is announced, then close them; the writer thread's whole life."""
         self._driver = threading.get_ident()
         stopped = False
-        while not stopped and not self._abandoned:
+        while not stopped and not self._abandoned.is_set():
             item = self._queue.get()
             if item is None:
                 stopped = True
@@ -200,7 +201,7 @@ class Telemetry:
     def _write(self, batch: list[Item]) -> None:
         """Give each sink its part of the batch and flush it before the next: a stuck one harms only those after it."""
         with self._counts:
-            if self._abandoned:
+            if self._abandoned.is_set():
                 self._rejected.update(type(event) for event, _ in batch)
                 return
             self._taken += len(batch)
@@ -211,13 +212,13 @@ class Telemetry:
             if items:
                 lost = lane.write(items)
                 with self._counts:
-                    if self._abandoned:
+                    if self._abandoned.is_set():
                         return
                     lane.settle(lost)
 
     def _close_sinks(self) -> None:
         for lane in self._lanes:
-            if not self._abandoned:
+            if not self._abandoned.is_set():
                 lane.close()
 
     def _reject(self, event: Event) -> None:
@@ -254,7 +255,7 @@ class _WriterThread:
             except trio.RunFinishedError:
                 return  # the run left after its timeout, nobody waits
 
-    async def wait_ended(self, timeout: float) -> None:  # noqa: ASYNC109 - the caller wants to know nothing of it
+    async def wait_ended(self, timeout: float) -> None:
         """Wait until the thread is gone, `timeout` seconds at most."""
         with trio.move_on_after(timeout):
             await self._ended.wait()
@@ -270,7 +271,7 @@ async def open_telemetry(
     threaded: bool = True,
     clock: Callable[[], datetime] = utc_now,
     flush_timeout: float = 10,
-) -> AsyncIterator[Telemetry]:
+) -> AsyncGenerator[Telemetry]:
     """Start the sinks and the thread that drives them, in their order; flush and close on the way out.
 
     On the way out, also on error and cancellation, what was emitted is written and the sinks are closed, shielded, but
@@ -289,12 +290,12 @@ async def open_telemetry(
         ValueError: two sinks have one name.
     """
     telemetry = Telemetry(sinks, capacity=capacity, threaded=threaded, clock=clock)
-    telemetry._start()
+    telemetry._start()  # noqa: SLF001 - same module, not for users
     thread: _WriterThread | None = None
     try:
         if threaded:
-            thread = _WriterThread(telemetry._drive)
+            thread = _WriterThread(telemetry._drive)  # noqa: SLF001 - same module, not for users
         yield telemetry
     finally:
         with trio.CancelScope(shield=True):
-            await telemetry._finish(flush_timeout, thread)
+            await telemetry._finish(flush_timeout, thread)  # noqa: SLF001 - same module, not for users

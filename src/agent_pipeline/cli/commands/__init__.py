@@ -7,10 +7,10 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.cli.commands.check import check_config as check_config
     from agent_pipeline.cli.commands.run import run_pipeline as run_pipeline
-    from agent_pipeline.cli.commands.simulate import simulate as simulate
+    from agent_pipeline.cli.commands.simulate import serve_simulator as serve_simulator
     from agent_pipeline.compose.verdict import exit_code_of as exit_code_of
 
-__all__ = ["check_config", "exit_code_of", "run_pipeline", "simulate"]
+__all__ = ["check_config", "exit_code_of", "run_pipeline", "serve_simulator"]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -18,6 +18,6 @@ __getattr__ = lazy_exports(
         "check_config": "agent_pipeline.cli.commands.check",
         "exit_code_of": "agent_pipeline.compose.verdict",
         "run_pipeline": "agent_pipeline.cli.commands.run",
-        "simulate": "agent_pipeline.cli.commands.simulate",
+        "serve_simulator": "agent_pipeline.cli.commands.simulate",
     },
 )

@@ -12,7 +12,7 @@ from agent_pipeline.simulator import FaultPlan, Simulator, serve
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-def simulate(*, port: int, faults: Path | None, seed: int, as_json: bool) -> int:
+def serve_simulator(*, port: int, faults: Path | None, seed: int, as_json: bool) -> int:
     """Serve until a signal comes; return the exit code that says which.
 
     Raises:
