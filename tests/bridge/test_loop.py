@@ -1,7 +1,8 @@
 """The document's loop: drained in one go, with the same results as the plain one; what goes wrong in it is told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,8 +190,6 @@ async def test_errors_nobody_awaits_are_told_and_end_nothing(autojump_clock: Moc
         await loop.synchronize()
         await loop.synchronize()
         del task
-        import gc  # noqa: PLC0415
-
         gc.collect()
         done.set()
 
@@ -265,6 +264,28 @@ async def test_no_task_can_end_the_loop_under_the_others(autojump_clock: MockClo
             await watch()
         assert caught.group_contains(KeyboardInterrupt)
     assert ended == ["bystander"]
+
+
+async def test_task_cancelled_before_it_began_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    """The coroutines it was given are closed; Python would complain on stderr of each, at every Ctrl-C."""
+    done = trio.Event()
+
+    async def inner() -> None:
+        """Never run."""
+
+    async def outer(given: Coroutine[Any, Any, None], number: int) -> None:
+        """Never run either."""
+
+    async with trio.open_nursery() as nursery:
+        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, print)
+        task = loop.create_task(outer(inner(), 1))
+        task.cancel()
+        await loop.synchronize()
+        await loop.synchronize()
+        done.set()
+
+    assert task.cancelled()
+    gc.collect()
 
 
 async def test_descriptors_stay_flat(autojump_clock: MockClock) -> None:

@@ -6,13 +6,14 @@ import agents as sdk
 import pytest
 import trio
 from agents.retry import retry_policies
+from agents.testing import ModelStep, ScriptedModel, assistant_message
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 
-from agent_pipeline.bridge.models import RoleProvider, role_settings, settle_settings
-from agent_pipeline.errors import AgentRunError, AttemptTimeoutError, RateLimitedError, ServerError
+from agent_pipeline.bridge.models import RoleModel, RoleProvider, role_settings, settle_settings
+from agent_pipeline.errors import AgentRunError, AttemptTimeoutError, ModelProtocolError, RateLimitedError, ServerError
 from agent_pipeline.gateway import OPENAI_URL
 from agent_pipeline.gateway.inprocess import BASE_URL
 from agent_pipeline.gateway.parameters import Api
@@ -244,3 +245,50 @@ async def test_requests_start_no_thread_and_copy_no_client(autojump_clock: MockC
             limiter = trio.to_thread.current_default_thread_limiter()
 
         assert limiter.borrowed_tokens == 0
+
+
+async def test_tool_that_streams_an_agent_passes_the_gate(autojump_clock: MockClock) -> None:
+    """The SDK streams such an agent whatever its role says; nothing else changes."""
+    events: list[object] = []
+    expert = sdk.Agent[object](name="expert", model="expert")
+    tool = expert.as_tool("ask_expert", "Asks the expert.", on_stream=events.append)
+    async with open_world(roles=make_roles(expert={})) as world:
+        async with world.bridge.document("1") as session:
+            await session.run_agent("writer", "Ask the expert.", tools=[tool])
+
+        assert [record.role for record in world.records] == ["writer", "expert", "writer"]
+        assert [bool(body.get("stream")) for body in world.simulator.bodies] == [False, True, False]
+        assert events
+        world.assert_idle()
+
+
+async def test_stream_without_its_end_or_without_usage(autojump_clock: MockClock) -> None:
+    """The gate refuses the first before it gets here; should it not, no text is made up. The second is allowed."""
+    async with open_world(roles=make_roles({"stream": True})) as world:
+        model = RoleProvider(world.bridge.find_role).get_model("writer")
+        assert isinstance(model, RoleModel)
+        whole = ScriptedModel([[assistant_message("Hi.")], [assistant_message("Hi.")]])
+        arguments: Any = ("", "Hi.", sdk.ModelSettings(), [], None, [], sdk.ModelTracing.DISABLED)
+
+        model._inner = ScriptedModel([ModelStep.stream([])])
+        with pytest.raises(ModelProtocolError):
+            await model.get_response(*arguments, previous_response_id=None, conversation_id=None, prompt=None)
+        model._inner = _WithoutUsage(whole)
+        answer = await model.get_response(*arguments, previous_response_id=None, conversation_id=None, prompt=None)
+
+    assert (answer.usage.requests, answer.usage.total_tokens) == (1, 0)
+
+
+class _WithoutUsage(ScriptedModel):
+    """Another model's stream, with the usage taken out."""
+
+    def __init__(self, inner: ScriptedModel) -> None:
+        super().__init__()
+        self.inner = inner
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the SDK's interface
+        """Pass the events on."""
+        async for event in self.inner.stream_response(*args, **kwargs):
+            if event.type == "response.completed":
+                event.response.usage = None
+            yield event

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.bridge.sweep import cancel_at_every_step
+from tests.pipeline.world import Run, StageFunction, entries, entry, open_run, plan
 from trio.testing import MockClock
 
-from agent_pipeline.bridge.agents import AgentBridge
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event, RunStopping
 from agent_pipeline.errors import (
@@ -20,12 +21,9 @@ from agent_pipeline.errors import (
     CredentialsRejectedError,
     InputError,
 )
-from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.admission import SHOWN_FAILURES, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.journey import Ending
-from tests.bridge.sweep import cancel_at_every_step
-from tests.pipeline.world import Run, entries, entry, open_run, plan
 
 
 async def work(document: Document, context: StageContext) -> Document:
@@ -45,6 +43,7 @@ async def fail(document: Document, context: StageContext) -> Document:
     in_flight=st.integers(1, 6),
     delays=st.lists(st.sampled_from([0.0, 0.1, 1.0, 5.0]), min_size=1, max_size=15),
 )
+@settings(max_examples=15)
 def test_never_more_than_in_flight_and_no_entry_too_early(
     tmp_path_factory: pytest.TempPathFactory, in_flight: int, delays: list[float]
 ) -> None:
@@ -73,7 +72,6 @@ def test_never_more_than_in_flight_and_no_entry_too_early(
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
-    assert most == min(in_flight, len(delays)) or most <= in_flight
     assert most <= in_flight
 
 
@@ -113,7 +111,7 @@ def test_tally_shows_the_last_failures_only() -> None:
 # --- stopping ----------------------------------------------------------------------------------------------------
 
 
-def _failing_at(number: int, error: Exception) -> object:
+def _failing_at(number: int, error: Exception) -> StageFunction:
     async def stage(document: Document, context: StageContext) -> Document:
         await trio.sleep(1)
         if document.id == str(number):
@@ -127,7 +125,7 @@ def _failing_at(number: int, error: Exception) -> object:
 async def test_budget_stop_cancels_nobody_and_admits_nobody(autojump_clock: MockClock, tmp_path: Path) -> None:
     """What is in flight may still fit."""
     error = BudgetExceededError("spent", dimension="tokens")
-    async with open_run(tmp_path, plan(_failing_at(2, error))) as run:  # type: ignore[arg-type]
+    async with open_run(tmp_path, plan(_failing_at(2, error))) as run:
         await run.documents(entries(50), in_flight=4)
 
         outcomes = [outcome for outcome, _ in run.outcomes().values()]
@@ -141,7 +139,7 @@ async def test_budget_stop_cancels_nobody_and_admits_nobody(autojump_clock: Mock
 async def test_error_of_every_document_cancels_those_in_flight(autojump_clock: MockClock, tmp_path: Path) -> None:
     """With a rejected key the rest would fail alike, and cost time."""
     error = CredentialsRejectedError("the key is wrong", status_code=401)
-    async with open_run(tmp_path, plan(_failing_at(2, error))) as run:  # type: ignore[arg-type]
+    async with open_run(tmp_path, plan(_failing_at(2, error))) as run:
         await run.documents(entries(50), in_flight=4)
 
         assert trio.current_time() == 1
@@ -180,9 +178,8 @@ async def test_budget_stop_does_not_wait_for_the_source(autojump_clock: MockCloc
             closed.append(trio.current_time())
 
     closed: list[float] = []
-    async with open_run(tmp_path, plan(_failing_at(1, error))) as run:  # type: ignore[arg-type]
-        run.pull = lambda *_: source()  # type: ignore[method-assign]
-        await run.documents([])
+    async with open_run(tmp_path, plan(_failing_at(1, error))) as run:
+        await run.documents(source())
 
         assert closed == [1]
         assert run.stop.reason == "budget:tokens"
@@ -199,9 +196,8 @@ async def test_entry_that_comes_with_the_stop_is_not_admitted(autojump_clock: Mo
         yield entry(2)
 
     error = BudgetExceededError("spent", dimension="tokens")
-    async with open_run(tmp_path, plan(_failing_at(1, error))) as run:  # type: ignore[arg-type]
-        run.pull = lambda *_: source()  # type: ignore[method-assign]
-        await run.documents([])
+    async with open_run(tmp_path, plan(_failing_at(1, error))) as run:
+        await run.documents(source())
 
         assert list(run.outcomes()) == ["1"]
         run.assert_accounted()
@@ -286,7 +282,7 @@ def _cancel_at_steps(factory: pytest.TempPathFactory, lane: str, documents: int,
 @pytest.mark.parametrize("lane", ["agent", "ask"])
 def test_run_cancelled_at_many_steps(tmp_path_factory: pytest.TempPathFactory, lane: str) -> None:
     """One terminal record for every document begun, one artifact for every one that succeeded."""
-    assert _cancel_at_steps(tmp_path_factory, lane, documents=3, stride=5) > 4
+    assert _cancel_at_steps(tmp_path_factory, lane, documents=3, stride=8) > 3
 
 
 @pytest.mark.slow
@@ -333,7 +329,7 @@ async def test_failure_during_cancellation_does_not_crash_the_run(autojump_clock
 
 
 async def _most_alive(path: Path, count: int, in_flight: int) -> int:
-    alive: weakref.WeakSet[AgentBridge] = weakref.WeakSet()
+    alive: weakref.WeakSet[str] = weakref.WeakSet()
     most = 0
 
     class Text(str):
@@ -344,13 +340,13 @@ async def _most_alive(path: Path, count: int, in_flight: int) -> int:
     def source() -> Iterator[SourceEntry]:
         for number in range(1, count + 1):
             text = Text(f"text {number}")
-            alive.add(text)  # type: ignore[arg-type]
+            alive.add(text)
             yield entry(number, text)
 
     async def stage(document: Document, context: StageContext) -> Document:
         nonlocal most
         await trio.sleep(1)
-        if int(document.id) % 100 == 0:
+        if int(document.id) % (count // 4) == 0:
             gc.collect()
             most = max(most, len(alive))
         return document.with_text("short")
@@ -364,7 +360,7 @@ async def _most_alive(path: Path, count: int, in_flight: int) -> int:
 
 async def test_documents_do_not_pile_up(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Of a long source only what is in flight is in memory."""
-    assert await _most_alive(tmp_path, 500, 5) <= 5 + 2
+    assert await _most_alive(tmp_path, 200, 5) <= 5 + 2
 
 
 @pytest.mark.slow

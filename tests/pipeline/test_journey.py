@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from tests.pipeline.world import entry, open_run, plan
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import Document
@@ -31,7 +32,6 @@ from agent_pipeline.errors import (
 )
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.stage import PlannedStage, Stage
-from tests.pipeline.world import entry, open_run, plan
 
 
 async def upper(document: Document, context: StageContext) -> Document:
@@ -40,14 +40,14 @@ async def upper(document: Document, context: StageContext) -> Document:
 
 
 def _raising(error: BaseException) -> Stage:
-    async def fail(document: Document, context: StageContext) -> Document:  # noqa: RUF029 - a stage
+    async def fail(document: Document, context: StageContext) -> Document:
         raise error
 
     return Stage("fail", fail)
 
 
 def _returning(make: Callable[[Document], object]) -> Stage:
-    async def give(document: Document, context: StageContext) -> Any:  # noqa: ANN401, RUF029 - what must not be
+    async def give(document: Document, context: StageContext) -> Any:  # noqa: ANN401 - what must not be
         return make(document)
 
     return Stage("give", give)
@@ -121,21 +121,26 @@ DEEP: list[object] = []
 for _ in range(100_000):
     DEEP = [DEEP]
 
+
+def _changed(document: Document, **changes: Any) -> Document:  # noqa: ANN401 - what must not be
+    return replace(document, **changes)
+
+
 WRONG: dict[str, Callable[[Document], object]] = {
     "nothing": lambda _: None,
     "a text": lambda document: document.text,
-    "another document": lambda document: replace(document, id="other"),
-    "a number id": lambda document: replace(document, id=1),
-    "text that is no text": lambda document: replace(document, text=b"bytes"),
-    "text that is nothing": lambda document: replace(document, text=None),
-    "a field that is no JSON": lambda document: document.with_fields(x=object()),  # type: ignore[arg-type]
-    "a set in a field": lambda document: document.with_fields(x={1}),  # type: ignore[arg-type]
-    "a field that is not a number": lambda document: document.with_fields(x=math.nan),
-    "keys that can't be sorted": lambda document: document.with_fields(x={1: 2, "1": 3}),  # type: ignore[dict-item]
-    "a circle": lambda document: document.with_fields(x=CIRCLE),  # type: ignore[arg-type]
-    "a deep field": lambda document: document.with_fields(x=DEEP),  # type: ignore[arg-type]
-    "metadata that is no JSON": lambda document: replace(document, metadata={"x": object()}),
-    "a source that is no text": lambda document: replace(document, source=Path("x")),
+    "another document": lambda document: _changed(document, id="other"),
+    "a number id": lambda document: _changed(document, id=1),
+    "text that is no text": lambda document: _changed(document, text=b"bytes"),
+    "text that is nothing": lambda document: _changed(document, text=None),
+    "a field that is no JSON": lambda document: _changed(document, fields={"x": object()}),
+    "a set in a field": lambda document: _changed(document, fields={"x": {1}}),
+    "a field that is not a number": lambda document: _changed(document, fields={"x": math.nan}),
+    "keys that can't be sorted": lambda document: _changed(document, fields={"x": {1: 2, "1": 3}}),
+    "a circle": lambda document: _changed(document, fields={"x": CIRCLE}),
+    "a deep field": lambda document: _changed(document, fields={"x": DEEP}),
+    "metadata that is no JSON": lambda document: _changed(document, metadata={"x": object()}),
+    "a source that is no text": lambda document: _changed(document, source=Path("x")),
 }
 
 
@@ -161,10 +166,10 @@ async def test_stage_that_is_no_coroutine_function_fails_its_document(
 ) -> None:
     """The message names the stage."""
 
-    def plain(document: Document, context: StageContext) -> Document:
+    def plain(document: Document, context: StageContext) -> Any:  # noqa: ANN401 - what must not be
         return document
 
-    async with open_run(tmp_path, plan(PlannedStage(Stage("plain", plain)))) as run:  # type: ignore[arg-type]
+    async with open_run(tmp_path, plan(PlannedStage(Stage("plain", plain)))) as run:
         await run.documents([entry(1)])
 
         assert run.outcomes() == {"1": ("failed", "stage_failed")}
@@ -265,7 +270,7 @@ async def test_error_that_ends_the_run_cancels_its_document(
 
 
 def _reviewing(approve_in: int, *, rework_to: str | None = "write", max_reworks: int = 2) -> PlannedStage:
-    async def review(document: Document, context: StageContext) -> Document:  # noqa: RUF029 - a stage
+    async def review(document: Document, context: StageContext) -> Document:
         approved = context.cycle >= approve_in
         context.review(approved=approved, issues=f"issue {context.cycle}", suggestions="mend it")
         return document.with_fields(issues=f"issue {context.cycle}")
@@ -336,7 +341,7 @@ async def test_disapproval_without_rework_rejects_at_once(autojump_clock: MockCl
 async def test_last_verdict_of_a_stage_counts(autojump_clock: MockClock, tmp_path: Path) -> None:
     """A stage that asks two reviewers may change its mind."""
 
-    async def review(document: Document, context: StageContext) -> Document:  # noqa: RUF029 - a stage
+    async def review(document: Document, context: StageContext) -> Document:
         context.review(approved=False)
         context.review(approved=True)
         return document
@@ -351,11 +356,11 @@ async def test_last_verdict_of_a_stage_counts(autojump_clock: MockClock, tmp_pat
 async def test_each_reviewer_has_its_own_reworks(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Being passed again because somebody else disapproved uses up none of a stage's own."""
 
-    async def facts(document: Document, context: StageContext) -> Document:  # noqa: RUF029 - a stage
+    async def facts(document: Document, context: StageContext) -> Document:
         context.review(approved=context.cycle != 2)
         return document
 
-    async def style(document: Document, context: StageContext) -> Document:  # noqa: RUF029 - a stage
+    async def style(document: Document, context: StageContext) -> Document:
         context.review(approved=context.cycle != 1)
         return document
 
@@ -497,6 +502,16 @@ async def test_rejected_text_that_can_not_be_kept_still_ends_the_document(
         await run.documents([entry(1)])
 
         assert run.outcomes() == {"1": ("failed", "artifact_not_written")}
+
+
+async def test_document_that_can_not_be_hashed_fails_alone(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A source of a user's own may put anything into metadata; it is this document's trouble, not the run's."""
+    odd = _changed(Document("1", "text"), metadata={"x": DEEP})
+    async with open_run(tmp_path, plan(upper)) as run:
+        await run.documents([entry(1, document=odd), entry(2)])
+
+        assert run.outcomes() == {"1": ("failed", "document_invalid"), "2": ("succeeded", None)}
+        run.assert_accounted()
 
 
 async def test_half_characters_are_no_reason_to_fail(autojump_clock: MockClock, tmp_path: Path) -> None:

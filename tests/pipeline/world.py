@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
+from tests.bridge.world import AT, World, open_world
 
 from agent_pipeline.documents import ArtifactWriter, write_rejected
 from agent_pipeline.domain.document import Document, SourceEntry
@@ -18,8 +19,7 @@ from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.journey import Itinerary
-from agent_pipeline.pipeline.stage import PlannedStage, Stage
-from tests.bridge.world import AT, World, open_world
+from agent_pipeline.pipeline.stage import PlannedStage, Stage, stage
 
 EventT = TypeVar("EventT", bound=Event)
 StageFunction = Callable[[Document, StageContext], Awaitable[Document]]
@@ -28,8 +28,8 @@ StageFunction = Callable[[Document, StageContext], Awaitable[Document]]
 def entry(position: int, text: str = "# Tides\n\nThe moon pulls the sea.", **changes: Any) -> SourceEntry:  # noqa: ANN401
     """Return an entry of a source; its id is its position unless told otherwise."""
     document_id = str(changes.pop("id", position))
-    document = Document(document_id, text, source=f"in.md:{position}")
-    return SourceEntry(**{"position": position, "id": document_id, "source": "in.md", "document": document, **changes})
+    changes.setdefault("document", Document(document_id, text, source=f"in.md:{position}"))
+    return SourceEntry(position, document_id, "in.md", **changes)
 
 
 def entries(count: int) -> list[SourceEntry]:
@@ -44,7 +44,7 @@ def plan(*stages: Stage | StageFunction | PlannedStage) -> list[PlannedStage]:
         if isinstance(one, PlannedStage):
             planned.append(one)
         else:
-            planned.append(PlannedStage(one if isinstance(one, Stage) else Stage(one.__name__, one)))
+            planned.append(PlannedStage(one if isinstance(one, Stage) else stage(one)))
     return planned
 
 
@@ -60,7 +60,9 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     pulled: int = 0
 
-    async def documents(self, source: Iterable[SourceEntry], *, in_flight: int = 10, delay: float = 0.0) -> None:
+    async def documents(
+        self, source: Iterable[SourceEntry] | AsyncGenerator[SourceEntry], *, in_flight: int = 10
+    ) -> None:
         """Do with a source what `Pipeline.run` does."""
         with self.stop.scope:
             async with trio.open_nursery() as nursery:
@@ -68,14 +70,14 @@ class Run:
                     nursery, itinerary=self.itinerary, in_flight=in_flight, tally=self.tally, stop=self.stop
                 )
                 try:
-                    await admission.admit(self.pull(source, delay))
+                    await admission.admit(source if isinstance(source, AsyncGenerator) else self._pull(source))
                 except AgentPipelineError as exc:
                     self.stop.request(exc.code, str(exc), cancel=False, error=exc)
 
-    async def pull(self, source: Iterable[SourceEntry], delay: float = 0.0) -> AsyncGenerator[SourceEntry]:
+    async def _pull(self, source: Iterable[SourceEntry]) -> AsyncGenerator[SourceEntry]:
         """Be a source, and count what was asked of it."""
         for one in source:
-            await trio.sleep(delay)
+            await trio.lowlevel.checkpoint()
             self.pulled += 1
             yield one
 
@@ -122,9 +124,7 @@ def _open_ledger(path: Path, pages: int | None) -> AbstractAsyncContextManager[L
         connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
-    return open_ledger(
-        path / "ledger.sqlite3", threaded=False, connect=connect if pages is None else connect_to_small
-    )
+    return open_ledger(path / "ledger.sqlite3", threaded=False, connect=connect if pages is None else connect_to_small)
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ async def open_run(
     **world: Any,  # noqa: ANN401 - as `open_world` takes it
 ) -> AsyncGenerator[Run]:
     """Open a run in a folder of its own; the ledger's file is complete when the block ends."""
-    path.mkdir(exist_ok=True)
+    path.mkdir(exist_ok=True)  # noqa: ASYNC240 - a test's folder
     async with open_world(**world) as open_, _open_ledger(path, pages) as ledger:
 
         async def keep_rejected(document: Document) -> object:

@@ -35,10 +35,7 @@ class _ReadyQueue:
             trio.lowlevel.reschedule(reader)
 
     async def wait(self) -> None:
-        """Return when there is something; cancelled, nothing is lost."""
-        if self.handles:
-            await trio.lowlevel.checkpoint()
-            return
+        """Return when something comes; nothing may be there yet. Cancelled, nothing is lost."""
         self._reader = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -129,7 +126,8 @@ class _ExitProof(Coroutine[Any, Any, Any]):
         """Take its next step with an exception, such as its cancellation."""
         if inspect.iscoroutine(self._inner) and inspect.getcoroutinestate(self._inner) == inspect.CORO_CREATED:
             # It will never await what it was given; the SDK gives coroutines, and Python would complain of each.
-            for given in self._inner.cr_frame.f_locals.values():
+            frame = self._inner.cr_frame
+            for given in () if frame is None else frame.f_locals.values():
                 if inspect.iscoroutine(given):
                     given.close()
         return self._step(self._inner.throw, *exc)

@@ -68,9 +68,16 @@ def stage(
         role: the role its calls use by default.
         roles: the other roles it may use.
         name: instead of the function's own.
+
+    Raises:
+        TypeError: what is decorated is no function, as in `@stage("writer")`.
     """
 
     def make(one: StageFunction) -> Stage:
+        given: object = one
+        if not callable(given):
+            msg = f"@stage is for async functions and takes keywords only, as in @stage(role=...); not {given!r}"
+            raise TypeError(msg)
         used = tuple(dict.fromkeys([*([] if role is None else [role]), *roles]))
         return Stage(name or str(getattr(one, "__name__", "stage")), one, role, used)
 
