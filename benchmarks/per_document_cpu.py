@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 LATENCY = 0.05
@@ -55,9 +56,7 @@ def text(number: int) -> str:
 
 def ours(folder: Path, documents: int) -> float:
     """Run the pipeline twice, the first time to warm up; return CPU milliseconds per document of the second."""
-    import time  # noqa: PLC0415
-
-    from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415
+    from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the other processes do without
 
     options = RunOptions(own_process=True, clean=True)
     Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP)
@@ -71,13 +70,12 @@ def ours(folder: Path, documents: int) -> float:
 
 def bare(url: str, documents: int, in_flight: int) -> float:
     """Gather plain `Runner.run` calls; return CPU milliseconds per document after a warm-up."""
-    import asyncio  # noqa: PLC0415
-    import time  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - the other processes do without
 
-    import agents  # noqa: PLC0415
-    import httpx2  # noqa: PLC0415
-    from agents.tracing import TracingProcessor  # noqa: PLC0415
-    from openai import AsyncOpenAI  # noqa: PLC0415
+    import agents  # noqa: PLC0415 - the other processes do without
+    import httpx2  # noqa: PLC0415 - the other processes do without
+    from agents.tracing import TracingProcessor  # noqa: PLC0415 - the other processes do without
+    from openai import AsyncOpenAI  # noqa: PLC0415 - the other processes do without
 
     class Count(TracingProcessor):
         ended = 0
@@ -85,7 +83,7 @@ def bare(url: str, documents: int, in_flight: int) -> float:
         def on_trace_start(self, trace: object) -> None: ...
         def on_trace_end(self, trace: object) -> None: ...
         def on_span_start(self, span: object) -> None: ...
-        def on_span_end(self, span: object) -> None:
+        def on_span_end(self, span: object) -> None:  # noqa: ARG002 - the SDK's signature
             self.ended += 1
 
         def shutdown(self) -> None: ...
@@ -116,16 +114,16 @@ def bare(url: str, documents: int, in_flight: int) -> float:
     return asyncio.run(main()) / documents * 1000
 
 
-def serve() -> None:
+def run_server() -> None:
     """Serve the simulator until killed; print its address."""
-    import trio  # noqa: PLC0415
+    import trio  # noqa: PLC0415 - the other processes do without
 
-    from agent_pipeline.simulator import FaultPlan, Simulator, serve as serve_simulator  # noqa: PLC0415
+    from agent_pipeline.simulator import FaultPlan, Simulator, serve  # noqa: PLC0415 - the other processes do without
 
     async def main() -> None:
         simulator = Simulator(faults=FaultPlan.from_mapping({"latency": LATENCY}))
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve_simulator, simulator)
+            port = await nursery.start(serve, simulator)
             print(f"http://127.0.0.1:{port}/v1", flush=True)
 
     trio.run(main)
@@ -170,7 +168,7 @@ def main() -> None:
     """Read the command line."""
     match sys.argv[1:]:
         case ["serve"]:
-            serve()
+            run_server()
         case ["ours", folder, documents]:
             print(ours(Path(folder), int(documents)))
         case ["bare", url, documents, in_flight]:

@@ -1,5 +1,6 @@
 """What tokens cost: integer micro-dollars, rounded up, unknown is not nothing."""
 
+from genai_prices.data_snapshot import get_snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -58,8 +59,6 @@ tokens = st.integers(0, 10_000_000)
 
 def test_the_fast_way_gives_what_the_price_list_computes_for_every_model() -> None:
     """Rates multiplied out must hold for each listed model that uses them; 41 and 17 make parts of a micro-dollar."""
-    from genai_prices.data_snapshot import get_snapshot
-
     found = [find_price(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
     flat = [one for one in found if one is not None and one._rates is not None]
     slow = [one._tiered(*((117, 41, 17) if one._output_is_priced else (134, 41, 0))) for one in flat]

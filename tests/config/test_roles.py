@@ -22,6 +22,7 @@ from agent_pipeline.config.roles import (
     parse_runtime_config,
     resolve_role,
 )
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import ConfigError, UnknownProviderError, UnknownRoleError
 
 ORIGINAL = """\
@@ -146,7 +147,10 @@ def test_a_file_of_the_original_schema_is_valid(write: Write) -> None:
             6, "roles.one.fallback", "another mode",
         ),
         (roles_text("provider: p, model: m, instructions: a, instructions_path: b"), 6, "roles.one", "exclude"),
-        (roles_text("provider: p, model: m, instructions_path: none.md"), 6, "roles.one.instructions_path", "no such file"),
+        (
+            roles_text("provider: p, model: m, instructions_path: none.md"),
+            6, "roles.one.instructions_path", "no such file",
+        ),
         ("", 0, "", "empty"),
         ("- a\n", 1, "", "no mapping"),
         ("roles: {\n", 2, "", "not valid YAML or JSON"),
@@ -256,8 +260,10 @@ def test_models_are_frozen(write: Write) -> None:
     """A config that changes under a run can't be trusted."""
     config = load_runtime_config(write(ORIGINAL))
 
-    with pytest.raises(ValueError, match="frozen"):
-        config.roles["llm.inference"].model = "other"
+    for model in (config, config.roles["llm.inference"], config.providers["openai"]):
+        for field in type(model).model_fields:
+            with pytest.raises(ValueError, match="frozen"):
+                setattr(model, field, "other")
 
 
 def test_a_model_built_by_hand_does_not_repeat_a_bad_value() -> None:
@@ -299,7 +305,7 @@ free_params = st.dictionaries(st.sampled_from("abcdef"), json_values, max_size=4
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(params=free_params, override=free_params)
-def test_resolving_merges_like_two_dicts(params: dict[str, list[object]], override: dict[str, list[object]]) -> None:
+def test_resolving_merges_like_two_dicts(params: dict[str, JsonValue], override: dict[str, JsonValue]) -> None:
     """The oracle is `{**params, **override}`; neither input is touched."""
     config = parse_runtime_config(
         {
@@ -311,7 +317,7 @@ def test_resolving_merges_like_two_dicts(params: dict[str, list[object]], overri
     )
     kept = copy.deepcopy((params, override))
 
-    call = resolve_role(config, "r", override)  # type: ignore[arg-type]
+    call = resolve_role(config, "r", override)
 
     assert call.params == {**params, **override}
     assert (params, override) == kept

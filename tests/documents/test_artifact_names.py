@@ -148,7 +148,7 @@ def check_name(name: str) -> None:
     assert "\\" not in name
     assert unicodedata.is_normalized("NFC", name)
     assert not any(unicodedata.category(character)[0] in "CZ" for character in name)
-    assert name.split(".")[0].lower() not in {"con", "nul", "aux", "prn", "com1", "lpt1"}
+    assert name.partition(".")[0].lower() not in {"con", "nul", "aux", "prn", "com1", "lpt1"}
     assert re.search(r"[^.\- ]\.[a-z0-9]{1,10}$", name)
 
 
@@ -165,8 +165,8 @@ def check_files(wanted: list[tuple[str, str, str | None]]) -> None:
 
         artifacts = write_all(directory, documents)
 
-        assert os.listdir(root) == ["out"]
-        names = os.listdir(directory)
+        assert list(Path(root).iterdir()) == [directory]
+        names = [path.name for path in directory.iterdir()]
         assert len(names) == len(documents) + 1
         assert len({folded(name) for name in names}) == len(names)
         assert (directory / "x.md").read_text() == "old"

@@ -7,13 +7,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import pytest
 import trio
+from tests.unprivileged import read_only_folder, unprivileged
 from trio.testing import MockClock
 
 from agent_pipeline.documents import ArtifactWriter, remove_artifacts, write_rejected
@@ -37,6 +38,16 @@ def write_all(directory: Path, documents: list[Document]) -> list[Artifact]:
     return trio.run(main)
 
 
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Return the size of each entry of a folder by its name, in the order of names."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+
+
+def text_of(artifact: Artifact) -> str:
+    """Return what is in the file."""
+    return Path(artifact.path).read_text(encoding="utf-8")
+
+
 async def test_an_artifact_is_the_text_and_the_record_of_it(tmp_path: Path) -> None:
     """The ledger keeps path, hash and size, and `verify` compares them with the file."""
     writer = ArtifactWriter(tmp_path / "deep" / "out")
@@ -49,7 +60,7 @@ async def test_an_artifact_is_the_text_and_the_record_of_it(tmp_path: Path) -> N
     assert path.read_bytes() == content
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.stat().st_nlink == 1
-    assert os.listdir(path.parent) == ["notes.py"]
+    assert list(sizes_in(path.parent)) == ["notes.py"]
 
 
 def test_a_second_document_of_the_same_name_gets_its_id(tmp_path: Path) -> None:
@@ -68,7 +79,7 @@ def test_a_second_document_of_the_same_name_gets_its_id(tmp_path: Path) -> None:
         "caf\u00e9.md",
         "CAF\u00c9-d-6.md",
     ]
-    assert [Path(artifact.path).read_text() for artifact in artifacts] == list("0123456")
+    assert [text_of(artifact) for artifact in artifacts] == list("0123456")
 
 
 def test_files_of_earlier_runs_are_never_overwritten(tmp_path: Path) -> None:
@@ -109,19 +120,19 @@ async def test_concurrent_writers_of_one_name_all_succeed(tmp_path: Path) -> Non
             nursery.start_soon(write, writers[number % 2], number)
 
     assert len({artifact.path for artifact in artifacts}) == 100
-    assert sorted(int(Path(artifact.path).read_text()) for artifact in artifacts) == list(range(100))
-    assert len(os.listdir(tmp_path)) == 100
+    assert sorted(int(text_of(artifact)) for artifact in artifacts) == list(range(100))
+    assert len(sizes_in(tmp_path)) == 100
 
 
 async def test_text_that_can_not_be_encoded_is_kept_but_for_that(tmp_path: Path) -> None:
     """Half a character in a model's answer must not cost the document."""
     artifact = await ArtifactWriter(tmp_path).write(document("a\ud800b"))
 
-    assert Path(artifact.path).read_text() == "a\ufffdb"
+    assert text_of(artifact) == "a\ufffdb"
 
 
 @contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
+def largest_file(size_bytes: int) -> Generator[None]:
     """Let writes of this process fail beyond a size, like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
@@ -140,11 +151,11 @@ async def test_a_full_disk_leaves_nothing_and_the_name_free(tmp_path: Path) -> N
         pytest.raises(ArtifactError, match=r"document '7' can't be written: File too large") as caught,
     ):
         await writer.write(document("x" * 5000, file_slug="notes"))
-    left = os.listdir(tmp_path)
+    left = sizes_in(tmp_path)
     artifact = await writer.write(document("small", file_slug="notes"))
 
     assert str(tmp_path) in str(caught.value)
-    assert left == []
+    assert left == {}
     assert Path(artifact.path).name == "notes.md"
 
 
@@ -160,17 +171,15 @@ async def test_a_folder_that_can_not_be_one_is_named(tmp_path: Path) -> None:
             writer.prepare()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-async def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_a_read_only_folder_is_named(*, threaded: bool) -> None:
     """The check before the run finds it, and a write says the same."""
-    tmp_path.chmod(0o500)
-    try:
+    with read_only_folder({}) as folder, unprivileged():
+        writer = ArtifactWriter(folder, threaded=threaded)
         with pytest.raises(ArtifactError, match="Permission denied"):
-            ArtifactWriter(tmp_path).prepare()
+            writer.prepare()
         with pytest.raises(ArtifactError, match="Permission denied"):
-            await ArtifactWriter(tmp_path).write(document())
-    finally:
-        tmp_path.chmod(0o700)
+            await writer.write(document())
 
 
 @pytest.mark.parametrize("threaded", [True, False])
@@ -183,27 +192,29 @@ async def test_cancelled_before_it_began_nothing_is_written(tmp_path: Path, *, t
         await writer.write(document())
 
     assert scope.cancelled_caught
-    assert os.listdir(tmp_path) == []
+    assert sizes_in(tmp_path) == {}
 
 
 async def test_cancelled_while_writing_is_all_or_nothing(tmp_path: Path) -> None:
     """At whatever moment a run stops: every file is whole, has an owner that was told, and no temporary one is left."""
     writer = ArtifactWriter(tmp_path)
     told: list[str] = []
+    one_is_told = trio.Event()
 
     async def write(number: int) -> None:
         artifact = await writer.write(document("x" * 10_000, document_id=str(number)))
         told.append(artifact.path)
+        one_is_told.set()
 
     async with trio.open_nursery() as nursery:
         for number in range(200):
             nursery.start_soon(write, number)
-        while not told:
-            await trio.sleep(0)
+        await one_is_told.wait()
         nursery.cancel_scope.cancel()
 
-    assert sorted(told) == sorted(str(path) for path in tmp_path.iterdir())
-    assert {path.stat().st_size for path in tmp_path.iterdir()} == {10_000}
+    sizes = sizes_in(tmp_path)
+    assert sorted(told) == sorted(str(tmp_path / name) for name in sizes)
+    assert set(sizes.values()) == {10_000}
 
 
 def test_virtual_time_stands_still_while_writing_inline(tmp_path: Path) -> None:
@@ -267,7 +278,7 @@ trio.run(main)
 
 def test_a_killed_run_leaves_whole_artifacts_and_its_remains_are_removed(tmp_path: Path) -> None:
     """What was told is there and whole; temporary files go when they are old and nobody holds them."""
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         told = [process.stdout.readline().decode().strip() for _ in range(40)]
         process.kill()
@@ -309,7 +320,7 @@ async def test_rejected_texts_are_kept_with_the_same_care(tmp_path: Path) -> Non
 
     assert Path(first.path) == tmp_path / "rejected" / "a-b.py"
     assert Path(second.path) == tmp_path / "rejected" / "a-b-a-b.py"
-    assert Path(first.path).read_text() == "bad"
+    assert text_of(first) == "bad"
 
 
 def test_only_unchanged_artifacts_of_the_folder_are_removed(tmp_path: Path) -> None:
@@ -330,7 +341,7 @@ def test_only_unchanged_artifacts_of_the_folder_are_removed(tmp_path: Path) -> N
     removed = remove_artifacts([*recorded, *recorded, sneaky, ("a\x00b", "0")], directory=directory)
 
     assert removed == [artifacts[0].path]
-    assert sorted(os.listdir(directory)) == ["edited.md", "linked.md", "unknown.md"]
+    assert list(sizes_in(directory)) == ["edited.md", "linked.md", "unknown.md"]
     assert Path(kept_elsewhere.path).exists()
 
 
@@ -347,10 +358,10 @@ def test_a_temporary_file_is_held_while_it_is_written(tmp_path: Path) -> None:
             os.utime(tmp_path / name, (0, 0))
             ArtifactWriter(tmp_path).prepare()
 
-            assert os.listdir(tmp_path) == [name]
+            assert list(sizes_in(tmp_path)) == [name]
     finally:
         os.close(folder)
-    assert os.listdir(tmp_path) == []
+    assert sizes_in(tmp_path) == {}
 
 
 async def test_the_content_is_synced_before_the_name_and_the_name_before_the_answer(tmp_path: Path) -> None:

@@ -4,22 +4,34 @@ import sqlite3
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.unprivileged import read_only_folder, unprivileged
 
+from agent_pipeline.domain.document import Artifact
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger, recorded_artifacts
+from agent_pipeline.ledger.commit import Connect, Writer
+from agent_pipeline.ledger.inline_writer import InlineWriter
 from agent_pipeline.ledger.schema import connect
+from agent_pipeline.ledger.thread_writer import ThreadWriter
 
 Step = Callable[[Ledger, str], Awaitable[None]]
 MakeAttempt = Callable[..., AttemptRecord]
+AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 
 
 def read_bytes(path: Path) -> bytes:
     """Return what the file holds."""
     return path.read_bytes()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file of a folder by its name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -116,6 +128,56 @@ def test_artifacts_of_a_missing_or_broken_ledger_are_an_error(path: Path) -> Non
     path.write_bytes(b"x" * 5000)
     with pytest.raises(LedgerError, match="can't be read"):
         recorded_artifacts(path)
+
+
+async def write_artifact(ledger: Ledger) -> Artifact:
+    """Record a document that became an artifact."""
+    artifact = Artifact("1", "/out/a.md", "f" * 64, 12)
+    await ledger.begin_document(document_id="1", position=1, source=None, content_sha256="0" * 64, started_at=AT)
+    await ledger.finish_document(
+        "1",
+        outcome="succeeded",
+        error_code=None,
+        error=None,
+        failed_stage=None,
+        reworks=0,
+        artifact=artifact,
+        ended_at=AT,
+    )
+    return artifact
+
+
+@pytest.mark.parametrize("while_open", [True, False])
+async def test_a_ledger_is_read_where_nothing_may_be_written(path: Path, *, while_open: bool) -> None:
+    """An archived run can be looked at: a whole ledger without its companions, a killed run's with all of them."""
+    async with open_ledger(path) as ledger:
+        artifact = await write_artifact(ledger)
+        files = files_of(path.parent)
+    files = files if while_open else files_of(path.parent)
+
+    with read_only_folder(files) as folder:
+        with unprivileged():
+            found = recorded_artifacts(folder / path.name)
+        left = files_of(folder)
+
+    assert len(files) == (3 if while_open else 1)
+    assert found == [artifact]
+    assert left == files
+
+
+@pytest.mark.parametrize("writer_class", [ThreadWriter, InlineWriter])
+async def test_closing_twice_changes_nothing(path: Path, writer_class: Callable[[Path, Connect], Writer]) -> None:
+    """Whoever cleans up need not know whether somebody did before."""
+    writer = writer_class(path, connect)
+    await writer.open()
+
+    await writer.aclose()
+    closed = files_of(path.parent)
+    await writer.aclose()
+
+    assert files_of(path.parent) == closed
+    assert list(closed) == [path.name]
+    assert writer.failure is None
 
 
 async def test_a_reader_that_stays_does_not_keep_rows_out_of_the_file(path: Path, begin: Step) -> None:

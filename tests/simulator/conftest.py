@@ -12,7 +12,10 @@ Started = tuple[Simulator, int]
 
 @pytest.fixture
 async def start(nursery: trio.Nursery) -> AsyncIterator[Callable[..., object]]:
-    """Start simulators inside the test's nursery: `await start(fault, latency=...)` gives simulator and port."""
+    """Give a function that starts simulators inside the test's nursery.
+
+    `await start(fault, latency=...)` returns the simulator and its port.
+    """
 
     async def starting(*faults: object, **more: object) -> Started:
         simulator = Simulator(faults=FaultPlan.from_mapping({"faults": list(faults), **more}))

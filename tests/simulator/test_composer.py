@@ -35,7 +35,7 @@ names = st.sampled_from(["title", "summary", "issues", "tags", "count", "approve
 
 
 def strings() -> st.SearchStrategy[JsonObject]:
-    bounds = st.fixed_dictionaries(
+    bounds: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
         {"type": st.just("string")},
         optional={"minLength": st.integers(0, 12), "maxLength": st.integers(12, 60)},
     )
@@ -43,11 +43,11 @@ def strings() -> st.SearchStrategy[JsonObject]:
         [r"^[a-z0-9]+(?:-[a-z0-9]+)*$", r"^\d{4}-\d{2}$", r"^(md|py)$", r"^[A-Z]{2,5}$", r"[0-9]+", r"^\S+@\S+\.\w+$"]
     )
     formats = st.sampled_from(["date", "date-time", "email", "uuid", "ipv4", "ipv6"])
-    return st.one_of(
-        bounds,
-        st.builds(lambda pattern: {"type": "string", "pattern": pattern}, patterns),
-        st.builds(lambda name: {"type": "string", "format": name}, formats),
-    )
+
+    def text(**more: JsonValue) -> JsonObject:
+        return {"type": "string", **more}
+
+    return st.one_of(bounds, st.builds(text, pattern=patterns), st.builds(text, format=formats))
 
 
 @st.composite
@@ -75,13 +75,13 @@ def leaves() -> st.SearchStrategy[JsonObject]:
 
 
 def objects(inner: st.SearchStrategy[JsonObject]) -> st.SearchStrategy[JsonObject]:
-    def build(properties: JsonObject, strict: bool) -> JsonObject:
+    def build(*, properties: JsonObject, strict: bool) -> JsonObject:
         required: list[JsonValue] = []
         required.extend([*properties][:: 1 if strict else 2])
         schema: JsonObject = {"type": "object", "properties": properties, "required": required}
         return {**schema, "additionalProperties": False} if strict else schema
 
-    return st.builds(build, st.dictionaries(names, inner, max_size=4), st.booleans())
+    return st.builds(build, properties=st.dictionaries(names, inner, max_size=4), strict=st.booleans())
 
 
 def arrays(inner: st.SearchStrategy[JsonObject]) -> st.SearchStrategy[JsonObject]:

@@ -114,7 +114,7 @@ def test_html_and_an_empty_object_with_status_200() -> None:
 
 @given(size=st.integers(1, 400), stream=st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_a_slow_drip_is_the_whole_reply_in_small_steps(size: int, stream: bool) -> None:
+def test_a_slow_drip_is_the_whole_reply_in_small_steps(size: int, *, stream: bool) -> None:
     """Nothing is lost; only time."""
     reply = ask(simulating({"kind": "slow_drip", "bytes": size, "delay": 0.01}), stream=stream)
 
@@ -191,7 +191,7 @@ def test_a_script_counts_the_requests_it_is_meant_for() -> None:
         ({"model": "m", "contains": "absent"}, False),
     ],
 )
-def test_a_match_must_hold_as_a_whole(match: JsonObject, is_meant: bool) -> None:
+def test_a_match_must_hold_as_a_whole(match: JsonObject, *, is_meant: bool) -> None:
     """Words are looked for in the messages, not in their JSON encoding."""
     simulator = simulating({"kind": "hang", "match": match})
 
@@ -297,3 +297,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """By its name."""
     with pytest.raises(ConfigError, match="can't be read"):
         FaultPlan.load(tmp_path / "absent.yaml")
+
+
+def test_a_plan_with_no_faults_is_the_default() -> None:
+    """Nothing goes wrong unless it is asked for."""
+    assert FaultPlan() == FaultPlan.from_mapping({})

@@ -106,7 +106,7 @@ def test_without_a_block_the_document_is_the_whole_input() -> None:
         ("# One\n\n## Two\n", False),
     ],
 )
-def test_code_is_told_from_prose(text: str, is_code: bool) -> None:
+def test_code_is_told_from_prose(text: str, *, is_code: bool) -> None:
     """The route and the extension hang on it."""
     assert (code_share(text) > 0.5) is is_code
 

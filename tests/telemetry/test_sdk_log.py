@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from tests.telemetry.writers import wait_writers_ended
 
 from agent_pipeline.domain.events import AttemptFinished
 from agent_pipeline.domain.usage import AttemptRecord
@@ -26,7 +27,8 @@ def read(path: Path) -> list[ParsedLine]:
 def test_logger_names_and_defaults_are_those_of_the_sdk() -> None:
     """A renamed logger would leave the file empty; read from its source, since importing it takes seconds."""
     sdk = importlib.util.find_spec("agents")
-    assert sdk is not None and sdk.origin is not None
+    assert sdk is not None
+    assert sdk.origin is not None
     folder = Path(sdk.origin).parent
 
     flags = runpy.run_path(str(folder / "_debug.py"))
@@ -37,7 +39,7 @@ def test_logger_names_and_defaults_are_those_of_the_sdk() -> None:
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_records_of_any_thread_and_child_logger_are_written(tmp_path: Path, threaded: bool) -> None:
+async def test_records_of_any_thread_and_child_logger_are_written(tmp_path: Path, *, threaded: bool) -> None:
     """Tools run in threads, tracing has a logger of its own."""
     path = tmp_path / "sdk.log"
 
@@ -56,7 +58,7 @@ async def test_records_of_any_thread_and_child_logger_are_written(tmp_path: Path
 @pytest.mark.parametrize("threaded", [True, False])
 @pytest.mark.parametrize("capture_first", [True, False])
 async def test_http_records_made_on_the_writers_thread_are_in_it(
-    tmp_path: Path, make_attempt: Callable[..., AttemptRecord], threaded: bool, capture_first: bool
+    tmp_path: Path, make_attempt: Callable[..., AttemptRecord], *, threaded: bool, capture_first: bool
 ) -> None:
     """They come back through the queue that is being emptied, up to the last one."""
     path = tmp_path / "sdk.log"
@@ -75,6 +77,9 @@ async def test_http_records_made_on_the_writers_thread_are_in_it(
 
 async def test_texts_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
     """The environment may have told the SDK to log everything; the file of a run is not the place."""
+    with pytest.raises(ValueError, match=PROMPT) as caught:
+        raise ValueError(PROMPT)
+    raised = caught.value
     quiet, full = SdkLogCapture(tmp_path / "a"), SdkLogCapture(tmp_path / "b", content=True)
 
     async with open_telemetry([quiet]), open_telemetry([full]):
@@ -83,10 +88,7 @@ async def test_texts_are_kept_out_unless_asked_for(tmp_path: Path) -> None:
         SDK.warning("%s", "Error getting response")
         SDK.debug("args %s %s", {"text": PROMPT}, ValueError)
         SDK.debug("mapped %(text)s", {"text": PROMPT})
-        try:
-            raise ValueError(PROMPT)
-        except ValueError as error:
-            SDK.error("%s: %s", "Tool failed", error, exc_info=error)
+        SDK.error("%s: %s", "Tool failed", raised, exc_info=raised)
 
     messages = [line.fields["message"] for line in read(tmp_path / "a")]
     assert PROMPT not in (tmp_path / "a").read_text()
@@ -167,7 +169,6 @@ async def test_handler_is_gone_even_when_a_sink_is_stuck(tmp_path: Path) -> None
         SDK.debug("x")
     after = list(SDK.handlers)
     gate.set()
-    while any(thread.name == "telemetry" for thread in threading.enumerate()):
-        await trio.sleep(0.01)
+    await wait_writers_ended()
 
     assert after == before

@@ -5,9 +5,11 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.domain.events import (
     AgentEvent,
     AttemptFinished,
@@ -70,8 +72,10 @@ async def test_run_log_line_is_as_the_contract_shows_it(tmp_path: Path, at: date
     assert lines == [
         "2026-11-20T10:00:00.123Z INFO DOCUMENT_STARTED doc=1 position=1 size_bytes=300",
         "2026-11-20T10:00:00.123Z WARNING OPENAI_CLIENT skip reason=no_api_key provider=openai",
-        "2026-11-20T10:00:00.123Z ERROR PIPELINE_FAILURE doc=1 stage=review error_code=rejected "
-        'error="said \\"no\\"\\nagain"',
+        (
+            "2026-11-20T10:00:00.123Z ERROR PIPELINE_FAILURE doc=1 stage=review error_code=rejected "
+            'error="said \\"no\\"\\nagain"'
+        ),
     ]
 
 
@@ -141,7 +145,7 @@ async def test_events_keep_their_types(
 
 async def test_event_that_can_not_be_encoded_loses_only_itself(tmp_path: Path, at: datetime) -> None:
     """A stage may put anything into its values."""
-    bad = StageMessage("X", "1", "s", {"value": object()})  # type: ignore[dict-item]
+    bad = StageMessage("X", "1", "s", {"value": cast("JsonValue", object())})
 
     lines = await write(EventsSink(tmp_path / "e"), _stage(1), bad, _stage(2), at=at, dropped=1)
 
@@ -164,7 +168,12 @@ async def test_text_no_encoding_likes_is_kept_on_one_line(tmp_path: Path, at: da
 
 async def test_reviews_hold_verdicts_only(tmp_path: Path, at: datetime) -> None:
     """One line per verdict, to be read by a person who tunes the prompts."""
-    lines = await write(ReviewsSink(tmp_path / "r"), _stage(1), Review("1", "review", 2, False, "x", "y"), at=at)
+    lines = await write(
+        ReviewsSink(tmp_path / "r"),
+        _stage(1),
+        Review("1", "review", 2, approved=False, issues="x", suggestions="y"),
+        at=at,
+    )
 
     assert [json.loads(line) for line in lines] == [
         {"at": "2026-11-20T10:00:00.123456Z", "document_id": "1", "stage": "review", "cycle": 2, "approved": False,
@@ -199,7 +208,7 @@ async def test_no_file_holds_a_secret(tmp_path: Path, at: datetime) -> None:
     text = f'set api_key=" or hunter 2=2 or {KEY}'
     failure = PipelineFailure("1", "route", None, "stage_failed", text)
     message = StageMessage(f"USED {KEY}", "1", "s", {"api_key": "plain", "hunter 2=2": ["hunter 2=2"], "n": 1})
-    review = Review("1", "review", 1, True, text, "")
+    review = Review("1", "review", 1, approved=True, issues=text, suggestions="")
 
     lines = [
         *await write(RunLogSink(tmp_path / "a", redactor=redactor), failure, message, review, at=at),

@@ -14,8 +14,16 @@ from agent_pipeline.bridge.hooks import LifecycleEvents
 from agent_pipeline.bridge.models import RoleProvider
 from agent_pipeline.bridge.session import DocumentSession
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.errors import AgentPipelineError, AgentRunError
+from agent_pipeline.errors import AgentRunError, own_error_in
 from agent_pipeline.gateway.roles import RoleClient
+
+NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False)
+"""The gate is the one owner of retries, and this wins over what any agent of a run asks for.
+
+`max_retries=0` would do too, but then the SDK copies the OpenAI client for each request.
+"""
+
+_SCHEMAS: dict[type[Any], Any] = {}
 
 
 class AgentBridge:
@@ -45,6 +53,7 @@ class AgentBridge:
         self.hooks = LifecycleEvents(emit)
         self.run_config = sdk.RunConfig(
             model_provider=RoleProvider(find_role),
+            model_settings=sdk.ModelSettings(retry=NO_RETRIES),
             trace_include_sensitive_data=include_texts,
             workflow_name=workflow,
         )
@@ -62,7 +71,7 @@ class AgentBridge:
         if isinstance(agent_or_role, sdk.Agent):
             changes: dict[str, Any] = {}
             if output_type is not None:
-                changes["output_type"] = output_type
+                changes["output_type"] = _schema(output_type)
             if tools:
                 changes["tools"] = [*agent_or_role.tools, *map(as_tool, tools)]
             return agent_or_role.clone(**changes) if changes else agent_or_role
@@ -72,31 +81,49 @@ class AgentBridge:
         if known is None:
             role = self.find_role(agent_or_role)
             known = sdk.Agent(
-                name=agent_or_role, instructions=role.instructions, model=agent_or_role, output_type=output_type
+                name=agent_or_role,
+                instructions=role.instructions,
+                model=agent_or_role,
+                output_type=None if output_type is None else _schema(output_type),
             )
             self._agents[agent_or_role, output_type] = known
         return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else known
 
-    def streams(self, agent: sdk.Agent[Any]) -> bool:
-        """Whether the agent's role asks for the streamed API."""
-        return isinstance(agent.model, str) and bool(self.find_role(agent.model).params.get("stream"))
-
     @asynccontextmanager
     async def document(self, document_id: str) -> AsyncGenerator[DocumentSession]:
-        """Open a document's session; its loop is opened at the first agent and closed when the block ends."""
+        """Open a document's session; its loop is opened at the first agent and closed when the block ends.
+
+        What the block raises comes out as it is. Closing can't be cancelled: what the block has done stays done.
+        """
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             session = DocumentSession(self, document_id, nursery)
             try:
                 yield session
-            finally:
+            except Exception as exc:  # noqa: BLE001 - carried around the nursery, which would wrap it
+                failure = exc
+            except BaseException:
                 session.close()
+                raise
+            session.close()
+            nursery.cancel_scope.shield = True
+        if failure is not None:
+            raise failure
+
+
+def _schema(output_type: type[Any]) -> Any:
+    """Build the SDK's schema of a type once; the SDK would at every turn, half a millisecond each time."""
+    known = _SCHEMAS.get(output_type)
+    if known is None:
+        known = _SCHEMAS[output_type] = output_type if output_type is str else sdk.AgentOutputSchema(output_type)
+    return known
 
 
 def as_tool(tool: Any) -> Any:
     """Make a function tool of a plain function; an async one is a Trio function and is called under Trio.
 
     What is no plain function is the SDK's own kind of tool and stays as it is. Errors of ours raised in a tool end the
-    agent's run; all others are told to the model, as the SDK does.
+    agent's run, and so does `sys.exit`; all others are told to the model, as the SDK does.
     """
     if not inspect.isfunction(tool) and not inspect.ismethod(tool):
         return tool
@@ -112,6 +139,7 @@ def as_tool(tool: Any) -> Any:
 
 
 def _tell_model(_context: Any, error: Exception) -> str:
-    if isinstance(error, AgentPipelineError):
-        raise error
+    own = own_error_in(error)
+    if own is not None:
+        raise own
     return f"The tool failed: {type(error).__name__}: {error}"

@@ -2,15 +2,18 @@
 
 import asyncio
 import heapq
+import inspect
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import trio
 import trio_asyncio
 from trio_asyncio._base import BaseTrioEventLoop
 from trio_asyncio._handles import AsyncHandle
+
+from agent_pipeline.errors import AgentRunError
 
 MOST_HANDLES = 64
 """Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
@@ -32,10 +35,7 @@ class _ReadyQueue:
             trio.lowlevel.reschedule(reader)
 
     async def wait(self) -> None:
-        """Return when there is something; cancelled, nothing is lost."""
-        if self.handles:
-            await trio.lowlevel.checkpoint()
-            return
+        """Return when something comes; nothing may be there yet. Cancelled, nothing is lost."""
         self._reader = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -69,23 +69,22 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
         while timers and timers[0].when() <= loop.time():
             _run_in_asyncio(heapq.heappop(timers))
         for _ in range(min(MOST_HANDLES, len(queue.handles))):
-            await _run_one(inside, queue.handles.popleft())
+            if timers and timers[0].when() <= loop.time():
+                return  # its turn comes first
+            handle = queue.handles.popleft()
+            if isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(timers, handle)
+            elif isinstance(handle, AsyncHandle):
+                handle._context.run(inside._nursery.start_soon, handle._run, name=handle._callback)
+                await handle._started.wait()
+            else:
+                _run_in_asyncio(handle)
 
     inside._main_loop_one, inside._q_send, inside._q_recv = several, queue, queue
     # asyncio makes this check in debug mode only; here it would run for each of a document's callbacks.
     inside._check_callback = _no_check
     channel.send_nowait(asyncio.Handle(_nothing, (), loop))  # the plain loop waits there: let it find the new queue
     return True
-
-
-async def _run_one(loop: Any, handle: Any) -> None:
-    if isinstance(handle, asyncio.TimerHandle):
-        heapq.heappush(loop._timers, handle)
-    elif isinstance(handle, AsyncHandle):
-        handle._context.run(loop._nursery.start_soon, handle._run, name=handle._callback)
-        await handle._started.wait()
-    else:
-        _run_in_asyncio(handle)
 
 
 def _nothing() -> None:
@@ -107,6 +106,50 @@ def _run_in_asyncio(handle: asyncio.Handle) -> None:
         library.name = previous
 
 
+class _ExitProof(Coroutine[Any, Any, Any]):
+    """A task's coroutine that can't end the loop.
+
+    asyncio raises SystemExit and KeyboardInterrupt of any task out of the loop itself. Then nobody wakes those who
+    wait for the other tasks, and the process hangs. So the first becomes an error of the task, and the second is told
+    to the loop's owner.
+    """
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], interrupt: Callable[[KeyboardInterrupt], None]) -> None:
+        self._inner = inner
+        self._interrupt = interrupt
+
+    def send(self, value: Any) -> Any:
+        """Take the task's next step."""
+        return self._step(self._inner.send, value)
+
+    def throw(self, *exc: Any) -> Any:
+        """Take its next step with an exception, such as its cancellation."""
+        if inspect.iscoroutine(self._inner) and inspect.getcoroutinestate(self._inner) == inspect.CORO_CREATED:
+            # It will never await what it was given; the SDK gives coroutines, and Python would complain of each.
+            frame = self._inner.cr_frame
+            for given in () if frame is None else frame.f_locals.values():
+                if inspect.iscoroutine(given):
+                    given.close()
+        return self._step(self._inner.throw, *exc)
+
+    def close(self) -> None:
+        """End it."""
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args)
+        except SystemExit as exc:
+            msg = f"something called sys.exit({exc.code!r}) inside an agent"
+            raise AgentRunError(msg) from exc
+        except KeyboardInterrupt as exc:
+            self._interrupt(exc)
+            raise asyncio.CancelledError from exc
+
+
 async def host_loop(
     done: trio.Event,
     report: Callable[[str], None],
@@ -120,13 +163,27 @@ async def host_loop(
         done: ends the loop.
         report: takes one line for each error nobody awaited.
         task_status: is given the loop.
+
+    Raises:
+        KeyboardInterrupt: it struck inside one of the loop's tasks.
     """
+    interrupts: list[KeyboardInterrupt] = []
 
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001  (asyncio's signature)
         report(f"{context.get('message')}: {context.get('exception')!r}")
 
+    def interrupt(exc: KeyboardInterrupt) -> None:
+        interrupts.append(exc)
+        done.set()
+
+    def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(_ExitProof(coro, interrupt), loop=loop, **options)
+
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(note)
+        loop.set_task_factory(make_task)
         drain_ready_queue(loop)
         task_status.started(loop)
         await done.wait()
+    if interrupts:
+        raise interrupts[0]

@@ -1,25 +1,19 @@
-"""One document's agents: their loop, their trace, and their errors turned into ours."""
+"""One document's agents: their loop and their trace."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import agents as sdk
 import trio
 import trio_asyncio
-from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError
+from agents.tracing.scope import Scope
 from trio_asyncio._base import BaseTrioEventLoop
 
+from agent_pipeline.bridge.failures import own_errors
 from agent_pipeline.bridge.loop import host_loop
 from agent_pipeline.domain.events import AgentEvent
-from agent_pipeline.errors import (
-    AgentPipelineError,
-    AgentRunError,
-    IncompleteAnswerError,
-    ModelProtocolError,
-    OutputInvalidError,
-)
+from agent_pipeline.errors import AgentRunError
 
 if TYPE_CHECKING:
     from agent_pipeline.bridge.agents import AgentBridge
@@ -39,6 +33,7 @@ class DocumentSession:
         self._document_id = document_id
         self._nursery = nursery
         self._done = trio.Event()
+        self._opening = trio.Lock()
         self._loop: BaseTrioEventLoop | None = None
         self._trace: sdk.Trace | None = None
 
@@ -51,15 +46,17 @@ class DocumentSession:
         tools: Sequence[object] = (),
         max_turns: int = MAX_TURNS,
     ) -> Any:
-        """Run an agent to its final output; call it under Trio, from the document's own task.
+        """Run an agent to its final output; call it under Trio, as often at once as you like.
 
         Raises:
             AgentPipelineError: always one of ours; nothing of asyncio's or the SDK's gets out.
 
         On cancellation the agent's task is cancelled and awaited; its requests are charged by the gate.
         """
+        name = getattr(agent_or_role, "name", agent_or_role)
+        with own_errors(str(name)):
+            agent = self._bridge.agent(agent_or_role, output_type, tools)
         loop = await self._open()
-        agent = self._bridge.agent(agent_or_role, output_type, tools)
         try:
             return await loop.run_aio_coroutine(self._run(agent, prompt, max_turns))
         except asyncio.CancelledError as exc:  # Trio's own cancellation arrives as trio.Cancelled
@@ -67,15 +64,17 @@ class DocumentSession:
             raise AgentRunError(msg) from exc
 
     async def _open(self) -> BaseTrioEventLoop:
-        if self._loop is None:
-            self._trace = sdk.trace(
-                self._bridge.workflow,
-                group_id=f"doc-{self._document_id}",
-                metadata={"run_id": self._bridge.run_id, "document_id": self._document_id},
-            )
-            self._trace.start(mark_as_current=True)
-            self._loop = await self._nursery.start(self._host)
-        return self._loop
+        async with self._opening:
+            if self._trace is None:
+                self._trace = sdk.trace(
+                    self._bridge.workflow,
+                    group_id=f"doc-{self._document_id}",
+                    metadata={"run_id": self._bridge.run_id, "document_id": self._document_id},
+                )
+                self._trace.start()
+            if self._loop is None:
+                self._loop = await self._nursery.start(self._host)
+            return self._loop
 
     async def _host(self, task_status: trio.TaskStatus[BaseTrioEventLoop]) -> None:
         self._bridge.loops_opened += 1
@@ -88,55 +87,20 @@ class DocumentSession:
         self._bridge.emit(AgentEvent("loop_error", self._document_id, None, agent="", detail=line))
 
     async def _run(self, agent: sdk.Agent[Any], prompt: str, max_turns: int) -> Any:
-        """Run the agent under asyncio; errors become ours here, inside the loop."""
+        """Run the agent under asyncio, in a task whose context is its own; errors become ours here, inside the loop."""
         bridge = self._bridge
         # This task was made from outside the loop's own context, where `trio_as_aio` looks for its way back.
         here: Any = trio_asyncio.current_loop
         here.set(self._loop)
-        try:
-            if bridge.streams(agent):
-                streamed = sdk.Runner.run_streamed(
-                    agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config
-                )
-                events: Any = streamed.stream_events()
-                async with contextlib.aclosing(events):
-                    async for _ in events:
-                        pass  # the gate has the whole answer before the first event
-                return streamed.final_output
+        Scope.set_current_trace(self._trace)
+        with own_errors(agent.name):
             result = await sdk.Runner.run(
                 agent, prompt, max_turns=max_turns, hooks=bridge.hooks, run_config=bridge.run_config
             )
-        except asyncio.CancelledError:
-            raise
-        except Exception as exc:
-            error = _ours(exc, agent.name)
-            if error is exc:
-                raise
-            raise error from exc
-        else:
-            return result.final_output
+        return result.final_output
 
     def close(self) -> None:
         """Finish the trace and let the loop end; needs no checkpoint, so it also holds under cancellation."""
         if self._trace is not None:
-            self._trace.finish(reset_current=True)
+            self._trace.finish()
         self._done.set()
-
-
-def _ours(exc: BaseException, agent: str) -> AgentPipelineError:
-    """Find the error of ours in what the SDK raised, or make one."""
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, AgentPipelineError):
-            return cause
-        cause = cause.__cause__
-    if isinstance(exc, BaseExceptionGroup):
-        return _ours(exc.exceptions[0], agent)
-    if isinstance(exc, ModelRefusalError):
-        return IncompleteAnswerError(f"agent {agent}: the model refused")
-    if isinstance(exc, ModelBehaviorError):
-        kind = OutputInvalidError if "JSON" in str(exc) else ModelProtocolError
-        return kind(f"agent {agent}: {exc}")
-    if isinstance(exc, AgentsException):
-        return AgentRunError(f"agent {agent}: {type(exc).__name__}: {exc}")
-    return AgentRunError(f"agent {agent} failed: {type(exc).__name__}: {exc}")

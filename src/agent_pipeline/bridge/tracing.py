@@ -1,6 +1,7 @@
 """The SDK's traces and spans as events: written by our own sinks, sent nowhere."""
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -17,24 +18,32 @@ class TraceEvents(TracingProcessor):
     """Emits each finished trace and span as one line of JSON; has no thread and no queue of its own.
 
     An item that can't be encoded loses itself only, and is reported.
+
+    Args:
+        emit: takes the lines.
+        run_id: items whose metadata names another run are left out; None takes all.
     """
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, *, run_id: str | None = None) -> None:
         self._emit = emit
+        self._run_id = run_id
 
     def on_trace_start(self, trace: Trace) -> None:
         """Do nothing: a trace is written when it ends."""
 
     def on_trace_end(self, trace: Trace) -> None:
         """Write the trace."""
-        self._write(trace)
+        metadata: Mapping[str, object] | None = getattr(trace, "metadata", None)
+        if not self._is_of_another_run(metadata):
+            self._write(trace)
 
     def on_span_start(self, span: Span[Any]) -> None:
         """Do nothing: a span is written when it ends."""
 
     def on_span_end(self, span: Span[Any]) -> None:
         """Write the span."""
-        self._write(span)
+        if not self._is_of_another_run(span.trace_metadata):
+            self._write(span)
 
     def shutdown(self) -> None:
         """Do nothing: the sinks are closed by their owner."""
@@ -42,24 +51,45 @@ class TraceEvents(TracingProcessor):
     def force_flush(self) -> None:
         """Do nothing: the sinks are flushed by their owner."""
 
+    def _is_of_another_run(self, metadata: Mapping[str, object] | None) -> bool:
+        return self._run_id is not None and (metadata or {}).get("run_id", self._run_id) != self._run_id
+
     def _write(self, item: Trace | Span[Any]) -> None:
         try:
             exported = {**(item.export() or {}), "exported_at": datetime.now(UTC).isoformat()}
-            line = pydantic_core.to_json(exported, fallback=repr, inf_nan_mode="null").decode()
-        except (TypeError, ValueError, RecursionError) as exc:
+            line = _encode(exported)
+        except Exception as exc:  # noqa: BLE001 - values of stages and tools are in there, and may fail in any way
             self._emit(AgentEvent("trace_item_lost", None, None, agent="", detail=f"{type(item).__name__}: {exc}"))
             return
         self._emit(SdkTraceItem(line))
 
 
+def _encode(exported: Mapping[str, object]) -> str:
+    try:
+        return pydantic_core.to_json(exported, fallback=repr, inf_nan_mode="null").decode()
+    except ValueError:  # half a character, or bytes that are no text
+        return json.dumps(exported, default=repr, allow_nan=False)
+
+
+_open_runs: list[TraceEvents] = []
+
+
 @asynccontextmanager
-async def open_sdk_tracing(emit: Emit) -> AsyncGenerator[None]:
+async def open_sdk_tracing(emit: Emit, *, run_id: str | None = None) -> AsyncGenerator[None]:
     """Send the SDK's traces to `emit` inside the block, nowhere after it; never to the SDK's own exporter.
 
-    Must be entered before the first agent runs: the SDK's default exporter starts with the first trace.
+    Must be entered before the first agent runs: the SDK's default exporter starts with the first trace. The SDK's
+    processors are the whole process's; several runs may be open at once.
+
+    Args:
+        emit: takes one event for each trace and span.
+        run_id: leave out what other runs traced; None takes everything.
     """
-    sdk.set_trace_processors([TraceEvents(emit)])
+    events = TraceEvents(emit, run_id=run_id)
+    _open_runs.append(events)
+    sdk.set_trace_processors([*_open_runs])
     try:
         yield
     finally:
-        sdk.set_trace_processors([])
+        _open_runs.remove(events)
+        sdk.set_trace_processors([*_open_runs])

@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 from agent_pipeline import gateway as gateways  # imported at the first endpoint: asking for missing keys needs none
 from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import require_api_key, resolve_api_key
-from agent_pipeline.config.roles import ProviderConfig, RuntimeConfig
-from agent_pipeline.errors import ConfigError
+from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
 
 
 def used_providers(runtime: RuntimeConfig) -> list[str]:
@@ -39,15 +38,11 @@ def real_endpoints(runtime: RuntimeConfig) -> "Mapping[str, gateways.Endpoint]":
 
     Raises:
         EnvVarMissingError: a key is not set.
-        ConfigError: a provider has no address.
     """
     endpoints: dict[str, gateways.Endpoint] = {}
     for one in used_providers(runtime):
         provider = runtime.providers[one]
-        base_url = provider.base_url or (gateways.OPENAI_URL if one == "openai" else None)
-        if base_url is None:
-            msg = f"provider {one} needs a base_url: the address of its OpenAI-compatible endpoint"
-            raise ConfigError(msg, key=f"providers.{one}")
+        base_url = provider.base_url or KNOWN_ADDRESSES[one]  # the config was refused where neither is there
         key = resolve_api_key(provider) if _is_local(provider) else require_api_key(one, provider)
         endpoints[one] = gateways.Endpoint(base_url, provider.api or "responses", key)
     return endpoints

@@ -23,6 +23,7 @@ from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, l
 from agent_pipeline.compose.verdict import judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
+from agent_pipeline.config.source_map import parse_source_map
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
@@ -30,7 +31,7 @@ from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
 from agent_pipeline.ledger import recorded_artifacts
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.registry import load_stage
-from agent_pipeline.pipeline.stage import PlannedStage
+from agent_pipeline.pipeline.stage import PlannedStage, Stage
 from agent_pipeline.stages import BUILT_IN
 
 
@@ -277,17 +278,24 @@ def _plan_stages(config: PipelineConfig, options: RunOptions) -> tuple[PlannedSt
     ]
     if not chosen:
         raise ConfigError("no stage is left to run", key="stages")
-    loaded = {
-        stage.name: BUILT_IN.get(stage.name) or load_stage(stage.name, beside=config.path.parent) for stage in chosen
-    }
+    loaded = {stage.name: BUILT_IN.get(stage.name) or _load_stage(stage.name, config) for stage in chosen}
     for stage in loaded.values():
-        if stage.role is not None:
-            resolve_role(config.runtime, stage.role)  # a role that is missing is found before anything is created
+        for role in stage.roles:
+            resolve_role(config.runtime, role)  # a role that is missing is found before anything is created
     names = [stage.name for stage in loaded.values()]
     loaded = {
         spec: stage if names.count(stage.name) == 1 else replace(stage, name=spec) for spec, stage in loaded.items()
     }
     return tuple(_planned(stage, loaded) for stage in chosen)
+
+
+def _load_stage(name: str, config: PipelineConfig) -> Stage:
+    """Import a stage of the user's own; what is wrong with it is told at its line of the config file."""
+    try:
+        return load_stage(name, beside=config.path.parent)
+    except ConfigError as exc:
+        index = [stage.name for stage in config.stages].index(name)
+        raise parse_source_map(config.text, name=str(config.path)).error(exc.problem, ("stages", index)) from exc
 
 
 def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:

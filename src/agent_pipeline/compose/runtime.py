@@ -29,7 +29,7 @@ from agent_pipeline.documents import ArtifactWriter, write_rejected
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import InputError, UnknownRoleError
+from agent_pipeline.errors import InputError
 from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.journey import Itinerary
@@ -156,7 +156,7 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
         config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
         version=version("agent-pipeline"),
     )
-    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit))
+    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
     return Records(directory, telemetry, ledger, started_at)
 
 
@@ -173,7 +173,7 @@ def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions)
         EventsSink(directory.events, redactor=redactor),
         ReviewsSink(directory.reviews, redactor=redactor),
         SdkTraceSink(directory.sdk_traces, redactor=redactor),
-        SdkLogCapture(directory.sdk_log, redactor=redactor),
+        SdkLogCapture(directory.sdk_log, redactor=redactor, content=options.include_texts),
         HttpLogSink(redactor=redactor),
         *options.sinks,
     ]
@@ -270,11 +270,7 @@ def _itinerary(
 def _fingerprint(planned: PlannedStage, runtime: RuntimeConfig) -> str:
     """Hash what determines a stage's result besides its document: its code, its options, its role as resolved."""
     parts: list[object] = [planned.stage.name, dict(planned.options), inspect.getsource(planned.stage.function)]
-    if planned.stage.role is not None:
-        try:
-            parts.append(resolve_role(runtime, planned.stage.role).model_dump(mode="json"))
-        except UnknownRoleError:
-            parts.append(None)
-        role = runtime.roles.get(planned.stage.role)
-        parts.append(None if role is None else role.instructions)
+    for name in planned.stage.roles:
+        role = runtime.roles.get(name)
+        parts += [resolve_role(runtime, name).model_dump(mode="json"), None if role is None else role.instructions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

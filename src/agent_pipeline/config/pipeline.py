@@ -20,7 +20,7 @@ from agent_pipeline.config.pipeline_models import (
     SourceText,
 )
 from agent_pipeline.config.prices import find_price
-from agent_pipeline.config.role_models import LLMMode, RoleDefaultsConfig, RuntimeConfig
+from agent_pipeline.config.role_models import KNOWN_ADDRESSES, LLMMode, RoleDefaultsConfig, RuntimeConfig
 from agent_pipeline.config.roles import runtime_from_source
 from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
 from agent_pipeline.config.stage_list import BUILT_IN_STAGES, StageConfig, parse_stages
@@ -65,6 +65,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     runtime = override_runtime(runtime_from_source(roles, directory=Path(roles.name).parent), overrides)
     limits = override_limits(written.limits, overrides)
     _check_budget(limits.budget, runtime, roles)
+    _check_addresses(runtime, roles)
     directory = path.parent.resolve()
     return PipelineConfig(
         name=written.name,
@@ -113,6 +114,15 @@ def _check_ladder(limits: LimitsConfig, source: SourceMap) -> None:
 def _origin(source: SourceMap, rung: str) -> str:
     line = source.line((*_TIMEOUTS, rung))
     return "the default" if line is None else f"line {line}"
+
+
+def _check_addresses(runtime: RuntimeConfig, roles: SourceMap) -> None:
+    """Refuse a provider whose address nobody knows, before a run asks it."""
+    used = [*runtime.roles.values(), *([] if runtime.defaults is None else [runtime.defaults])]
+    for name in dict.fromkeys(role.provider for role in used):
+        if name not in KNOWN_ADDRESSES and runtime.providers[name].base_url is None:
+            problem = "the address of this provider's OpenAI-compatible endpoint is missing; set base_url"
+            raise roles.error(problem, ("providers", name))
 
 
 def _check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:

@@ -1,6 +1,7 @@
 """The roles file as values: providers, roles, defaults, and a role resolved for one call."""
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -27,6 +28,10 @@ def _a_variable(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_a_name)]
 EnvName = Annotated[str, AfterValidator(_a_variable)]
+
+
+KNOWN_ADDRESSES: Mapping[str, str] = {"openai": "https://api.openai.com/v1"}
+"""Where a provider is asked whose config gives no `base_url`."""
 
 
 class LLMMode(str, Enum):  # noqa: UP042 - str mixin is the documented type, and its `str()` differs from StrEnum's

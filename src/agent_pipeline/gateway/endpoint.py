@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from agent_pipeline.config.role_models import KNOWN_ADDRESSES
 from agent_pipeline.gateway.parameters import Api
 
-OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_URL = KNOWN_ADDRESSES["openai"]
 
 _OFFICIAL = ("api.openai.com", "openai.azure.com")
 

@@ -23,20 +23,24 @@ class Stop:
     """Why no more documents are admitted; the first reason stays.
 
     Attributes:
+        scope: around the documents.
         reason: a stable word, None while the run goes on.
         error: what caused it, where an error did.
+        admission: around the waiting for places and for the source, which may never say anything again.
     """
 
     emit: Emit
     scope: trio.CancelScope
     reason: str | None = None
     error: AgentPipelineError | None = None
+    admission: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def request(self, reason: str, detail: str, *, cancel: bool, error: AgentPipelineError | None = None) -> None:
         """Stop admitting; with `cancel`, also cancel the documents in flight."""
         if self.reason is None:
             self.reason, self.error = reason, error
             self.emit(RunStopping(reason, detail))
+            self.admission.cancel()
         if cancel:
             self.scope.cancel()
 
@@ -103,24 +107,26 @@ class Admission:
         Raises:
             InputError: the source turned out to be unusable; what was admitted goes on.
         """
-        async with aclosing(entries):
-            while not self._stopped():
-                ending = Ending(0, "", None)
-                await self._places.acquire_on_behalf_of(ending)
-                try:
-                    entry = None if self._stopped() else await anext(entries, None)
-                except BaseException:
-                    self._places.release_on_behalf_of(ending)
-                    raise
-                if entry is None:
-                    self._places.release_on_behalf_of(ending)
-                    return
-                ending.position, ending.document_id, ending.source = entry.position, entry.id, entry.source
-                self._tally.taken += 1
-                self._nursery.start_soon(self._travel, entry, ending, name=f"document {entry.id}")
+        with self._stop.admission:
+            async with aclosing(entries):
+                while await self._admit_one(entries):
+                    pass
 
-    def _stopped(self) -> bool:
-        return self._stop.reason is not None
+    async def _admit_one(self, entries: AsyncGenerator[SourceEntry]) -> bool:
+        ending = Ending(0, "", None)
+        await self._places.acquire_on_behalf_of(ending)
+        try:
+            entry = await anext(entries, None)
+        except BaseException:
+            self._places.release_on_behalf_of(ending)
+            raise
+        if entry is None or self._stop.reason is not None:
+            self._places.release_on_behalf_of(ending)
+            return False
+        ending.position, ending.document_id, ending.source = entry.position, entry.id, entry.source
+        self._tally.taken += 1
+        self._nursery.start_soon(self._travel, entry, ending, name=f"document {entry.id}")
+        return True
 
     async def _travel(self, entry: SourceEntry, ending: Ending) -> None:
         try:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,12 +27,14 @@ from agent_pipeline.domain.events import (
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import (
     AgentPipelineError,
+    DocumentInvalidError,
     DocumentRejectedError,
     LedgerError,
     StageError,
 )
 from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.context import StageContext
+from agent_pipeline.pipeline.failures import as_own_error, passing_part
 from agent_pipeline.pipeline.stage import PlannedStage
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Ending:
 
     Attributes:
         error: what ended it, None where it succeeded or was skipped.
+        cycles: passes through each stage.
+        sent_back: reworks each stage asked for.
     """
 
     position: int
@@ -85,39 +88,51 @@ class Ending:
     artifact: Artifact | None = None
     original: Document | None = None
     cycles: Counter[str] = field(default_factory=Counter)
+    sent_back: Counter[str] = field(default_factory=Counter)
 
 
 async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> None:
     """Take one entry of the source to its end; `ending` tells how, also when this is cancelled.
 
-    Whatever a stage raises becomes the document's ending; only cancellation, and a ledger that can't be written, get
-    out. The terminal record is durable when this returns; it is written under a shield.
+    Whatever a stage raises becomes the document's ending; only cancellation, KeyboardInterrupt, and a ledger that
+    can't be written, get out. First and terminal record are written under a shield: a document that has the one has
+    the other, and it is durable, when this returns or raises.
     """
     begun = trio.current_time()
-    document = entry.document
-    digest = None if document is None else document.sha256()
-    started_at = itinerary.now()
-    with trio.CancelScope(shield=True):  # cut off half-way, nobody would know whether there is a row to end
+    document, problem, digest = _identified(entry)
+    if document is None:
+        ending.outcome, ending.error = ("skipped", None) if problem is None else ("failed", problem)
+        with trio.CancelScope(shield=True):
+            await _close_unopened(itinerary, ending)
+        return
+    with trio.CancelScope(shield=True):
         await itinerary.ledger.begin_document(
             document_id=entry.id,
             position=entry.position,
             source=entry.source,
             content_sha256=digest,
-            started_at=started_at,
+            started_at=itinerary.now(),
         )
     try:
-        if document is None:
-            ending.outcome, ending.error = ("skipped", None) if entry.error is None else ("failed", entry.error)
-        else:
-            ending.original = document
-            size_bytes = len(document.text.encode("utf-8", "replace"))
-            itinerary.emit(DocumentStarted(entry.id, entry.position, entry.source, size_bytes))
-            if size_bytes > LARGE_DOCUMENT_BYTES:
-                itinerary.emit(DocumentSizeWarning(entry.id, size_bytes))
-            await _work(document, itinerary, ending)
+        ending.original = document
+        size_bytes = len(document.text.encode("utf-8", "replace"))
+        itinerary.emit(DocumentStarted(entry.id, entry.position, entry.source, size_bytes))
+        if size_bytes > LARGE_DOCUMENT_BYTES:
+            itinerary.emit(DocumentSizeWarning(entry.id, size_bytes))
+        await _work(document, itinerary, ending)
     finally:
         with trio.CancelScope(shield=True):
             await _close(itinerary, ending, trio.current_time() - begun)
+
+
+def _identified(entry: SourceEntry) -> tuple[Document | None, DocumentInvalidError | None, str]:
+    """Return the entry's document, or what is wrong with it, and its hash."""
+    if entry.document is None:
+        return None, entry.error, ""
+    try:
+        return entry.document, None, entry.document.sha256()
+    except (TypeError, ValueError, RecursionError) as exc:
+        return None, DocumentInvalidError(f"document {entry.id}: its metadata can't be hashed: {exc}"), ""
 
 
 async def _work(document: Document, itinerary: Itinerary, ending: Ending) -> None:
@@ -125,24 +140,14 @@ async def _work(document: Document, itinerary: Itinerary, ending: Ending) -> Non
     try:
         with deadline_rung("document", itinerary.document_timeout, during=f"working on document {document.id}"):
             async with itinerary.bridge.document(document.id) as session:
-                ending.error = await _outcome_of(_stages(document, session, itinerary, ending))
-    except AgentPipelineError as exc:
-        ending.error = exc
-    except Exception as exc:  # noqa: BLE001  (the nursery around the document's loop wraps what goes wrong in it)
-        ending.error = _as_ours(exc, ending.stage)
-    if ending.error is None:
-        ending.outcome = "succeeded"
-    else:
+                await _stages(document, session, itinerary, ending)
+    except BaseException as exc:  # noqa: BLE001 - groups may hold what is no Exception
+        passing = passing_part(exc)
+        if passing is not None:
+            raise passing from None
+        ending.error = as_own_error(exc, ending.stage)
+    if ending.error is not None:
         ending.outcome = "cancelled" if ending.error.disposition == "fail_run" else "failed"
-
-
-async def _outcome_of(work: Awaitable[None]) -> AgentPipelineError | None:
-    """Await, and return the error instead of raising it: no error may cross the nursery around the loop."""
-    try:
-        await work
-    except AgentPipelineError as exc:
-        return exc
-    return None
 
 
 async def _stages(document: Document, session: "DocumentSession", itinerary: Itinerary, ending: Ending) -> None:
@@ -150,16 +155,17 @@ async def _stages(document: Document, session: "DocumentSession", itinerary: Iti
     index = 0
     while index < len(itinerary.stages):
         planned = itinerary.stages[index]
-        document, verdict_ok = await _stage(document, planned, session, itinerary, ending)
-        if verdict_ok:
+        document, may_go_on = await _stage(document, planned, session, itinerary, ending)
+        if may_go_on:
             index += 1
             continue
         name = planned.stage.name
-        if planned.rework_to is None or ending.cycles[name] > planned.max_reworks:
+        if planned.rework_to is None or ending.sent_back[name] >= planned.max_reworks:
             await itinerary.keep_rejected(document)
             msg = f"stage {name} did not approve the document in {ending.cycles[name]} cycles"
             raise DocumentRejectedError(msg)
         ending.reworks += 1
+        ending.sent_back[name] += 1
         itinerary.emit(Rework(document.id, name, planned.rework_to, ending.cycles[name]))
         index = places[planned.rework_to]
     ending.stage = "write"
@@ -173,11 +179,10 @@ async def _stage(
     """Run one stage; return its document, and whether it may go on."""
     name = ending.stage = planned.stage.name
     ending.cycles[name] += 1
-    cycle = ending.cycles[name]
     context = StageContext(
         document_id=document.id,
         stage=name,
-        cycle=cycle,
+        cycle=ending.cycles[name],
         role=planned.stage.role,
         options=planned.options,
         emit=itinerary.emit,
@@ -185,24 +190,12 @@ async def _stage(
         session=session,
         original=ending.original if ending.original is not None else document,
     )
-    itinerary.emit(StageStarted(document.id, name, cycle))
-    begun, started_at = trio.current_time(), itinerary.now()
-    error_code: str | None = "cancelled"
-    try:
-        with deadline_rung("stage", itinerary.stage_timeout, during=f"in stage {name}, document {document.id}"):
-            scope = CallScope(document.id, name, cycle, deadline=trio.current_effective_deadline())
-            with call_scope(scope):
-                result = await _call(planned, document, context)
-        error_code = None
-    except AgentPipelineError as exc:
-        error_code = exc.code
-        raise
-    finally:
-        itinerary.emit(StageFinished(document.id, name, cycle, trio.current_time() - begun, error_code))
+    started_at = itinerary.now()
+    result = await _call(planned, document, context, itinerary)
     await itinerary.ledger.save_stage_result(
         document_id=document.id,
         stage=name,
-        cycle=cycle,
+        cycle=context.cycle,
         input_sha256=_identity(document, itinerary.fingerprints[name]),
         output_json=json.dumps({**_plain(result), "verdict": _verdict(context)}, ensure_ascii=False),
         started_at=started_at,
@@ -211,35 +204,53 @@ async def _stage(
     return result, context.verdict is None or context.verdict.approved
 
 
-async def _call(planned: PlannedStage, document: Document, context: StageContext) -> Document:
-    """Call the stage's function; what it raises that is not ours becomes a StageError."""
-    name = planned.stage.name
+async def _call(planned: PlannedStage, document: Document, context: StageContext, itinerary: Itinerary) -> Document:
+    """Call the stage's function within its deadline; what it raises that is not ours becomes a StageError."""
+    name, cycle = context.stage, context.cycle
+    itinerary.emit(StageStarted(document.id, name, cycle))
+    begun = trio.current_time()
+    error_code: str | None = None
     try:
-        result: object = await planned.stage.function(document, context)
-    except AgentPipelineError:
-        raise
-    except Exception as exc:
-        raise _as_ours(exc, name) from exc
+        with deadline_rung("stage", itinerary.stage_timeout, during=f"in stage {name}, document {document.id}"):
+            scope = CallScope(document.id, name, cycle, deadline=trio.current_effective_deadline())
+            with call_scope(scope):
+                result: object = await planned.stage.function(document, context)
+        return _checked(result, document, name)
+    except BaseException as exc:
+        passing = passing_part(exc)
+        if passing is exc:
+            error_code = "cancelled"
+            raise
+        error = as_own_error(exc, name)
+        error_code = error.code
+        if passing is not None:
+            raise passing from None
+        if error is exc:
+            raise
+        raise error from error.__cause__
+    finally:
+        itinerary.emit(StageFinished(document.id, name, cycle, trio.current_time() - begun, error_code))
+
+
+def _checked(result: object, document: Document, stage: str) -> Document:
+    """Return what a stage returned, if it is the document and the ledger can keep it.
+
+    Raises:
+        StageError: it is not, or it holds something that is no JSON.
+    """
     if not isinstance(result, Document) or result.id != document.id:
-        msg = f"stage {name} must return the document it was given (or a changed copy), not {type(result).__name__}"
+        msg = f"stage {stage} must return the document it was given (or a changed copy), not {type(result).__name__}"
+        raise StageError(msg)
+    text: object = result.text
+    if not isinstance(text, str):
+        msg = f"stage {stage} set a text that is no str but {type(text).__name__}"
         raise StageError(msg)
     try:
-        json.dumps(dict(result.fields), allow_nan=False)
-    except (TypeError, ValueError) as exc:
-        msg = f"stage {name} set a field that is not JSON: {exc}"
+        json.dumps([result.source, dict(result.metadata), dict(result.fields)], allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as exc:
+        msg = f"stage {stage} set a field that is not JSON: {exc}"
         raise StageError(msg) from exc
     return result
-
-
-def _as_ours(exc: BaseException, stage: str | None) -> AgentPipelineError:
-    """Return the first error of ours inside `exc`, or say where a foreign one came from."""
-    if isinstance(exc, AgentPipelineError):
-        return exc
-    if isinstance(exc, BaseExceptionGroup):
-        return _as_ours(exc.exceptions[0], stage)
-    last = traceback.extract_tb(exc.__traceback__)[-1:]
-    where = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
-    return StageError(f"stage {stage} raised {type(exc).__name__}: {exc}{where}")
 
 
 def _identity(document: Document, fingerprint: str) -> str:
@@ -257,12 +268,11 @@ def _verdict(context: StageContext) -> dict[str, object] | None:
 async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
     """Write the one terminal record, and say so."""
     error = ending.error
-    code = None if error is None else error.code
     try:
         await itinerary.ledger.finish_document(
             ending.document_id,
             outcome=ending.outcome,
-            error_code=code,
+            error_code=None if error is None else error.code,
             error=None if error is None else str(error),
             failed_stage=ending.stage if error is not None else None,
             reworks=ending.reworks,
@@ -273,9 +283,28 @@ async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
         ending.outcome, ending.error = "cancelled", exc
         raise
     finally:
-        artifact = None if ending.artifact is None else ending.artifact.path
-        if ending.outcome == "failed" and error is not None:
-            failure = PipelineFailure(ending.document_id, ending.stage, ending.source, error.code, str(error))
-            itinerary.emit(failure)
-        finished = DocumentFinished(ending.document_id, ending.outcome, ending.reworks, artifact, code, duration)
-        itinerary.emit(finished)
+        _announce(itinerary, ending, duration)
+
+
+async def _close_unopened(itinerary: Itinerary, ending: Ending) -> None:
+    """Write the one record of an entry that no stage sees."""
+    error = ending.error
+    await itinerary.ledger.begin_and_finish_document(
+        document_id=ending.document_id,
+        position=ending.position,
+        source=ending.source,
+        outcome="skipped" if error is None else "failed",
+        error_code=None if error is None else error.code,
+        error=None if error is None else str(error),
+        at=itinerary.now(),
+    )
+    _announce(itinerary, ending, 0.0)
+
+
+def _announce(itinerary: Itinerary, ending: Ending, duration: float) -> None:
+    error = ending.error
+    code = None if error is None else error.code
+    if ending.outcome == "failed" and error is not None:
+        itinerary.emit(PipelineFailure(ending.document_id, ending.stage, ending.source, error.code, str(error)))
+    artifact = None if ending.artifact is None else ending.artifact.path
+    itinerary.emit(DocumentFinished(ending.document_id, ending.outcome, ending.reworks, artifact, code, duration))

@@ -1,6 +1,6 @@
 """What a stage is: an async Trio function from document to document, with a name and maybe a role."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -16,12 +16,15 @@ class Stage:
 
     Attributes:
         name: shown in logs and kept in the ledger.
-        role: what `context.ask` and `context.run_agent` use where they are told none.
+        role: what `context.ask` uses where it is told none.
+        roles: all roles the stage may use, that one included: missing ones are found before a run begins, and what
+            they are is part of what a result was made by.
     """
 
     name: str
     function: StageFunction
     role: str | None = None
+    roles: tuple[str, ...] = ()
 
     async def __call__(self, document: Document, context: StageContext) -> Document:
         """Run the stage as a plain function, for tests."""
@@ -47,19 +50,35 @@ class PlannedStage:
 @overload
 def stage(function: StageFunction, /) -> Stage: ...
 @overload
-def stage(*, role: str | None = None, name: str | None = None) -> Callable[[StageFunction], Stage]: ...
 def stage(
-    function: StageFunction | None = None, /, *, role: str | None = None, name: str | None = None
+    *, role: str | None = None, roles: Iterable[str] = (), name: str | None = None
+) -> Callable[[StageFunction], Stage]: ...
+def stage(
+    function: StageFunction | None = None,
+    /,
+    *,
+    role: str | None = None,
+    roles: Iterable[str] = (),
+    name: str | None = None,
 ) -> Stage | Callable[[StageFunction], Stage]:
     """Make a stage of an async function from document to document.
 
     Args:
         function: when used without parentheses.
         role: the role its calls use by default.
+        roles: the other roles it may use.
         name: instead of the function's own.
+
+    Raises:
+        TypeError: what is decorated is no function, as in `@stage("writer")`.
     """
 
     def make(one: StageFunction) -> Stage:
-        return Stage(name or str(getattr(one, "__name__", "stage")), one, role)
+        given: object = one
+        if not callable(given):
+            msg = f"@stage is for async functions and takes keywords only, as in @stage(role=...); not {given!r}"
+            raise TypeError(msg)
+        used = tuple(dict.fromkeys([*([] if role is None else [role]), *roles]))
+        return Stage(name or str(getattr(one, "__name__", "stage")), one, role, used)
 
     return make if function is None else make(function)

@@ -22,7 +22,7 @@ class NotebookRefactorResult(BaseModel):
     summary: str = Field(max_length=1200)
 
 
-@stage
+@stage(roles=("markdown_cleaner", "notebook_refactor"))
 async def transform(document: Document, context: StageContext) -> Document:
     """Replace the text by the specialist's, and set the field `summary`."""
     feedback = _feedback(document) if context.cycle > 1 else ""

@@ -42,8 +42,9 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
         built_in = BUILT_IN.get(stage.name)
         if built_in is None:
             check_stage(stage.name, beside=loaded.path.parent)
-        elif built_in.role is not None:
-            resolve_role(loaded.runtime, built_in.role)
+        else:
+            for role in built_in.roles:
+                resolve_role(loaded.runtime, role)
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
     spec = SourceSpec(
