@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 from tests.integration.leavings import Leavings, assert_complete
-from tests.integration.project import ONE_CALL, Project, make_project, prose
+from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.errors import AgentPipelineError, ConfigError, EnvVarMissingError
@@ -66,7 +66,7 @@ async def run(project: Project) -> Leavings:
 
 async def test_two_runs_in_one_program_leave_it_as_it_was(tmp_path: Path) -> None:
     """A notebook or a server runs a pipeline again and again; nothing may pile up, no setting may change."""
-    project = make_project(tmp_path, prose(3), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(3), stages=IN_THIS_PROCESS)
     await run(project)  # imports, caches and Trio's own pipes
     kept, opened = settings(), open_things()
 
@@ -82,7 +82,7 @@ async def test_two_runs_in_one_program_leave_it_as_it_was(tmp_path: Path) -> Non
 
 async def test_a_run_that_could_not_begin_leaves_the_program_as_it_was(tmp_path: Path) -> None:
     """Failing half-way through opening closes what was opened."""
-    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
     await run(project)
     kept, opened = settings(), open_things()
     (tmp_path / "out" / "logs").rename(tmp_path / "out" / "old")
@@ -97,7 +97,7 @@ async def test_a_run_that_could_not_begin_leaves_the_program_as_it_was(tmp_path:
 
 async def test_two_runs_at_once_keep_apart(tmp_path: Path) -> None:
     """Each run has its own ledger, log and traces, also where both are in one program."""
-    projects = [make_project(tmp_path / name, prose(4), stages=ONE_CALL) for name in ("one", "two")]
+    projects = [make_project(tmp_path / name, prose(4), stages=IN_THIS_PROCESS) for name in ("one", "two")]
     kept = settings()
 
     async with trio.open_nursery() as nursery:
@@ -115,7 +115,7 @@ async def test_two_runs_at_once_keep_apart(tmp_path: Path) -> None:
 
 def test_a_run_from_ordinary_code_returns_its_result(tmp_path: Path) -> None:
     """The two lines of the README, without Trio in sight."""
-    project = make_project(tmp_path, prose(3), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(3), stages=IN_THIS_PROCESS)
     kept = settings()
 
     result = Pipeline.from_config(project.config, options=RunOptions(offline=True)).run_sync(limit=2)
@@ -127,7 +127,7 @@ def test_a_run_from_ordinary_code_returns_its_result(tmp_path: Path) -> None:
 async def test_what_a_run_lacks_is_said_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of ours as it is, in no group, with nothing to clean up."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
 
     with pytest.raises(EnvVarMissingError, match="OPENAI_API_KEY"):
         await Pipeline.from_config(project.config).run()

@@ -74,8 +74,7 @@ def _become(order: dict[str, object]) -> int:
 
 
 def _answer(value: dict[str, object]) -> None:
-    sys.__stdout__.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
-    sys.__stdout__.flush()  # type: ignore[union-attr]
+    print(json.dumps(value), flush=True)  # noqa: T201 - how a program answers
 
 
 def _serve() -> int | None:
