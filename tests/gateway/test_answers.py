@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
-from tests.gateway.bodies import APIS, PATHS, Api, completion, dump, events, good, response
+from tests.gateway.bodies import APIS, CHAT_USAGE, PATHS, Api, chunk, completion, delta, dump, events, good, response
 
 from agent_pipeline.control.gate import Attempt
 from agent_pipeline.domain.usage import Usage
@@ -140,6 +140,25 @@ def test_count_that_is_none_is_no_count(count: object) -> None:
     """A number no database holds would end the run; half a report is none."""
     for usage in ({"input_tokens": count, "output_tokens": 3}, {"input_tokens": 7, "output_tokens": count}):
         assert check("responses", dump(response(usage=usage))).usage is None
+
+
+def test_part_is_never_more_than_the_whole() -> None:
+    """Cached input is cheaper, and reasoning is output: a provider that miscounts makes no negative tokens."""
+    usage = {
+        "input_tokens": 7,
+        "output_tokens": 3,
+        "input_tokens_details": {"cached_tokens": 9},
+        "output_tokens_details": {"reasoning_tokens": 9},
+    }
+
+    assert check("responses", dump(response(usage=usage))).usage == Usage(7, 3, 7, 3)
+
+
+def test_usage_of_a_stream_is_found_in_any_chunk() -> None:
+    """Some send it with the last words, some after them, some with every chunk."""
+    body = events(delta(content="a"), delta("stop") | {"usage": CHAT_USAGE}, chunk(usage=None), done=True)
+
+    assert check("chat", body, streamed=True).usage == Usage(7, 3, 2, 1)
 
 
 def test_usage_is_read_before_the_answer_is_refused() -> None:

@@ -177,18 +177,20 @@ async def test_places_are_taken_lowest_first() -> None:
             started.set()
             await release.wait()
 
-    release = trio.Event()
-    async with trio.open_nursery() as nursery:
-        for _ in range(SHARD_CONNECTIONS + 1):
-            started = trio.Event()
-            nursery.start_soon(use, started, release)
-            await started.wait()
-        release.set()
-    for _ in range(5):
-        async with pool.exchange(request):
-            pass
+    async def use_at_once(count: int) -> None:
+        release = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                started = trio.Event()
+                nursery.start_soon(use, started, release)
+                await started.wait()
+            release.set()
 
-    assert made == [SHARD_CONNECTIONS + 5, 1]
+    await use_at_once(SHARD_CONNECTIONS + 1)
+    for _ in range(5):
+        await use_at_once(SHARD_CONNECTIONS)
+
+    assert made == [6 * SHARD_CONNECTIONS, 1]
     assert pool.statistics().active == 0
     assert pool.statistics().peak == SHARD_CONNECTIONS + 1
 

@@ -112,7 +112,7 @@ def test_request_itself_says_what_it_asks_for(body: bytes, bound: int, *, stream
         ("https://eu.api.openai.com/v1", True),
         ("https://mine.openai.azure.com/openai/v1", True),
         ("https://api.openai.com.evil.example/v1", False),
-        ("https://notapi.openai.com.example/v1", False),
+        ("https://notapi.openai.com/v1", False),
         ("http://127.0.0.1:8000/v1", False),
     ],
 )

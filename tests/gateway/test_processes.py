@@ -49,6 +49,7 @@ async def flood(stream: trio.abc.Stream) -> None:
         await stream.send_all(b" " * MIB)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.parametrize("play", [bomb, flood])
 async def test_answer_that_is_too_large_never_unfolds(play: Play) -> None:
     """Unprotected, 50 MB took 256 MB of memory, and a bomb of 100 MB 452 MB."""
@@ -60,6 +61,7 @@ async def test_answer_that_is_too_large_never_unfolds(play: Play) -> None:
     assert counted.startswith("sent=[True, True]")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 async def test_no_file_descriptor_left_is_this_machines_fault() -> None:
     """Retried as a network fault it would only take longer, and blame the wrong side."""
     first, second, counted = await ask_in_a_process("files", well("responses"))

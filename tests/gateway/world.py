@@ -6,16 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pytest
 import trio
 from pydantic import SecretStr
 from tests.gateway.bodies import Api, good
-from tests.gateway.wire_server import Play, answer
+from tests.gateway.wire_server import Play, answer, wire_server
 
 from agent_pipeline.config.roles import parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, open_pool
 
 KEY = "sk-canary-0123456789abcdef"
@@ -97,6 +99,18 @@ def well(api: Api, text: str = "yes", *, streamed: bool = False) -> Play:
     """Answer as a provider in good health."""
     body = good(api, text, streamed=streamed)
     return answer(body, content_type=EVENT_STREAM if streamed else "application/json")
+
+
+async def ask_badly(play: Play, *, api: Api = "responses", streamed: bool = False) -> tuple[AgentPipelineError, World]:
+    """Ask a server that plays this; return the error and the world."""
+    async with (
+        wire_server(play) as server,
+        open_world(server.url, api=api, params={"stream": streamed}) as world,
+    ):
+        with pytest.raises(AgentPipelineError) as caught:
+            await world.role.ask("Well?")
+        assert len(server.seen) == len(world.records)
+    return caught.value, world
 
 
 async def closed_port() -> int:

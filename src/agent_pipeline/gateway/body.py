@@ -46,9 +46,9 @@ class BodyDecoder:
             self._keep(data)
             return
         try:
-            self._keep(part := self._unpack.decompress(data, _STEP_BYTES))
-            while self._unpack.unconsumed_tail or len(part) == _STEP_BYTES:
-                self._keep(part := self._unpack.decompress(self._unpack.unconsumed_tail, _STEP_BYTES))
+            self._keep(self._unpack.decompress(data, _STEP_BYTES))
+            while self._unpack.unconsumed_tail:
+                self._keep(self._unpack.decompress(self._unpack.unconsumed_tail, _STEP_BYTES))
         except zlib.error as exc:
             raise ModelProtocolError(f"the answer can't be decompressed: {exc}") from exc
         if self._unpack.unused_data:
