@@ -172,8 +172,8 @@ def test_a_refused_key_stops_the_run(launcher: Launcher, tmp_path: Path) -> None
 
         ended, left = run(launcher, project)
 
-        # Those in flight, and those let go while the first refusal finds its way to the run.
-        assert simulator.requests() <= len(left.attempts) <= 4
+        # Two in flight, and those that are let go while the first refusal finds its way to the run.
+        assert simulator.requests() <= len(left.attempts) < 15
     assert (ended.exit_code, left.run["reason"]) == (5, "credentials_rejected")
     assert {row["outcome"] for row in left.documents} == {"cancelled"}
     assert "key" in ended.stderr
