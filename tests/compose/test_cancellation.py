@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from tests.integration.leavings import Leavings, assert_complete
-from tests.integration.project import ONE_CALL, Project, make_project, prose
+from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 from trio.testing import wait_all_tasks_blocked
 
 from agent_pipeline.compose import Pipeline, RunOptions
@@ -18,7 +18,7 @@ from agent_pipeline.domain.events import Event, PipelineFinished
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.simulator import Simulator
 
-STRIDE = 6
+STRIDE = 12
 """Of the sweep: this many tests share its moments."""
 
 
@@ -32,8 +32,9 @@ class CancelAt:
         self._scope = scope
         self.seen: list[Event] = []
 
-    def handle(self, event: Event, _at: datetime) -> None:
+    def handle(self, event: Event, at: datetime) -> None:
         """Count, and cancel."""
+        del at
         self.seen.append(event)
         if self._moment in {len(self.seen), type(event)}:
             self._scope.cancel()
@@ -63,11 +64,11 @@ async def run_until(project: Project, number: int) -> tuple[bool, list[Event]]:
 @pytest.mark.parametrize("offset", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, STRIDE))])
 async def test_a_run_cancelled_at_any_event_leaves_whole_files(tmp_path: Path, offset: int) -> None:
     """Whoever embeds a run may cancel it whenever they like; nothing may be half-written or end twice."""
-    _, events = await run_until(make_project(tmp_path / "whole", prose(2), stages=ONE_CALL), 10_000)
+    _, events = await run_until(make_project(tmp_path / "whole", prose(2), stages=IN_THIS_PROCESS), 10_000)
     assert len(events) > 40
 
     for number in range(1 + offset, len(events) + 1, STRIDE):
-        project = make_project(tmp_path / str(number), prose(2), stages=ONE_CALL)
+        project = make_project(tmp_path / str(number), prose(2), stages=IN_THIS_PROCESS)
         caught, _ = await run_until(project, number)
 
         (run,) = project.runs()
@@ -84,7 +85,7 @@ async def test_a_run_cancelled_at_any_event_leaves_whole_files(tmp_path: Path, o
 
 async def test_cancelled_while_it_closes_a_run_is_still_recorded_as_what_it_was(tmp_path: Path) -> None:
     """All documents had ended: that somebody lost interest afterwards changes no fact."""
-    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
     with trio.CancelScope() as scope:
         sink = CancelAt(PipelineFinished, scope)
         await Pipeline.from_config(project.config, options=in_memory(sink)).run()
@@ -106,7 +107,7 @@ def _watch_links(event: str, _arguments: tuple[object, ...]) -> None:
 
 async def test_an_artifact_that_is_in_place_makes_its_document_a_success(tmp_path: Path) -> None:
     """Cancelled while the artifact gets its name, the work is done and paid for: nothing may do it again."""
-    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
     options = replace(in_memory(CancelAt(0, trio.CancelScope())), virtual=False)
     sys.addaudithook(_watch_links)
 

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,11 +29,15 @@ class ForeignServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: ForeignServer
+
+    @property
+    def _fake(self) -> ForeignServer:
+        assert isinstance(self.server, ForeignServer)
+        return self.server
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.seen.append((self.path, self.headers["authorization"], body))
+        self._fake.seen.append((self.path, self.headers["authorization"], body))
         if self.path != "/api/v2/chat/completions":
             self._send(404, "application/json", b'{"error": {"message": "chat completions only"}}')
         elif body.get("stream"):
@@ -49,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
         """Stay quiet."""
 
 
@@ -92,7 +96,7 @@ def _events(message: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def open_foreign_server() -> Iterator[ForeignServer]:
+def open_foreign_server() -> Generator[ForeignServer]:
     """Serve in a thread until the block ends."""
     with ForeignServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -38,9 +38,8 @@ def _audit(path: str) -> None:
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
         if event in AUDITED:
-            seen = [repr(argument) if event == "socket.getaddrinfo" else argument for argument in arguments]
-            family = getattr(arguments[0], "family", None)
-            line = json.dumps({"event": event, "family": str(family), "arguments": [str(one) for one in seen]})
+            family = repr(getattr(arguments[0], "family", None))
+            line = json.dumps({"event": event, "family": family, "arguments": [repr(one) for one in arguments]})
             os.write(descriptor, f"{line}\n".encode())
 
     sys.addaudithook(note)
@@ -75,8 +74,7 @@ def _become(order: dict[str, object]) -> int:
 
 
 def _answer(value: dict[str, object]) -> None:
-    sys.__stdout__.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
-    sys.__stdout__.flush()  # type: ignore[union-attr]
+    print(json.dumps(value), flush=True)  # noqa: T201 - how a program answers
 
 
 def _serve() -> int | None:

@@ -15,25 +15,10 @@ BUILT_IN: tuple[JsonValue, ...] = (
 )
 ONE_CALL: tuple[JsonValue, ...] = ("own_stages:summarise",)
 
-OWN_STAGES = '''"""The project's own stage: one agent call per document."""
+IN_THIS_PROCESS: tuple[JsonValue, ...] = ("tests.integration.stages:summarise",)
+"""The same stage from the Python path, for runs in the tests' own process: one name can't come from two folders."""
 
-from pydantic import BaseModel
-
-from agent_pipeline import Document, StageContext, stage
-
-
-class Summary(BaseModel):
-    """What the agent answers."""
-
-    summary: str
-
-
-@stage(role="writer")
-async def summarise(document: Document, context: StageContext) -> Document:
-    """Let the agent summarise."""
-    answer = await context.run_agent("writer", document.text, Summary)
-    return document.with_fields(summary=answer.summary)
-'''
+OWN_STAGES = Path(__file__).with_name("stages.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -39,7 +39,7 @@ class SeparateSimulator:
 
 
 @contextmanager
-def open_separate_simulator(launcher: Launcher, folder: Path, **faults: object) -> Iterator[SeparateSimulator]:
+def open_separate_simulator(launcher: Launcher, folder: Path, **faults: object) -> Generator[SeparateSimulator]:
     """Start a simulator of the test's own, with these keys of a faults file; stop it when the block ends."""
     folder.mkdir(exist_ok=True)
     plan = folder / "faults.yaml"

@@ -1,15 +1,18 @@
 """Configs, sources and folders that can't be used: one message, exit code 3, and nothing made."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests.integration.command import Ended, Launcher, environment
 from tests.integration.leavings import Leavings, assert_complete
-from tests.integration.project import ONE_CALL, Project, make_project, prose
+from tests.integration.project import IN_THIS_PROCESS, ONE_CALL, Project, make_project, prose
 from tests.integration.provider import SeparateSimulator
+from tests.unprivileged import read_only_folder, unprivileged
+
+from agent_pipeline.cli import main
 
 Spoil = Callable[[Project], None]
 
@@ -138,17 +141,21 @@ def test_what_can_not_be_used_is_refused_before_anything_is_made(
     assert made <= allowed
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_artifacts_folder_is_refused(launcher: Launcher, tmp_path: Path) -> None:
+def test_a_read_only_artifacts_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Found before the first request is paid for."""
-    project = make_project(tmp_path, prose(1), stages=ONE_CALL)
-    project.artifacts.mkdir(parents=True)
-    project.artifacts.chmod(0o500)
+    with read_only_folder({}) as artifacts, TemporaryDirectory() as name:
+        project = make_project(Path(name), prose(1), stages=IN_THIS_PROCESS)
+        project.root.chmod(0o777)
+        replaced("pipeline.yaml", "out/artifacts", "roles.yaml")(project)
+        assert main(["run", str(project.config), "--offline"]) == 3  # nobody can import what is root's own
+        capsys.readouterr()
+        replaced("pipeline.yaml", '"artifacts": "roles.yaml"', f'"artifacts": "{artifacts}"')(project)
+        with unprivileged():
+            code = main(["run", str(project.config), "--offline", "--json"])
 
-    ended = launcher.run("run", project.config, "--offline", "--json", cwd=tmp_path)
-
-    assert_one_message(ended, ("artifacts", "ermission"))
-    assert not project.logs.exists()
+        assert not (project.root / "out").exists()
+    written = capsys.readouterr()
+    assert_one_message(Ended(code, written.out, written.err), (str(artifacts), "ermission"))
 
 
 @pytest.mark.parametrize("name", ["typo in the roles file", "no roles file", "unknown stage", "malformed source"])

@@ -144,20 +144,41 @@ def test_what_can_not_be_loaded_is_a_config_error(beside: Path, spec: str, words
 
 
 def test_same_module_name_beside_two_configs(beside: Path) -> None:
-    """Python would give the second project the first one's module, without a word."""
+    """Two projects in one process, each with its `stages.py`: each gets its own, helpers and packages included."""
     for name in ("one", "two"):
         (beside / name / "package").mkdir(parents=True)
+        (beside / name / "our_words.py").write_text(f"WORD = {name!r}\n")
         for path in ("our_stages.py", "package/__init__.py"):
             (beside / name / path).write_text(
                 "from agent_pipeline.pipeline.stage import stage\n"
-                f"@stage(name={name!r})\nasync def mine(document, context):\n    return document\n"
+                "from our_words import WORD\n"
+                "@stage(name=WORD)\nasync def mine(document, context):\n    return document\n"
             )
 
     for module in ("our_stages", "package"):
-        assert load_stage(f"{module}:mine", beside=beside / "one").name == "one"
-        with pytest.raises(ConfigError, match="beside another config"):
-            load_stage(f"{module}:mine", beside=beside / "two")
-        assert load_stage(f"{module}:mine", beside=beside / "one").name == "one"
+        for name in ("one", "two", "one"):
+            assert load_stage(f"{module}:mine", beside=beside / name).name == name
+    ours = [entry for entry in sys.path if entry.startswith(str(beside))]
+    assert ours == [str(beside / "one")]
+
+
+def test_looking_beside_another_config_drops_nothing_else(beside: Path) -> None:
+    """What lies deeper in the folder, such as a virtual environment, and this package stay loaded."""
+    (beside / "one" / "lib").mkdir(parents=True)
+    (beside / "two").mkdir()
+    (beside / "one" / "near.py").write_text("")
+    (beside / "one" / "lib" / "far.py").write_text("")
+    (beside / "one" / "agent_pipeline.py").write_text("raise AssertionError\n")
+    sys.path.append(str(beside / "one" / "lib"))
+    for spec in ("near:x", "far:x"):
+        with pytest.raises(ConfigError):
+            load_stage(spec, beside=beside / "one")
+    before = {*sys.modules}
+
+    with pytest.raises(ConfigError):
+        load_stage("nowhere_to_be_found:x", beside=beside / "two")
+
+    assert before - {*sys.modules} == {"near"}
 
 
 # --- the context -------------------------------------------------------------------------------------------------

@@ -48,6 +48,11 @@ def plan(*stages: Stage | StageFunction | PlannedStage) -> list[PlannedStage]:
     return planned
 
 
+async def upper(document: Document, context: StageContext) -> Document:
+    """Be a stage that does something."""
+    return document.with_text(document.text.upper()).with_fields(cycle=context.cycle)
+
+
 @dataclass
 class Run:
     """One run: start it with `documents`, then look at what it left."""

@@ -4,7 +4,7 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 DESCRIPTORS_PER_DOCUMENT = 2
@@ -22,7 +22,7 @@ def raise_descriptor_limit() -> None:
 
 
 @contextmanager
-def hold_signals() -> Iterator[list[str]]:
+def hold_signals() -> Generator[list[str]]:
     """Note the names of SIGINT and SIGTERM that come inside the block instead of obeying them; main thread only.
 
     Whoever opens or closes files in the block is never cut off half-way. A receiver of its own inside the block takes
