@@ -81,7 +81,7 @@ async def test_a_hang_lasts_until_the_client_leaves(start: Start, kind: str) -> 
 
     async with client_of(port) as client:
         with pytest.raises(httpx.ReadTimeout):
-            await client.post(PATH, json=ASK, timeout=0.1)
+            await client.post(PATH, json=ASK, timeout=httpx.Timeout(5, read=0.1))
         assert simulator.statistics.requests_in_flight in {0, 1}
 
     await wait_connections_closed(simulator)

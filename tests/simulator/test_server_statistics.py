@@ -3,7 +3,7 @@
 import json
 
 import trio
-from tests.simulator.clients import ASK, PATH, STREAM, Start, client_of, posting, wait_connections_closed
+from tests.simulator.clients import ASK, PATH, STREAM, Start, client_of, posting, wait_connections_closed, wait_until
 
 
 async def test_one_connection_serves_many_requests(start: Start) -> None:
@@ -37,11 +37,14 @@ async def test_looking_at_the_statistics_changes_nothing(start: Start) -> None:
 
 async def test_requests_at_once_are_counted(start: Start) -> None:
     """The figure that shows whether a client keeps its own limit."""
-    simulator, port = await start(latency=0.1)
+    simulator, port = await start({"kind": "hang"})
 
     async with client_of(port) as client, trio.open_nursery() as nursery:
         for number in range(7):
             nursery.start_soon(lambda number: client.post(PATH, json={**ASK, "user": str(number)}), number)
+        await wait_until(lambda: simulator.statistics.requests_in_flight == 7)
+        nursery.cancel_scope.cancel()
+    await wait_connections_closed(simulator)
 
     assert simulator.statistics.max_requests_in_flight == 7
     assert simulator.statistics.max_connections_open == 7
@@ -68,9 +71,10 @@ async def test_a_client_that_leaves_stops_counting(start: Start) -> None:
     """Also in the middle of a long wait: a cancelled attempt is over at the server too."""
     simulator, port = await start(latency=60)
 
-    async with client_of(port) as client:
-        with trio.move_on_after(0.1):
-            await client.post(PATH, json=ASK)
+    async with client_of(port) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: client.post(PATH, json=ASK))
+        await wait_until(lambda: simulator.statistics.requests_in_flight == 1)
+        nursery.cancel_scope.cancel()
 
     await wait_connections_closed(simulator)
     assert simulator.statistics.requests_in_flight == 0

@@ -26,7 +26,7 @@ DEFECT: Final = "simulator:defect"
 LASTING_DEFECT: Final = "simulator:defect-always"
 """A line that begins so makes reviews disapprove, and no rewriting takes it out."""
 
-_DEFECT_LINE: Final = re.compile(rf"^[ \t#>*-]*{DEFECT}(?P<lasting>-always)?.*\n?", re.MULTILINE)
+_DEFECT_LINE: Final = re.compile(rf"^[ \t#>*<!-]*{DEFECT}(?P<lasting>-always)?.*\n?", re.MULTILINE)
 
 _CODE_WORDS: Final = {"code", "ipynb", "notebook", "program", "py", "python", "script"}
 _PROSE_WORDS: Final = {"article", "markdown", "md", "prose", "rst", "text", "txt"}
