@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 
+from agent_pipeline.simulator import DEFECT
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "configs" / "smoke_documents.json"
 
@@ -38,7 +40,12 @@ def harvested(patterns: Iterable[str]) -> list[Path]:
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f":(glob){pattern}"]
         names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         found |= dict.fromkeys(ROOT / name for name in sorted(set(filter(None, names.split("\0")))))
-    return [path for path in found if path.is_file() and path.stat().st_size >= SMALLEST_BYTES]
+    return [path for path in found if path.is_file() and path.stat().st_size >= SMALLEST_BYTES and not marked(path)]
+
+
+def marked(path: Path) -> bool:
+    """Say whether a text holds the mark that makes the simulator disapprove: what explains it is no smoke document."""
+    return DEFECT in path.read_text(encoding="utf-8")
 
 
 def entry(path: Path, text: str, kind: str, *, part: str = "") -> Entry:

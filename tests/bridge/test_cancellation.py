@@ -203,8 +203,28 @@ async def test_each_document_has_its_own_loop(autojump_clock: MockClock) -> None
         assert (world.bridge.loops_opened, world.bridge.loops_closed) == (6, 6)
 
 
-async def test_closing_a_document_can_not_be_cancelled(autojump_clock: MockClock) -> None:
+def test_closing_a_document_can_not_be_cancelled() -> None:
     """A document whose artifact is written must not end as cancelled while its loop closes."""
+    closing = []
+
+    async def work(scope: trio.CancelScope) -> None:
+        is_done = False
+        async with open_world() as world:
+            with scope:
+                async with world.bridge.document("1") as session:
+                    await session.run_agent("writer", "Hi.")
+                    is_done = True
+            if is_done:
+                closing.append(scope.cancel_called)
+                assert not scope.cancelled_caught
+            _assert_quiet(world)
+
+    cancel_at_every_step(work)
+    assert closing.count(True) > 5
+
+
+async def test_document_cancelled_as_its_work_ends_has_ended(autojump_clock: MockClock) -> None:
+    """The narrowest case: nothing is left to wait for but the loop."""
     async with open_world() as world:
         with trio.CancelScope() as scope:
             async with world.bridge.document("1") as session:

@@ -40,7 +40,7 @@ def test_many_documents_at_once_keep_to_the_requests_in_flight(launcher: Launche
         seen = simulator.statistics()
     assert ended.exit_code == 0, ended.stderr
     assert seen["requests"] == 200
-    assert seen["max_requests_in_flight"] == 20
+    assert 1 < int(str(seen["max_requests_in_flight"])) <= 20
     assert int(str(seen["connections_opened"])) <= 20
     (run,) = project.runs()
     assert_complete(Leavings(run))

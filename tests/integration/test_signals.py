@@ -45,6 +45,7 @@ def ended_after(process: Process, number: signal.Signals) -> Ended:
     process.signal(number)
     ended = process.wait(PATIENCE)
     assert "Traceback" not in ended.stderr
+    assert "Warning" not in ended.stderr
     return ended
 
 

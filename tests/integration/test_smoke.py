@@ -9,6 +9,8 @@ import pytest
 from tests.integration.command import ROOT, Ended, Launcher, environment
 from tests.integration.leavings import Leavings, assert_complete
 
+from agent_pipeline.simulator import DEFECT
+
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
@@ -72,6 +74,11 @@ def test_a_second_run_cleans_what_the_first_wrote_and_nothing_else(launcher: Lau
     assert len(list(artifacts.iterdir())) == 5
     assert len(second.stdout.splitlines()) == 1
     assert "3 of 3 documents succeeded" in second.stdout
+
+
+def test_no_document_of_the_project_is_marked_as_a_defect() -> None:
+    """The simulator rejects marked ones, and the smoke run would fail for the texts that explain the mark."""
+    assert DEFECT not in (ROOT / "configs" / "smoke_documents.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

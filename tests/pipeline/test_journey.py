@@ -236,6 +236,25 @@ async def test_deadline_is_named(autojump_clock: MockClock, tmp_path: Path, rung
         run.assert_accounted()
 
 
+@pytest.mark.parametrize("lane", ["agent", "ask"])
+async def test_pause_beyond_the_deadline_is_not_begun(autojump_clock: MockClock, tmp_path: Path, lane: str) -> None:
+    """The gate knows the stage's deadline on both lanes: it fails at once instead of waiting for nothing."""
+
+    async def wait(document: Document, context: StageContext) -> Document:
+        if lane == "agent":
+            await context.run_agent("writer", "Hi.")
+        else:
+            await context.ask("Hi.", role="writer")
+        return document
+
+    faults = [{"kind": "status", "status": 429, "retry_after": 90}]
+    async with open_run(tmp_path, plan(wait), faults=faults, stage_timeout=60) as run:
+        await run.documents([entry(1)])
+
+        assert trio.current_time() == 0
+        assert run.outcomes() == {"1": ("failed", "wait_beyond_deadline")}
+
+
 async def test_each_stage_has_its_own_deadline(autojump_clock: MockClock, tmp_path: Path) -> None:
     """It begins when the stage begins, cycle by cycle; the document's covers them all."""
 

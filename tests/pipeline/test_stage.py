@@ -1,5 +1,6 @@
 """Stages: made by a decorator, found by name, and what their context lets them do."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,24 @@ def test_looking_beside_another_config_drops_nothing_else(beside: Path) -> None:
         load_stage("nowhere_to_be_found:x", beside=beside / "two")
 
     assert before - {*sys.modules} == {"near"}
+
+
+def test_program_beside_a_config_stays_what_it_is(beside: Path) -> None:
+    """Run with `-P` its folder is not on the path; taking it out of `sys.modules` would break pickling and more."""
+    (beside / "other").mkdir()
+    program = beside / "program.py"
+    program.write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from agent_pipeline.errors import ConfigError\n"
+        "from agent_pipeline.pipeline.registry import load_stage\n"
+        "here = Path(__file__).parent\n"
+        "for folder in (here, here / 'other'):\n"
+        "    try:\n        load_stage('nowhere_to_be_found:x', beside=folder)\n"
+        "    except ConfigError:\n        pass\n"
+        "assert sys.modules['__main__'].here == here\n"
+    )
+
+    subprocess.run([sys.executable, "-P", str(program)], check=True, timeout=60)
 
 
 # --- the context -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agent_pipeline.simulator.document_text import code_share, find_document, slug_of, summary_of, tidy, title_of
 from agent_pipeline.simulator.patterns import example_of
 from agent_pipeline.simulator.python_script import to_script
+from agent_pipeline.simulator.reading import DEFECT, LASTING_DEFECT, Reading
 
 lines = st.one_of(
     st.sampled_from(
@@ -166,3 +167,11 @@ def test_an_example_matches_its_pattern(pattern: str) -> None:
 def test_a_pattern_beyond_the_subset_has_no_example(pattern: str) -> None:
     """Nothing is made up that does not match."""
     assert example_of(pattern) is None
+
+
+def test_a_text_that_only_speaks_of_the_mark_has_no_defect() -> None:
+    """The project's own documents explain it, and are documents of the smoke run."""
+    spoken_of = Reading(f"A line with `{DEFECT}` is refused; see also `{LASTING_DEFECT}`.", "")
+    marked = Reading(f"# {DEFECT}", "")
+
+    assert (spoken_of.has_defect, marked.has_defect) == (False, True)

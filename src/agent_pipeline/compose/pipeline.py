@@ -27,7 +27,7 @@ from agent_pipeline.config.source_map import parse_source_map
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.events import DocumentsClamped, PipelineFinished, PipelineStarted
 from agent_pipeline.domain.result import RunResult, UsageTotals
-from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError
+from agent_pipeline.errors import AgentPipelineError, ConfigError, InputError, LedgerError
 from agent_pipeline.ledger import recorded_artifacts
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.registry import load_stage
@@ -110,13 +110,17 @@ class Pipeline:
                     _stop_for(runtime.stop, exc)
                     raise
                 finally:
-                    with trio.CancelScope(shield=True):
-                        duration = trio.current_time() - begun
-                        results.append(await _conclude(runtime, self.config, options, tally, duration))
+                    try:
+                        with trio.CancelScope(shield=True):
+                            duration = trio.current_time() - begun
+                            results.append(await _conclude(runtime, self.config, options, tally, duration))
+                    except LedgerError as exc:  # raised below, outside the nursery that would wrap it
+                        runtime.stop.request_for(exc)
+                        runtime.stop.error = runtime.stop.error or exc
         finally:
             if runtime is not None:
                 _write_manifest(runtime, self.config, options, *results)
-        if runtime.stop.error is not None and tally.taken == 0:
+        if runtime.stop.error is not None and (tally.taken == 0 or not results):
             raise runtime.stop.error
         return replace(results[0], dropped=dict(runtime.records.telemetry.dropped))
 

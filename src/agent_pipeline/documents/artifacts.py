@@ -103,7 +103,8 @@ class ArtifactWriter:
                 await self._turn.acquire()
         try:
             if job in self._waiting:
-                await trio.to_thread.run_sync(self._write_group, self._take_waiting())
+                with trio.CancelScope(shield=True):  # cancelled now, those that were taken would be written by nobody
+                    await trio.to_thread.run_sync(self._write_group, self._take_waiting())
         finally:
             self._turn.release()
         return job.result()

@@ -115,14 +115,9 @@ class Admission:
     async def _admit_one(self, entries: AsyncGenerator[SourceEntry]) -> bool:
         ending = Ending(0, "", None)
         await self._places.acquire_on_behalf_of(ending)
-        try:
-            entry = await anext(entries, None)
-        except BaseException:
-            self._places.release_on_behalf_of(ending)
-            raise
+        entry = await anext(entries, None)
         if entry is None or self._stop.reason is not None:
-            self._places.release_on_behalf_of(ending)
-            return False
+            return False  # nobody waits for this place any more
         ending.position, ending.document_id, ending.source = entry.position, entry.id, entry.source
         self._tally.taken += 1
         self._nursery.start_soon(self._travel, entry, ending, name=f"document {entry.id}")

@@ -21,10 +21,12 @@ from agent_pipeline.simulator.json_values import as_number, as_object, loads
 from agent_pipeline.simulator.python_script import to_script
 
 DEFECT: Final = "simulator:defect"
-"""A line with this mark makes reviews disapprove; rewriting with feedback takes such lines out."""
+"""A line that begins so, maybe as a comment, makes reviews disapprove; rewriting with feedback takes such lines out."""
 
 LASTING_DEFECT: Final = "simulator:defect-always"
-"""A line with this mark makes reviews disapprove, and no rewriting takes it out."""
+"""A line that begins so makes reviews disapprove, and no rewriting takes it out."""
+
+_DEFECT_LINE: Final = re.compile(rf"^[ \t#>*<!-]*{DEFECT}(?P<lasting>-always)?.*\n?", re.MULTILINE)
 
 _CODE_WORDS: Final = {"code", "ipynb", "notebook", "program", "py", "python", "script"}
 _PROSE_WORDS: Final = {"article", "markdown", "md", "prose", "rst", "text", "txt"}
@@ -70,9 +72,8 @@ class Reading:
     def tidied(self) -> str:
         """The whole document, tidied; without the lines that feedback was given for."""
         text = tidy(self.source, blank_lines=2 if self.is_code else 1)
-        if DEFECT in text and "feedback" in self.around.lower():
-            kept = (line for line in text.split("\n") if DEFECT not in line or LASTING_DEFECT in line)
-            text = "\n".join(kept)
+        if "feedback" in self.around.lower():
+            text = _DEFECT_LINE.sub(lambda line: line[0] if line["lasting"] else "", text)
         return text
 
     @cached_property
@@ -107,7 +108,7 @@ class Reading:
     @property
     def has_defect(self) -> bool:
         """Whether a reviewer has reason to disapprove."""
-        return not self.source.strip() or DEFECT in self.source
+        return not self.source.strip() or _DEFECT_LINE.search(self.source) is not None
 
     @property
     def confidence(self) -> float:

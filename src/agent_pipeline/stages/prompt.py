@@ -16,7 +16,7 @@ def with_document(task: str, document: Document) -> str:
 def strip_code_fence(text: str) -> str:
     r"""Take off one code fence that encloses the whole text.
 
-    >>> strip_code_fence("```python\\nprint(1)\\n```")
+    >>> strip_code_fence("```python\nprint(1)\n```")
     'print(1)'
     >>> strip_code_fence("a ```b``` c")
     'a ```b``` c'
