@@ -83,6 +83,8 @@ async def test_skipped_and_invalid_entries_have_their_record(autojump_clock: Moc
             "2": ("failed", "document_invalid"),
             "3": ("succeeded", None),
         }
+        reasons = run.rows("select error from documents order by position")
+        assert reasons == [("no text",), ("line 3 is no JSON",), (None,)]
         assert {event.document_id for event in run.events(StageStarted)} == {"3"}
         assert [failure.document_id for failure in run.tally.shown_failures()] == ["2"]
         run.assert_accounted()

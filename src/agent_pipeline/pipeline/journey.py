@@ -103,7 +103,7 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     if document is None:
         ending.outcome, ending.error = ("skipped", None) if problem is None else ("failed", problem)
         with trio.CancelScope(shield=True):
-            await _close_unopened(itinerary, ending)
+            await _close_unopened(itinerary, ending, entry.skipped)
         return
     with trio.CancelScope(shield=True):
         await itinerary.ledger.begin_document(
@@ -286,8 +286,8 @@ async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
         _announce(itinerary, ending, duration)
 
 
-async def _close_unopened(itinerary: Itinerary, ending: Ending) -> None:
-    """Write the one record of an entry that no stage sees."""
+async def _close_unopened(itinerary: Itinerary, ending: Ending, skipped: str | None) -> None:
+    """Write the one record of an entry that no stage sees, and why."""
     error = ending.error
     await itinerary.ledger.begin_and_finish_document(
         document_id=ending.document_id,
@@ -295,7 +295,7 @@ async def _close_unopened(itinerary: Itinerary, ending: Ending) -> None:
         source=ending.source,
         outcome="skipped" if error is None else "failed",
         error_code=None if error is None else error.code,
-        error=None if error is None else str(error),
+        error=skipped if error is None else str(error),
         at=itinerary.now(),
     )
     _announce(itinerary, ending, 0.0)
