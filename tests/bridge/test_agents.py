@@ -199,6 +199,17 @@ async def test_agent_as_tool_passes_the_gate(autojump_clock: MockClock) -> None:
         assert [record.role for record in world.records] == ["writer", "expert", "writer"]
 
 
+async def test_an_agent_with_a_client_of_its_own_is_refused(autojump_clock: MockClock) -> None:
+    """Its requests would pass the gate by: no budget, no limits, no record."""
+    async with open_world() as world, world.bridge.document("1") as session:
+        role = world.bridge.find_role("writer")
+        model = sdk.OpenAIResponsesModel(model="gpt-5-mini", openai_client=role.client)
+        agent = sdk.Agent[object](name="loner", model=model)
+
+        with pytest.raises(AgentRunError, match="name a role"):
+            await session.run_agent(agent, "Which?")
+
+
 async def test_the_schema_of_a_type_is_built_once(autojump_clock: MockClock) -> None:
     """The SDK would build it at every turn: half a millisecond of CPU each time."""
     async with open_world() as world:

@@ -23,6 +23,9 @@ NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False
 `max_retries=0` would do too, but then the SDK copies the OpenAI client for each request.
 """
 
+_WITH_A_CLIENT = (sdk.OpenAIResponsesModel, sdk.OpenAIChatCompletionsModel)
+"""Models that ask a provider themselves, past the gate."""
+
 _SCHEMAS: dict[type[Any], Any] = {}
 
 
@@ -69,6 +72,10 @@ class AgentBridge:
             UnknownRoleError: no such role.
         """
         if isinstance(agent_or_role, sdk.Agent):
+            if isinstance(agent_or_role.model, _WITH_A_CLIENT):
+                raise AgentRunError(
+                    f"agent {agent_or_role.name}: name a role as its model; a client of its own has no limits"
+                )
             changes: dict[str, Any] = {}
             if output_type is not None:
                 changes["output_type"] = _schema(output_type)

@@ -68,9 +68,9 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while timers and timers[0].when() <= loop.time():
             _run_in_asyncio(heapq.heappop(timers))
-        for _ in range(min(MOST_HANDLES, len(queue.handles))):
-            if timers and timers[0].when() <= loop.time():
-                return  # its turn comes first
+        for _ in range(MOST_HANDLES):
+            if not queue.handles or (timers and timers[0].when() <= loop.time()):
+                return  # nothing is left, or a timer's turn comes first
             handle = queue.handles.popleft()
             if isinstance(handle, asyncio.TimerHandle):
                 heapq.heappush(timers, handle)

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ from agent_pipeline.compose.process import (
     tune_garbage_collector,
 )
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
-from agent_pipeline.compose.verdict import judge
+from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, judge
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, StageConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.config.source_map import parse_source_map
@@ -119,10 +121,11 @@ class Pipeline:
                         runtime.stop.error = runtime.stop.error or exc
         finally:
             if runtime is not None:
+                results = [_with_losses(result, runtime.records.telemetry.dropped) for result in results]
                 _write_manifest(runtime, self.config, options, *results)
         if runtime.stop.error is not None and (tally.taken == 0 or not results):
             raise runtime.stop.error
-        return replace(results[0], dropped=dict(runtime.records.telemetry.dropped))
+        return results[0]
 
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
@@ -223,6 +226,14 @@ async def _conclude(
     )
 
 
+def _with_losses(result: RunResult, dropped: Mapping[str, int]) -> RunResult:
+    """Return the result with what the last flush lost; a run whose logs have gaps is no plain success."""
+    result = replace(result, dropped=dict(dropped))
+    if dropped and result.exit_code == OK:
+        return replace(result, exit_code=DOCUMENTS_FAILED, reason="telemetry_dropped")
+    return result
+
+
 def _next_commands(runtime: Runtime, config: PipelineConfig) -> tuple[str, ...]:
     directory = runtime.records.directory
     artifacts, log, ledger = (os.path.relpath(path) for path in (config.artifacts, directory.log, directory.ledger))
@@ -255,7 +266,11 @@ def _write_manifest(
         "files": runtime.records.directory.file_hashes(),
         "dropped": dict(runtime.records.telemetry.dropped),
     }
-    runtime.records.directory.write_manifest(manifest)
+    cleaned = runtime.records.redactor.value(manifest)
+    try:
+        runtime.records.directory.write_manifest(cleaned)
+    except OSError as exc:
+        raise LedgerError(f"the manifest can't be written: {exc}") from exc
 
 
 def _source_name(config: PipelineConfig) -> str:
@@ -315,6 +330,7 @@ def _planned(stage: StageConfig, loaded: dict[str, Any]) -> PlannedStage:
 
 def clean_artifacts(config: PipelineConfig) -> list[str]:
     """Remove the artifacts that earlier runs of this pipeline wrote and nobody changed since; return their paths."""
-    ledgers = sorted(config.logs.glob(f"{config.name}-*/ledger.sqlite3"))
+    own = re.compile(re.escape(config.name) + r"-\d{4}-\d\d-\d\d_\d\dh\d\dm\d\ds-[0-9a-f]{6}")
+    ledgers = sorted(one for one in config.logs.glob("*/ledger.sqlite3") if own.fullmatch(one.parent.name))
     written = [(artifact.path, artifact.sha256) for ledger in ledgers for artifact in recorded_artifacts(ledger)]
     return remove_artifacts(written, directory=config.artifacts)

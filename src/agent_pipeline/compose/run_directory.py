@@ -84,7 +84,7 @@ class RunDirectory:
             file.flush()
             os.fsync(file.fileno())
 
-    def write_manifest(self, content: dict[str, object]) -> None:
+    def write_manifest(self, content: object) -> None:
         """Write the manifest; it appears whole or not at all."""
         temporary = f".{self.manifest.name}.{secrets.token_hex(4)}"
         self.write(temporary, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,7 @@ from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.journey import Itinerary
 from agent_pipeline.pipeline.signals import stop_on_signals
-from agent_pipeline.pipeline.stage import PlannedStage
+from agent_pipeline.pipeline.stage import PlannedStage, StageFunction
 from agent_pipeline.simulator import FaultPlan, Simulator, serve
 from agent_pipeline.telemetry import (
     EventsSink,
@@ -58,6 +58,7 @@ class Records:
     telemetry: Telemetry
     ledger: Ledger
     started_at: datetime
+    redactor: Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,12 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
     """Make the run directory, and open in it what is closed last: the sinks, the ledger, the SDK's traces."""
     started_at = datetime.now(UTC)
     directory = create_run_directory(config.logs, config.name, now=started_at)
-    directory.write("config.yaml", config.text)
-    directory.write("roles.yaml", config.roles_text)
     threaded = not options.virtual
-    sinks = _sinks(directory, config.runtime, options)
+    redactor = _redactor(config.runtime)
+    sinks = _sinks(directory, redactor, options)
     try:
+        directory.write("config.yaml", config.text)
+        directory.write("roles.yaml", config.roles_text)
         telemetry = await stack.enter_async_context(open_telemetry(sinks, threaded=threaded))
     except OSError as exc:
         raise InputError(f"the logs in {config.logs} can't be written: {exc}") from exc
@@ -157,7 +159,7 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
         version=version("agent-pipeline"),
     )
     await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
-    return Records(directory, telemetry, ledger, started_at)
+    return Records(directory, telemetry, ledger, started_at, redactor)
 
 
 async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
@@ -165,9 +167,12 @@ async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     stop.request_for(await ledger.wait_failure())
 
 
-def _sinks(directory: RunDirectory, runtime: RuntimeConfig, options: RunOptions) -> list[Sink]:
+def _redactor(runtime: RuntimeConfig) -> Redactor:
     keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
-    redactor = Redactor([key.get_secret_value() for key in keys if key is not None])
+    return Redactor([key.get_secret_value() for key in keys if key is not None])
+
+
+def _sinks(directory: RunDirectory, redactor: Redactor, options: RunOptions) -> list[Sink]:
     return [
         RunLogSink(directory.log, redactor=redactor),
         EventsSink(directory.events, redactor=redactor),
@@ -198,9 +203,11 @@ def _gateway(
     limits = config.limits
 
     def record(attempt: AttemptRecord) -> None:
+        if attempt.error is not None:
+            attempt = replace(attempt, error=records.redactor.text(attempt.error))
+        records.telemetry.emit(AttemptFinished(attempt))
         if attempt.sent:
             records.ledger.record_attempt(attempt)
-        records.telemetry.emit(AttemptFinished(attempt))
 
     gate = Gate(
         budget=RunBudget(tokens=limits.budget.tokens, micro_usd=limits.budget.micro_usd),
@@ -263,13 +270,23 @@ def _itinerary(
         artifacts=artifacts,
         keep_rejected=keep_rejected,
         emit=records.telemetry.emit,
+        clean=records.redactor.text,
         now=lambda: datetime.now(UTC),
     )
 
 
+def _source(function: StageFunction) -> str:
+    """Return a function's own source, or its name where there is none."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        kind = type(function)
+        return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', kind.__qualname__)}"
+
+
 def _fingerprint(planned: PlannedStage, runtime: RuntimeConfig) -> str:
     """Hash what determines a stage's result besides its document: its code, its options, its role as resolved."""
-    parts: list[object] = [planned.stage.name, dict(planned.options), inspect.getsource(planned.stage.function)]
+    parts: list[object] = [planned.stage.name, dict(planned.options), _source(planned.stage.function)]
     for name in planned.stage.roles:
         role = runtime.roles.get(name)
         parts += [resolve_role(runtime, name).model_dump(mode="json"), None if role is None else role.instructions]

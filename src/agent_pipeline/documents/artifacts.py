@@ -9,9 +9,10 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -24,6 +25,12 @@ _TEMPORARY = re.compile(r"\.agent-pipeline-[0-9a-f]{16}\.part")
 _ORPHAN_AGE = 60.0
 """Seconds after which a temporary file that nobody holds is the remains of a killed run."""
 
+GATHER_DELAY = 0.01
+"""Seconds the first of a group waits for others."""
+
+MOST_TOGETHER = 64
+"""Artifacts of one group; each holds a file descriptor meanwhile."""
+
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -35,6 +42,16 @@ class _Job:
     document: Document
     artifact: Artifact | None = None
     error: ArtifactError | None = None
+    content: bytes = b""
+    temporary: str = ""
+    descriptor: int = -1
+
+    def fill(self, folder: int, files: ExitStack) -> None:
+        """Write the text into a temporary file, which is gone when `files` are closed."""
+        self.temporary, self.descriptor = files.enter_context(temporary_file(folder))
+        # Half a character can't be encoded; the rest of what was paid for is worth keeping.
+        self.content = _SURROGATE.sub("\ufffd", self.document.text).encode()
+        _write_all(self.descriptor, self.content)
 
     def result(self) -> Artifact:
         if self.error is not None or self.artifact is None:
@@ -103,14 +120,23 @@ class ArtifactWriter:
                 await self._turn.acquire()
         try:
             if job in self._waiting:
+                await self._gather(job)
                 with trio.CancelScope(shield=True):  # cancelled now, those that were taken would be written by nobody
                     await trio.to_thread.run_sync(self._write_group, self._take_waiting())
         finally:
             self._turn.release()
         return job.result()
 
+    async def _gather(self, job: "_Job") -> None:
+        """Let others join: a hop to a thread and a sync cost more CPU than the rest of the writing."""
+        try:
+            await trio.sleep(GATHER_DELAY)
+        except trio.Cancelled:
+            self._waiting.remove(job)
+            raise
+
     def _take_waiting(self) -> "list[_Job]":
-        group, self._waiting = self._waiting, []
+        group, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
         return group
 
     def _write_group(self, group: "list[_Job]") -> None:
@@ -118,27 +144,31 @@ class ArtifactWriter:
         names = ", ".join(repr(job.document.id) for job in group)
         problem = f"the artifact of document {names} can't be written"
         try:
-            with self._reporting(problem), _opened(self.directory) as folder:
+            with self._reporting(problem), _opened(self.directory) as folder, ExitStack() as files:
+                # All are written before the first is synced: that one sync takes most of the others' work along.
                 for job in group:
-                    try:
-                        job.artifact = self._write(folder, job.document)
-                    except ArtifactError as exc:
-                        job.error = exc
+                    self._attempt(job, partial(job.fill, folder, files))
+                for job in group:
+                    self._attempt(job, partial(self._finish, folder, job))
                 os.fsync(folder)
         except ArtifactError as exc:
             for job in group:
                 job.error = job.error or exc
 
-    def _write(self, folder: int, document: Document) -> Artifact:
-        # Half a character can't be encoded; the rest of what was paid for is worth keeping.
-        content = _SURROGATE.sub("\ufffd", document.text).encode()
-        problem = f"the artifact of document {document.id!r} can't be written"
-        with self._reporting(problem), temporary_file(folder) as (temporary, descriptor):
-            _write_all(descriptor, content)
-            os.fsync(descriptor)
-            name = self._publish(folder, temporary, document)
-        path = str(self.directory / name)
-        return Artifact(document.id, path, hashlib.sha256(content).hexdigest(), len(content))
+    def _attempt(self, job: "_Job", step: Callable[[], None]) -> None:
+        """Take one job's next step, unless an earlier one failed."""
+        if job.error is None:
+            try:
+                with self._reporting(f"the artifact of document {job.document.id!r} can't be written"):
+                    step()
+            except ArtifactError as exc:
+                job.error = exc
+
+    def _finish(self, folder: int, job: "_Job") -> None:
+        os.fsync(job.descriptor)
+        name = self._publish(folder, job.temporary, job.document)
+        sha256 = hashlib.sha256(job.content).hexdigest()
+        job.artifact = Artifact(job.document.id, str(self.directory / name), sha256, len(job.content))
 
     def _publish(self, folder: int, temporary: str, document: Document) -> str:
         for name in candidate_names(document):

@@ -54,6 +54,7 @@ class Itinerary:
         stage_timeout: seconds; None is unlimited.
         keep_rejected: keeps the last text of a document that was never approved.
         now: wall clock.
+        clean: takes secrets out of what a record says.
     """
 
     stages: Sequence[PlannedStage]
@@ -66,6 +67,7 @@ class Itinerary:
     keep_rejected: Callable[[Document], Awaitable[object]]
     emit: Emit
     now: Callable[[], datetime]
+    clean: Callable[[str], str] = str
 
 
 @dataclass(slots=True, eq=False)
@@ -273,7 +275,7 @@ async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
             ending.document_id,
             outcome=ending.outcome,
             error_code=None if error is None else error.code,
-            error=None if error is None else str(error),
+            error=None if error is None else itinerary.clean(str(error)),
             failed_stage=ending.stage if error is not None else None,
             reworks=ending.reworks,
             artifact=ending.artifact,
@@ -295,7 +297,7 @@ async def _close_unopened(itinerary: Itinerary, ending: Ending, skipped: str | N
         source=ending.source,
         outcome="skipped" if error is None else "failed",
         error_code=None if error is None else error.code,
-        error=skipped if error is None else str(error),
+        error=skipped if error is None else itinerary.clean(str(error)),
         at=itinerary.now(),
     )
     _announce(itinerary, ending, 0.0)
