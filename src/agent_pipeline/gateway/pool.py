@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx2
 import trio
 
-SHARD_CONNECTIONS = 4
+SHARD_CONNECTIONS = 16
 """The pool of httpx2 looks at all its connections on each request, so many small pools cost less than a large one."""
 
 KEEPALIVE_EXPIRY = 4.0
