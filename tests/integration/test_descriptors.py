@@ -13,7 +13,7 @@ from agent_pipeline.domain.document import JsonValue
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("soft", "hard", "in_flight"), [(1024, 8192, 1000), (1024, 1024, 460), (256, 256, 76)], ids=["soft", "hard", "tiny"]
+    ("soft", "hard", "in_flight"), [(1024, 8192, 1000), (1024, 1024, 444), (256, 256, 60)], ids=["soft", "hard", "tiny"]
 )
 def test_a_thousand_documents_fit_under_the_limit_on_open_files(
     launcher: Launcher, tmp_path: Path, soft: int, hard: int, in_flight: int

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 DESCRIPTORS_PER_DOCUMENT = 2
 """A document's asyncio loop holds two while it is open."""
 
-_DESCRIPTORS_FOR_US = 64
+_DESCRIPTORS_FOR_US = 96  # files of the run, the interpreter, and artifacts written together
 
 
 def raise_descriptor_limit() -> None:

@@ -28,7 +28,7 @@ _ORPHAN_AGE = 60.0
 GATHER_DELAY = 0.01
 """Seconds the first of a group waits for others."""
 
-MOST_TOGETHER = 64
+MOST_TOGETHER = 16
 """Artifacts of one group; each holds a file descriptor meanwhile."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
