@@ -1,47 +1,15 @@
 """JSON files: the object format and what is refused before anything is spent."""
 
-import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import trio
+from tests.documents.reading import errors, read, texts, write
 
-from agent_pipeline.documents import SourceSpec, open_source
+from agent_pipeline.documents import open_source
 from agent_pipeline.documents.json_documents import load_entries
-from agent_pipeline.domain.document import JsonValue, SourceEntry
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import InputError
-
-
-def read(spec: SourceSpec, *, limit: int | None = None, threaded: bool = True) -> list[SourceEntry]:
-    """Open a source and take all its entries."""
-
-    async def main() -> list[SourceEntry]:
-        source = open_source(spec, limit=limit, threaded=threaded)
-        return [entry async for entry in source.entries()]
-
-    return trio.run(main)
-
-
-def write(path: Path, content: str | bytes | JsonValue) -> SourceSpec:
-    """Write a source file, JSON unless it is text or bytes already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_bytes((content if isinstance(content, str) else json.dumps(content)).encode())
-    return SourceSpec(path=Path(path.name), root=path.parent)
-
-
-def texts(entries: Iterable[SourceEntry]) -> list[tuple[str, str]]:
-    """Return id and text of the documents."""
-    return [(entry.document.id, entry.document.text) for entry in entries if entry.document is not None]
-
-
-def errors(entries: Iterable[SourceEntry]) -> list[str]:
-    """Return the messages of the entries that can't be used."""
-    return [str(entry.error) for entry in entries if entry.error is not None]
 
 
 def test_scraped_documents_come_before_follow_ups_and_are_numbered_together(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from agent_pipeline import gateway as gateways  # imported at the first endpoint
 from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import require_api_key, resolve_api_key
 from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
+from agent_pipeline.telemetry import Redactor
 
 
 def used_providers(runtime: RuntimeConfig) -> list[str]:
@@ -15,6 +16,12 @@ def used_providers(runtime: RuntimeConfig) -> list[str]:
     if runtime.defaults is not None:
         named.append(runtime.defaults.provider)
     return list(dict.fromkeys(named))
+
+
+def redactor_of(runtime: RuntimeConfig) -> Redactor:
+    """Return what takes the keys of all providers out of a text."""
+    keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
+    return Redactor([key.get_secret_value() for key in keys if key is not None])
 
 
 def missing_keys(runtime: RuntimeConfig) -> list[str]:

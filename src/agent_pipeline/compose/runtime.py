@@ -16,10 +16,9 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline import gateway as gateways
-from agent_pipeline.compose.endpoints import missing_keys, real_endpoints, simulated_endpoints
+from agent_pipeline.compose.endpoints import missing_keys, real_endpoints, redactor_of, simulated_endpoints
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.run_directory import RunDirectory, create_run_directory
-from agent_pipeline.config.environment import resolve_api_key
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.roles import RuntimeConfig, resolve_role
 from agent_pipeline.control.budget import RunBudget
@@ -142,7 +141,7 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
     started_at = datetime.now(UTC)
     directory = create_run_directory(config.logs, config.name, now=started_at)
     threaded = not options.virtual
-    redactor = _redactor(config.runtime)
+    redactor = redactor_of(config.runtime)
     sinks = _sinks(directory, redactor, options)
     try:
         directory.write("config.yaml", config.text)
@@ -165,11 +164,6 @@ async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: 
 async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     """Cancel the documents when the ledger can't be written: nothing more may be called done."""
     stop.request_for(await ledger.wait_failure())
-
-
-def _redactor(runtime: RuntimeConfig) -> Redactor:
-    keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
-    return Redactor([key.get_secret_value() for key in keys if key is not None])
 
 
 def _sinks(directory: RunDirectory, redactor: Redactor, options: RunOptions) -> list[Sink]:

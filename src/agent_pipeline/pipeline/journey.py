@@ -86,7 +86,6 @@ class Ending:
     outcome: Outcome = "cancelled"
     error: AgentPipelineError | None = None
     stage: str | None = None
-    reworks: int = 0
     artifact: Artifact | None = None
     original: Document | None = None
     cycles: Counter[str] = field(default_factory=Counter)
@@ -166,7 +165,6 @@ async def _stages(document: Document, session: "DocumentSession", itinerary: Iti
             await itinerary.keep_rejected(document)
             msg = f"stage {name} did not approve the document in {ending.cycles[name]} cycles"
             raise DocumentRejectedError(msg)
-        ending.reworks += 1
         ending.sent_back[name] += 1
         itinerary.emit(Rework(document.id, name, planned.rework_to, ending.cycles[name]))
         index = places[planned.rework_to]
@@ -277,7 +275,7 @@ async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
             error_code=None if error is None else error.code,
             error=None if error is None else itinerary.clean(str(error)),
             failed_stage=ending.stage if error is not None else None,
-            reworks=ending.reworks,
+            reworks=ending.sent_back.total(),
             artifact=ending.artifact,
             ended_at=itinerary.now(),
         )
@@ -309,4 +307,6 @@ def _announce(itinerary: Itinerary, ending: Ending, duration: float) -> None:
     if ending.outcome == "failed" and error is not None:
         itinerary.emit(PipelineFailure(ending.document_id, ending.stage, ending.source, error.code, str(error)))
     artifact = None if ending.artifact is None else ending.artifact.path
-    itinerary.emit(DocumentFinished(ending.document_id, ending.outcome, ending.reworks, artifact, code, duration))
+    itinerary.emit(
+        DocumentFinished(ending.document_id, ending.outcome, ending.sent_back.total(), artifact, code, duration)
+    )

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 import trio
 
-from agent_pipeline.domain.events import Event
+from agent_pipeline.domain.events import Event, SdkLogRecord
 from agent_pipeline.telemetry.lane import Item, Lane
 from agent_pipeline.telemetry.sink import Sink, SourceSink
 
@@ -75,6 +75,8 @@ class Telemetry:
         try:
             waiting = self._queue.qsize()
             closed = self._closing and threading.get_ident() != self._driver
+            if closed and isinstance(event, SdkLogRecord):
+                return  # of another run in this process: this one is over
             if closed or waiting >= self._capacity:
                 self._reject(event)
                 return

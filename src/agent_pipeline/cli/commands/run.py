@@ -13,12 +13,9 @@ from agent_pipeline.cli.flags import RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
-from agent_pipeline.compose.endpoints import missing_keys
-from agent_pipeline.config.environment import resolve_api_key
+from agent_pipeline.compose.endpoints import missing_keys, redactor_of
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
 from agent_pipeline.domain.result import RunResult
-from agent_pipeline.simulator import FaultPlan
-from agent_pipeline.telemetry import Redactor
 
 
 def run_pipeline(
@@ -48,7 +45,7 @@ def run_pipeline(
         detail=progress.stopping,
         artifacts=loaded.artifacts,
         simulator=options.offline,
-        clean=_redactor(loaded),
+        clean=redactor_of(loaded.runtime),
     )
     _show(ended, flags)
     return result.exit_code
@@ -99,15 +96,13 @@ def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_
             options = replace(options, offline=True)
     elif options.offline and not quiet:
         say("offline: using the embedded simulator, which answers by rules and is no model")
-    if options.faults is not None:
-        if not options.offline:
-            raise typer.BadParameter("faults are for the embedded simulator: add --offline", param_hint="'--faults'")
-        FaultPlan.load(Path(options.faults))  # a bad file is found before anything is created
+    if options.faults is not None and not options.offline:
+        raise typer.BadParameter("faults are for the embedded simulator: add --offline", param_hint="'--faults'")
     return options
 
 
 def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags, progress: Progress) -> RunResult:
-    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, _redactor(config))
+    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, redactor_of(config.runtime))
     # The SDK wraps the coroutine of a turn in another; cancelled before its first step, the inner one is reported as
     # forgotten. That is no news for whoever pressed Ctrl-C.
     warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
@@ -122,8 +117,3 @@ def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags, progress:
 def _too_few(result: RunResult, expect: int) -> RunResult:
     say(f"Smoke test failed: expected at least {expect} documents but found {result.documents.total}")
     return replace(result, exit_code=result.exit_code or 1, reason=result.reason or "too_few_documents")
-
-
-def _redactor(config: PipelineConfig) -> Redactor:
-    keys = [resolve_api_key(provider) for provider in config.runtime.providers.values()]
-    return Redactor([key.get_secret_value() for key in keys if key is not None])
