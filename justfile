@@ -43,6 +43,10 @@ coverage:
     {{ run }} coverage json -q -o .coverage.json
     {{ run }} python scripts/coverage_gates.py .coverage.json
 
+# Look for a seed whose simulated world breaks an invariant: `just simulate-faults --seeds 10000`; see docs/worlds.md
+simulate-faults *arguments:
+    {{ run }} python -m agent_pipeline.testing.worlds {{ arguments }}
+
 # Run every example; each needs neither key nor network
 examples:
     #!/usr/bin/env bash

@@ -1,6 +1,7 @@
 """What holds for every test: no network but loopback, and how hard Hypothesis tries."""
 
 import ipaddress
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("light", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile("light")
+
+# Under nohup SIGHUP is ignored, and so it would be in every process that a test starts.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _refused: list[str] = []
 

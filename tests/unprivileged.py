@@ -27,6 +27,14 @@ def unprivileged() -> Generator[None]:
         os.setresuid(0, 0, 0)
 
 
+def let_others_in(folder: Path) -> None:
+    """Let everybody reach a folder for temporary files, which only its owner can otherwise."""
+    for part in (folder, *folder.parents):
+        if part == Path(tempfile.gettempdir()):
+            return
+        part.chmod(0o755)
+
+
 @contextmanager
 def read_only_folder(files: Mapping[str, bytes]) -> Generator[Path]:
     """Make a folder with these files that everybody may read and, without the superuser's rights, nobody may change."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import ConnectionLostError as ConnectionLostError
     from agent_pipeline.errors import CredentialsRejectedError as CredentialsRejectedError
     from agent_pipeline.errors import DeadlineExceededError as DeadlineExceededError
+    from agent_pipeline.errors import DiskFullError as DiskFullError
     from agent_pipeline.errors import DocumentInvalidError as DocumentInvalidError
     from agent_pipeline.errors import DocumentRejectedError as DocumentRejectedError
     from agent_pipeline.errors import DuplicateDocumentError as DuplicateDocumentError
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import QuotaExhaustedError as QuotaExhaustedError
     from agent_pipeline.errors import RateLimitedError as RateLimitedError
     from agent_pipeline.errors import RequestRejectedError as RequestRejectedError
+    from agent_pipeline.errors import RunDirectoryError as RunDirectoryError
+    from agent_pipeline.errors import RunInUseError as RunInUseError
     from agent_pipeline.errors import ServerError as ServerError
     from agent_pipeline.errors import StageError as StageError
     from agent_pipeline.errors import StreamTruncatedError as StreamTruncatedError
@@ -71,6 +74,8 @@ __all__ = [
     "InputError",
     "DuplicateDocumentError",
     "DocumentInvalidError",
+    "RunDirectoryError",
+    "RunInUseError",
     # errors: providers: one attempt went wrong
     "ProviderError",
     "ProviderUnreachableError",
@@ -94,6 +99,7 @@ __all__ = [
     "StageError",
     "DocumentRejectedError",
     "ArtifactError",
+    "DiskFullError",
     "DeadlineExceededError",
     "WaitTooLongError",
     # errors: the run ends

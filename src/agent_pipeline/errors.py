@@ -77,6 +77,20 @@ class DocumentInvalidError(AgentPipelineError):
     code = "document_invalid"
 
 
+class RunDirectoryError(AgentPipelineError):
+    """A run directory can't be used (missing, foreign, of a newer version, damaged); it is as it was."""
+
+    code = "run_invalid"
+    disposition = "fail_run"
+
+
+class RunInUseError(AgentPipelineError):
+    """Another process works on this run."""
+
+    code = "run_in_use"
+    disposition = "fail_run"
+
+
 # --- providers: one attempt went wrong ---------------------------------------------------------------------------
 
 
@@ -252,6 +266,13 @@ class ArtifactError(AgentPipelineError):
     """The artifact could not be written."""
 
     code = "artifact_not_written"
+
+
+class DiskFullError(ArtifactError):
+    """There is no room for artifacts, or none may be written any more; every other document would meet the same."""
+
+    code = "disk_full"
+    disposition = "fail_run"
 
 
 class DeadlineExceededError(AgentPipelineError):

@@ -1,15 +1,18 @@
 """Agents of the real SDK, through the real gate, to the simulated provider, in virtual time."""
 
+import gc
+import weakref
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import agents as sdk
 import pytest
 import trio
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
+from agent_pipeline.bridge.agents import MOST_KEPT
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.errors import AgentRunError, BudgetExceededError, UnknownRoleError
 from agent_pipeline.gateway.parameters import Api
@@ -251,6 +254,19 @@ async def test_agents_made_from_roles_are_built_once(autojump_clock: MockClock) 
 
         assert world.bridge.agent("writer", Verdict, ()) is known
         assert world.bridge.agent("writer", None, ()) is not known
+
+
+async def test_types_made_for_each_document_are_let_go(autojump_clock: MockClock) -> None:
+    """A stage that builds its type from the document would otherwise fill the memory of a long run."""
+    types = []
+    async with open_world() as world:
+        for number in range(MOST_KEPT + 40):
+            agent = world.bridge.agent("writer", create_model(f"Own{number}", number=(int, ...)), ())
+            assert isinstance(agent.output_type, sdk.AgentOutputSchema)
+            types.append(weakref.ref(agent.output_type.output_type))
+        gc.collect()
+
+        assert sum(one() is not None for one in types) == MOST_KEPT
 
 
 async def test_agent_without_model_uses_the_default_role(autojump_clock: MockClock) -> None:

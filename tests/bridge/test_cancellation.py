@@ -3,7 +3,6 @@
 import agents as sdk
 import pytest
 import trio
-from tests.bridge.sweep import cancel_at_every_step
 from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 from trio_asyncio._base import BaseTrioEventLoop
@@ -14,6 +13,7 @@ from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.events import AgentEvent
 from agent_pipeline.errors import DeadlineExceededError, WaitTooLongError
 from agent_pipeline.gateway.parameters import Api
+from agent_pipeline.testing import cancel_at_every_step
 
 
 async def pause() -> str:
@@ -172,7 +172,7 @@ async def test_gate_sees_the_stages_deadline(autojump_clock: MockClock) -> None:
 
 
 async def test_document_that_only_asks_opens_no_loop(autojump_clock: MockClock) -> None:
-    """Two descriptors and half a millisecond less."""
+    """Half a millisecond less."""
     async with open_world() as world:
         async with world.bridge.document("1"):
             await world.bridge.find_role("writer").ask("Hi.")

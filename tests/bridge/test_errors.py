@@ -290,7 +290,8 @@ async def test_faults_of_the_provider_come_out_as_they_are(
         async with world.bridge.document("1") as session:
             with pytest.raises(expected) as caught:
                 await session.run_agent("writer", "Break.")
-            assert await session.run_agent("writer", "Go on.")
+            if expected.disposition != "fail_run":  # after such a one the gate lets nothing go to that provider
+                assert await session.run_agent("writer", "Go on.")
 
         assert type(caught.value) is expected
         assert world.records[0].error_code == expected.code

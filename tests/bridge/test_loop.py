@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Coroutine
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,20 +17,21 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 from trio_asyncio._base import BaseTrioEventLoop
 
-from agent_pipeline.bridge.loop import MOST_HANDLES, drain_ready_queue, host_loop
+from agent_pipeline.bridge.loop import MOST_HANDLES, TaskCount, drain_ready_queue, host_loop
+from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP, PipelessLoop, open_loop, opener_of
 from agent_pipeline.errors import AgentRunError
 
 Program = Callable[[BaseTrioEventLoop, Callable[[str], None]], Awaitable[None]]
 
 
 async def _outcome(program: Program, *, drained: bool) -> list[tuple[str, float]]:
-    """Run a program under Trio beside an open loop; return what it logged, and when."""
+    """Run a program under Trio beside an open loop, ours or the plain one; return what it logged, and when."""
     log: list[tuple[str, float]] = []
 
     def note(word: str) -> None:
         log.append((word, trio.current_time()))
 
-    async with trio_asyncio.open_loop() as loop:
+    async with open_loop() if drained else trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(lambda _loop, context: note(f"handler:{context['exception']!r}"))
         if drained:
             assert drain_ready_queue(loop)
@@ -184,7 +187,7 @@ async def test_errors_nobody_awaits_are_told_and_end_nothing(autojump_clock: Moc
         raise ValueError("callback")
 
     async with trio.open_nursery() as nursery:
-        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, lines.append)
+        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, lines.append, TaskCount())
         loop.call_soon(fail_at_once)
         task: asyncio.Task[None] | None = loop.create_task(fail())
         await loop.synchronize()
@@ -215,16 +218,20 @@ async def test_tasks_left_behind_are_cancelled_and_awaited(autojump_clock: MockC
         finally:
             ended.append("trio")
 
+    tasks = TaskCount()
+
     async with trio.open_nursery() as nursery:
-        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append)
+        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append, tasks)
         task = loop.create_task(guest())
         future = loop.trio_as_future(host)
         await trio.sleep(1)
+        assert (tasks.opened, tasks.closed) == (1, 0)
         if cancel:
             nursery.cancel_scope.cancel()
         done.set()
 
     assert sorted(ended) == ["asyncio", "trio"]
+    assert (tasks.opened, tasks.closed) == (1, 1)
     assert task.cancelled()
     assert future.cancelled()
     assert trio.current_time() < 100
@@ -245,9 +252,11 @@ async def test_no_task_can_end_the_loop_under_the_others(autojump_clock: MockClo
     async def fail() -> None:
         raise leave
 
+    tasks = TaskCount()
+
     async def watch() -> None:
         async with trio.open_nursery() as nursery:
-            loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append)
+            loop: BaseTrioEventLoop = await nursery.start(host_loop, done, ended.append, tasks)
             other = loop.create_task(bystander())
             if isinstance(leave, SystemExit):
                 with pytest.raises(AgentRunError, match=r"sys\.exit\(3\)"):
@@ -264,6 +273,7 @@ async def test_no_task_can_end_the_loop_under_the_others(autojump_clock: MockClo
             await watch()
         assert caught.group_contains(KeyboardInterrupt)
     assert ended == ["bystander"]
+    assert tasks == TaskCount(opened=2, closed=2)
 
 
 async def test_task_cancelled_before_it_began_leaves_nothing_behind(autojump_clock: MockClock) -> None:
@@ -277,7 +287,8 @@ async def test_task_cancelled_before_it_began_leaves_nothing_behind(autojump_clo
         """Never run either."""
 
     async with trio.open_nursery() as nursery:
-        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, print)
+        tasks = TaskCount()
+        loop: BaseTrioEventLoop = await nursery.start(host_loop, done, print, tasks)
         task = loop.create_task(outer(inner(), 1))
         task.cancel()
         await loop.synchronize()
@@ -285,24 +296,60 @@ async def test_task_cancelled_before_it_began_leaves_nothing_behind(autojump_clo
         done.set()
 
     assert task.cancelled()
+    assert tasks == TaskCount(opened=1, closed=1)
     gc.collect()
 
 
-async def test_descriptors_stay_flat(autojump_clock: MockClock) -> None:
-    """Each loop holds two while it is open, and none after."""
+def descriptors() -> int:
+    """Return how many files and sockets this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
 
-    async def once() -> None:
+async def test_loops_hold_no_descriptors(autojump_clock: MockClock) -> None:
+    """Neither open ones, of which there may be a thousand, nor closed ones."""
+
+    async def once() -> int:
         done = trio.Event()
         async with trio.open_nursery() as nursery:
-            await nursery.start(host_loop, done, print)
+            await nursery.start(host_loop, done, print, TaskCount())
+            held = descriptors()
             done.set()
+        return held
 
     await once()
     before = descriptors()
-    for _ in range(50):
-        await once()
 
+    assert {await once() for _ in range(50)} == {before + DESCRIPTORS_PER_LOOP} == {before}
     assert descriptors() == before
+
+
+async def test_other_threads_reach_the_loop() -> None:
+    """What the self-pipe is for in plain asyncio; here they wake Trio, also where nothing else is going on."""
+    async with open_loop() as loop:
+        drain_ready_queue(loop)
+        called = trio.Event()
+        with trio.fail_after(5):
+            await trio.to_thread.run_sync(loop.call_soon_threadsafe, called.set)
+            await called.wait()
+
+
+async def test_loops_of_a_host_program_stay_as_they_are(autojump_clock: MockClock) -> None:
+    """Only the loops we open are of our class."""
+    async with open_loop() as ours, trio_asyncio.open_loop() as theirs:
+        assert type(ours) is PipelessLoop
+        assert type(theirs) is trio_asyncio.TrioEventLoop
+        assert theirs._csock is not None
+
+
+def test_opener_whose_inside_is_another_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another trio-asyncio, or another asyncio, documents hold two sockets each and work."""
+
+    @asynccontextmanager
+    async def other() -> AsyncGenerator[None]:
+        yield
+
+    assert opener_of(PipelessLoop, other) is other
+    assert opener_of(PipelessLoop, nullcontext) is nullcontext
+    assert opener_of(PipelessLoop, trio_asyncio.open_loop) is not trio_asyncio.open_loop
+    monkeypatch.delattr(BaseSelectorEventLoop, "_make_self_pipe")
+    assert opener_of(PipelessLoop, trio_asyncio.open_loop) is trio_asyncio.open_loop

@@ -2,15 +2,16 @@
 
 import json
 import threading
+from contextlib import AsyncExitStack
 from typing import Any
 
 import agents as sdk
 import pytest
 import trio
-from agents.testing import ScriptedModel
+from agents import _debug as sdk_debug
+from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.tracing import processors
 from pydantic import BaseModel
-from tests.bridge.sweep import cancel_at_every_step
 from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
@@ -18,6 +19,7 @@ from agent_pipeline.bridge.tracing import TraceEvents, open_sdk_tracing
 from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway.parameters import Api
+from agent_pipeline.testing import cancel_at_every_step
 
 SECRET = "the text nobody may read"  # noqa: S105 - no password
 ANSWER = "what the tool found out"
@@ -128,8 +130,8 @@ async def test_item_that_can_not_be_encoded_loses_only_itself(autojump_clock: Mo
                 pass
 
     kinds = [type(event) for event in events]
-    assert kinds == [SdkTraceItem, AgentEvent, SdkTraceItem]
-    lost = events[1]
+    assert kinds == [SdkTraceItem, SdkTraceItem, AgentEvent]
+    lost = events[2]
     assert isinstance(lost, AgentEvent)
     assert lost.event == "trace_item_lost"
 
@@ -244,3 +246,56 @@ async def test_role_that_streams_reports_its_usage_in_traces(autojump_clock: Moc
         usages = [line["span_data"].get("usage") for line in world.trace_lines if line["object"] == "trace.span"]
 
     assert any(usage and usage.get("output_tokens") == spent.output_tokens for usage in usages)
+
+
+class Wanted(BaseModel):
+    """What is asked for, and not given."""
+
+    number: int
+
+
+@pytest.mark.parametrize("include_texts", [False, True])
+async def test_environment_alone_lets_no_text_into_errors_and_log(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    include_texts: bool,
+) -> None:
+    """A variable set for debugging something else, long ago; a run that wants texts says so itself."""
+    monkeypatch.setattr(sdk_debug, "DONT_LOG_MODEL_DATA", False)
+    monkeypatch.setattr(sdk_debug, "DONT_LOG_TOOL_DATA", False)
+    caplog.set_level("DEBUG", "openai.agents")
+    model = ScriptedModel(
+        [
+            [function_call("find_out", f'{{"broken": "{SECRET}', call_id="c")],
+            [assistant_message(f'{{"number": "{SECRET}"}}')],
+        ]
+    )
+    agent = sdk.Agent[object](name="a", model=model, output_type=Wanted)
+
+    async with open_world(include_texts=include_texts) as world, world.bridge.document("1") as session:
+        with pytest.raises(AgentPipelineError) as caught:
+            await session.run_agent(agent, "Hi.", tools=[find_out])
+
+    assert "JSON" in str(caught.value)
+    assert (SECRET in str(caught.value)) == include_texts
+    assert (SECRET in caplog.text) == include_texts
+    assert (sdk_debug.DONT_LOG_MODEL_DATA, sdk_debug.DONT_LOG_TOOL_DATA) == (False, False)
+
+
+async def test_quiet_run_keeps_texts_out_as_long_as_it_is_open(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK's switches are the whole process's, and runs need not end in the order in which they began."""
+    monkeypatch.setattr(sdk_debug, "DONT_LOG_MODEL_DATA", False)
+    seen: list[bool] = []
+
+    async with AsyncExitStack() as first:
+        await first.enter_async_context(open_sdk_tracing(lambda _: None))
+        async with open_sdk_tracing(lambda _: None):
+            await first.aclose()
+            seen.append(sdk_debug.DONT_LOG_MODEL_DATA)
+        seen.append(sdk_debug.DONT_LOG_MODEL_DATA)
+
+    assert seen == [True, False]

@@ -47,6 +47,7 @@ class World:
     simulator: RecordingSimulator
     events: list[Event]
     records: list[AttemptRecord]
+    dispatches: list[AttemptRecord]
 
     @property
     def trace_lines(self) -> list[dict[str, Any]]:
@@ -61,11 +62,12 @@ class World:
     def assert_idle(self) -> None:
         """Nothing is held, open or in flight any more, and each attempt was charged."""
         assert self.bridge.loops_opened == self.bridge.loops_closed
+        assert self.bridge.tasks.opened == self.bridge.tasks.closed
         for lane in self.gate.statistics().lanes.values():
             assert (lane.in_flight, lane.waiting) == (0, 0)
         assert self.gate.budget.tokens.statistics().reserved == 0
         assert self.simulator.statistics.requests_in_flight == 0
-        assert self.gate.statistics().attempts == sum(record.sent for record in self.records)
+        assert self.gate.statistics().attempts == sum(record.sent for record in self.records) == len(self.dispatches)
 
 
 def _refuse(constant: str) -> None:
@@ -94,6 +96,7 @@ async def open_world(
     faults: Sequence[Mapping[str, object]] = (),
     latency: float = 0.0,
     max_attempts: int = 1,
+    initial_delay: float = 0.5,
     in_flight: int = 20,
     attempt_timeout: float | None = None,
     include_texts: bool = False,
@@ -104,12 +107,13 @@ async def open_world(
     simulator = RecordingSimulator(faults=FaultPlan.from_mapping({"latency": latency, "faults": list(faults)}))
     events: list[Event] = []
     records: list[AttemptRecord] = []
+    dispatches: list[AttemptRecord] = []
     gate = Gate(
         budget=RunBudget(tokens=tokens),
-        retry=RetryPolicy(max_attempts=max_attempts),
+        retry=RetryPolicy(max_attempts=max_attempts, initial_delay=initial_delay),
         requests_in_flight=in_flight,
         attempt_timeout=attempt_timeout,
-        record=records.append,
+        record=lambda attempt: (dispatches if attempt.outcome is None else records).append(attempt),
         now=lambda: AT,
         rng=random.Random(0),
     )
@@ -124,5 +128,5 @@ async def open_world(
     bridge = AgentBridge(
         find_role=gateway.role, emit=events.append, workflow="test", run_id="run-1", include_texts=include_texts
     )
-    async with open_sdk_tracing(events.append):
-        yield World(bridge, gate, simulator, events, records)
+    async with open_sdk_tracing(events.append, include_texts=include_texts):
+        yield World(bridge, gate, simulator, events, records, dispatches)

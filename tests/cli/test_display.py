@@ -21,8 +21,11 @@ from agent_pipeline.domain.events import (
     Event,
     PipelineFailure,
     PipelineStarted,
+    RunCancelling,
     RunStopping,
     StageStarted,
+    Stall,
+    TaskTreeWritten,
 )
 from agent_pipeline.telemetry import Redactor
 
@@ -95,6 +98,29 @@ def test_between_documents_there_is_a_line_every_ten_seconds_at_most(plain: Plai
 def test_why_a_run_stops_is_told_at_once(plain: Plain) -> None:
     """Ctrl-C deserves an answer."""
     assert plain.give(3, RunStopping("signal:SIGINT", "SIGINT received")) == ["3.0 s  stopping: SIGINT received"]
+    assert plain.give(4, RunStopping("signal:SIGINT", "no new documents", "Ctrl-C again cancels them")) == [
+        "4.0 s  stopping: no new documents; Ctrl-C again cancels them"
+    ]
+    assert plain.give(5, RunCancelling("deadline:grace")) == ["5.0 s  cancelling documents in flight (deadline:grace)"]
+
+
+def test_no_line_shows_a_key(plain: Plain) -> None:
+    """Wherever in it one is: an id, a word of a stage, why the run stops."""
+    told = plain.give(1, *_failed("hunter22", "x"))
+    told += plain.give(2, RunStopping("credentials_rejected", "the provider refused hunter22"))
+
+    assert "document [redacted] failed" in told[0]
+    assert told[1] == "2.0 s  stopping: the provider refused [redacted]"
+
+
+def test_who_holds_everything_up_is_told(plain: Plain) -> None:
+    """And where to read more; an attempt that stands still is told by its outcome."""
+    assert plain.give(9, Stall("loop", "a", "own.py:7 nap, in document a", 5.2), Stall("attempt", "a", "x", 60)) == [
+        "9.0 s  nothing else has run for 5 s: own.py:7 nap, in document a"
+    ]
+    assert plain.give(9, TaskTreeWritten("SIGUSR1", "/run/tasks/tree-001.txt")) == [
+        "9.0 s  task tree in /run/tasks/tree-001.txt"
+    ]
 
 
 def test_progress_forgets_documents_that_have_ended() -> None:
@@ -114,11 +140,11 @@ def test_the_live_view_ends_for_good() -> None:
     """A picture drawn after the summary would overwrite it; a cursor left hidden stays hidden."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100, color_system=None)
-    display = FullDisplay(Progress(), console, Redactor(), now=lambda: BEGUN + timedelta(seconds=7))
+    display = FullDisplay(Progress(), console, Redactor(["hunter22"]), now=lambda: BEGUN + timedelta(seconds=7))
     display.start(lambda _: None)
     display.handle(_started(), BEGUN)
     display.handle(StageStarted("a", "route", 1), BEGUN)
-    for event in _failed("b", "no \x1b]0;title\x07answer"):
+    for event in (*_failed("b hunter22", "no \x1b]0;title\x07answer"), RunStopping("x", "no more of hunter22")):
         display.handle(event, BEGUN)
 
     display.close()
@@ -133,6 +159,8 @@ def test_the_live_view_ends_for_good() -> None:
     assert "1 failed" in drawn
     assert "bad_answer: no answer" in drawn
     assert "title" not in drawn
+    assert "document b [redacted]" in drawn
+    assert "no more of [redacted]" in drawn
     assert "\x1b[?25h" in last
     assert stream.getvalue() == drawn
 

@@ -4,6 +4,8 @@ import json
 import os
 import pty
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,20 +51,28 @@ def test_the_smoke_script_makes_artifacts_without_a_key(project: Path) -> None:
     assert "Traceback" not in err
 
 
+def _hanging(project: Path, terminal_side: int, *, grace: str) -> subprocess.Popen[str]:
+    """Start a run on a terminal whose provider never answers."""
+    (project / "faults.yaml").write_text("faults: [{kind: hang, rate: 1.0}]\n", encoding="utf-8")
+    with (project / "pipeline.yaml").open("a", encoding="utf-8") as config:
+        config.write(f"limits: {{timeouts: {{grace: {grace}}}}}\n")
+    process = start(
+        [*COMMAND, "run", "--offline", "--faults", "faults.yaml", "--json"],
+        cwd=project,
+        env={"TERM": "xterm", "CI": ""},
+        stderr=terminal_side,
+    )
+    os.close(terminal_side)
+    return process
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_with_its_summary_and_gives_the_terminal_back(
     project: Path, number: signal.Signals, code: int
 ) -> None:
     """What was done is told, the live view is gone, and nothing is drawn after it."""
-    (project / "faults.yaml").write_text("faults: [{kind: hang, rate: 1.0}]\n", encoding="utf-8")
     terminal, side = pty.openpty()
-    process = start(
-        [*COMMAND, "run", "--offline", "--faults", "faults.yaml", "--json"],
-        cwd=project,
-        env={"TERM": "xterm", "CI": ""},
-        stderr=side,
-    )
-    os.close(side)
+    process = _hanging(project, side, grace="0.1")
 
     seen = _read_until(terminal, b"3 in flight")
     process.send_signal(number)
@@ -79,6 +89,65 @@ def test_a_signal_ends_a_run_with_its_summary_and_gives_the_terminal_back(
     assert b"Traceback" not in seen + rest
     assert (seen + rest).count(b"\x1b[?25l") == (seen + rest).count(b"\x1b[?25h") == 1
     assert (seen + rest).rstrip().endswith(b"\x1b[?25h")
+
+
+def test_a_third_signal_gives_the_terminal_back(project: Path) -> None:
+    """The live view hid the cursor, and nobody unwinds it any more."""
+    terminal, side = pty.openpty()
+    process = _hanging(project, side, grace="null")
+
+    seen = _read_until(terminal, b"3 in flight")
+    process.send_signal(signal.SIGINT)
+    seen += _read_until(terminal, b"Ctrl-C again")
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    rest = _read_until(terminal, None)
+    process.communicate(timeout=30)
+    os.close(terminal)
+
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 130
+    assert b"Traceback" not in seen + rest
+    assert (seen + rest).rfind(b"\x1b[?25h") > (seen + rest).rfind(b"\x1b[?25l")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(6))
+def test_ctrl_c_during_imports_ends_at_once(project: Path, trial: int) -> None:
+    """Nothing is open yet, and nothing can hang."""
+    process = start([*COMMAND, "run", "--offline", "--quiet"], cwd=project)
+    time.sleep(0.3 + 0.3 * trial)
+
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    process.communicate(timeout=5)
+
+    assert process.returncode in {130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_reader_that_leaves_costs_neither_the_run_nor_its_exit_code(project: Path, failing: bool) -> None:  # noqa: FBT001
+    """`run | head -1`: Python gets no SIGPIPE, and what nobody reads is not written."""
+    if failing:
+        (project / "faults.yaml").write_text("faults: [{kind: status, status: 400}]\n", encoding="utf-8")
+    faults = ["--faults", "faults.yaml"] if failing else []
+    process = start([*COMMAND, "run", "--offline", *faults], cwd=project)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.readline()  # it has begun to tell
+    process.stderr.close()
+
+    code = process.wait(60)
+
+    assert code == (1 if failing else 0)
+    (run,) = (project / "logs").glob("tiny-*")
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["result"]["exit_code"] == code
+    assert manifest["result"]["documents"]["total"] == 3
 
 
 def test_the_simulator_is_a_process_of_its_own_and_stops_on_a_signal(project: Path) -> None:

@@ -13,6 +13,7 @@ from tests.integration.leavings import Leavings, assert_complete
 from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 from trio.testing import wait_all_tasks_blocked
 
+from agent_pipeline import failpoints
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.domain.events import Event, PipelineFinished
 from agent_pipeline.gateway.inprocess import simulator_pool
@@ -94,6 +95,23 @@ async def test_cancelled_while_it_closes_a_run_is_still_recorded_as_what_it_was(
     left = Leavings(run)
     assert_complete(left)
     assert (left.run["outcome"], left.run["reason"]) == ("completed", None)
+
+
+async def test_cancelled_while_its_session_begins_a_run_has_an_end(tmp_path: Path) -> None:
+    """The row of its beginning is written whatever happens to who waits for it; without an end it would look killed."""
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
+    with trio.CancelScope() as scope:
+        failpoints.arm("ledger.before_commit", scope.cancel)
+        try:
+            await Pipeline.from_config(project.config, options=in_memory(CancelAt(0, scope))).run()
+        finally:
+            failpoints.disarm_all()
+
+    assert scope.cancelled_caught
+    (run,) = project.runs()
+    left = Leavings(run)
+    assert_complete(left)
+    assert (left.run["outcome"], left.run["reason"], left.documents) == ("incomplete", "cancelled", [])
 
 
 _at_links: list[Callable[[], None]] = []

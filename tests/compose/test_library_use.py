@@ -24,7 +24,8 @@ def settings() -> Mapping[str, object]:
     """Return what a process has that a library must not change."""
     return {
         "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)},
-        "collector": (gc.get_threshold(), gc.isenabled(), gc.get_freeze_count()),
+        # How many objects are frozen sinks as they are freed; only somebody else's freeze or unfreeze would show.
+        "collector": (gc.get_threshold(), gc.isenabled(), gc.get_freeze_count() > 0),
         "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE),
         "records": (logging.logThreads, logging.logProcesses, logging.logMultiprocessing, logging.raiseExceptions),
         "folder": os.getcwd(),  # noqa: PTH109 - compared, not used

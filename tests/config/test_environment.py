@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipeline.config.environment import load_env, require_api_key, resolve_api_key
+from agent_pipeline.config.environment import environment_secrets, load_env, require_api_key, resolve_api_key
 from agent_pipeline.config.role_models import ProviderConfig
 from agent_pipeline.errors import ConfigError, EnvVarMissingError
 
@@ -61,3 +61,25 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_api_key(PROVIDER, {"THE_KEY": f"{VALUE}\r\nX: ü"})
     assert VALUE not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("ANY_API_KEY", " letters-and-digits-1\n", ("letters-and-digits-1",)),
+        ("GITHUB_TOKEN", "0123456789ab", ("0123456789ab",)),
+        ("DB_PASSWORD", "correct horse battery", ("correct horse battery",)),
+        ("OPENAI_ADMIN_KEY", "abcdefghijklmnopqrst", ("abcdefghijklmnopqrst",)),
+        ("OPENROUTER_KEY", "9f86d081884c7d659a2feaa0c55ad015", ("9f86d081884c7d659a2feaa0c55ad015",)),
+        ("OPENAI_CUSTOM_HEADERS", "X-Env: production\nAuthorization: Bearer abc-123-def-456", ("abc-123-def-456",)),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=abc123def456,x=y", ("abc123def456",)),
+        ("OPENAI_API_KEY", "lm-studio", ()),
+        ("DB_PASSWORD", "postgres", ()),
+        ("SORT_KEY", "the-name-of-a-column-2", ()),
+        ("SSH_AUTH_SOCK", "a-socket/agent.1234567890", ()),
+        ("GITHUB_SHA", "9f86d081884c7d659a2feaa0c55ad0159f86d081", ()),
+    ],
+)
+def test_what_an_environment_calls_secret_is_known(name: str, value: str, secrets: tuple[str, ...]) -> None:
+    """A stage's error may quote a key that no config file names; ordinary words are no secrets."""
+    assert environment_secrets({name: value, "PATH": "a/b:c/d"}) == secrets

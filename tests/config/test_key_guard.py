@@ -8,7 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_pipeline.config.key_guard import is_secret_name, looks_like_key, looks_like_known_key, shown
+from agent_pipeline.config.key_guard import (
+    ends_in_secret_name,
+    is_placeholder,
+    is_secret_name,
+    looks_like_key,
+    looks_like_known_key,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,22 @@ def test_random_tokens_are_recognised() -> None:
 def test_names_are_not_keys(name: str) -> None:
     """Refusing a model or a variable by mistake would make the file unusable."""
     assert not looks_like_key(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "placeholder"),
+    [("ollama", True), ("not-needed", True), ("sk-no-key-required", True), ("local1", True), ("a-b-c-d-e-1", True),
+     ("a-b-c-d-e-f1", False), ("abcdefghijklmnopqrs", True), ("abcdefghijklmnopqrst", False)],
+)  # fmt: skip
+def test_placeholder_is_what_any_text_may_hold(key: str, *, placeholder: bool) -> None:
+    """A document about ollama must not be refused because a local server wants that word for a key."""
+    assert is_placeholder(key) is placeholder
+
+
+def test_names_may_end_in_a_secret_name() -> None:
+    """Variables and headers put a provider's name in front; a longer word is another."""
+    assert all(ends_in_secret_name(name) for name in ("OPENAI_API_KEY", "x-goog-api-key", "password", "DB_PASSWORD"))
+    assert not any(ends_in_secret_name(name) for name in ("input_tokens", "api_keys_file", "secretary", ""))
 
 
 def test_secret_names_are_recognised_in_any_spelling() -> None:

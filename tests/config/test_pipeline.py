@@ -191,6 +191,21 @@ def test_a_mistake_in_the_roles_file_names_the_roles_file(load: Load, tmp_path: 
     assert error.place.startswith(f"{tmp_path / 'configs' / 'roles.yaml'}:7:")
 
 
+@pytest.mark.parametrize("where", ["pipeline", "roles"])
+def test_a_key_in_a_comment_is_refused(load: Load, where: str) -> None:
+    """Each run keeps a copy of both files, comments included."""
+    key = "sk-proj-4fGh8Jk2LmN9pQrS1tUv"
+    comment = f"# OPENAI_API_KEY={key}\n"
+    texts = {"pipeline": HEAD, "roles": ROLES}
+    texts[where] += comment
+
+    error = refusal(load, texts["pipeline"], roles=texts["roles"])
+
+    assert key not in str(error)
+    assert "keeps a copy" in str(error)
+    assert error.place.endswith(f":{texts[where].count(chr(10))}")
+
+
 def test_a_provider_without_an_address_is_refused_at_its_place(load: Load, tmp_path: Path) -> None:
     """Found at the first request, it would fail every document; only OpenAI's address is known."""
     roles = ROLES.replace("openai", "vllm")

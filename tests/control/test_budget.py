@@ -116,11 +116,13 @@ def test_without_a_cap_everything_fits_and_is_counted() -> None:
     assert tracker.could_fit(10**15)
 
 
-@pytest.mark.parametrize(("total", "spent"), [(-1, 0), (10, -1), (None, -1)])
-def test_a_negative_budget_is_refused(total: int | None, spent: int) -> None:
+@pytest.mark.parametrize(
+    ("total", "spent", "unknown"), [(-1, 0, 0), (10, -1, 0), (None, -1, 0), (10, 5, 6), (10, 5, -1)]
+)
+def test_a_negative_budget_is_refused(total: int | None, spent: int, unknown: int) -> None:
     """It would let nothing, or anything, through."""
     with pytest.raises(ValueError, match="negative"):
-        BudgetTracker(total, spent)
+        BudgetTracker(total, spent, unknown)
 
 
 def test_a_negative_amount_is_refused_and_changes_nothing() -> None:
@@ -210,3 +212,24 @@ def test_the_dimension_that_never_fits_is_named() -> None:
     assert budget.never_fits(tokens=100, micro_usd=50) is None
     assert budget.never_fits(tokens=101, micro_usd=51) == "tokens"
     assert budget.never_fits(tokens=100, micro_usd=51) == "usd"
+
+
+def test_what_earlier_sessions_spent_counts() -> None:
+    """The cap is the run's, however often it was interrupted; so is what nobody ever reported."""
+    budget = RunBudget(tokens=100, micro_usd=50, spent_tokens=60, unknown_tokens=20, spent_micro_usd=50)
+
+    assert budget.tokens.statistics() == BudgetStatistics(total=100, spent=60, reserved=0, unknown=20)
+    assert budget.micro_usd.statistics() == BudgetStatistics(total=50, spent=50, reserved=0, unknown=0)
+    assert budget.reserve_nowait(tokens=41, micro_usd=0) is None
+    assert budget.reserve_nowait(tokens=40, micro_usd=1) is None
+    assert budget.reserve_nowait(tokens=40, micro_usd=0) is not None
+
+
+@pytest.mark.parametrize("amount", [0, 1])
+def test_a_budget_that_is_overspent_fits_nothing_more(amount: int) -> None:
+    """The cap was lowered, or usage passed its worst case: a refusal, not a bug. Not even a free request fits."""
+    budget = RunBudget(tokens=100, spent_tokens=130)
+
+    assert budget.reserve_nowait(tokens=amount, micro_usd=0) is None
+    assert budget.never_fits(tokens=amount, micro_usd=0) == "tokens"
+    assert budget.tokens.remaining() == -30

@@ -193,6 +193,21 @@ async def test_a_budget_of_nothing_lets_nothing_through(autojump_clock: MockCloc
     assert provider.attempts == []
 
 
+@pytest.mark.parametrize(("tokens", "micro_usd"), [(61, 0), (500, 0), (0, 1_000)])
+async def test_a_run_that_goes_on_is_refused_what_its_earlier_sessions_left_no_room_for(
+    tokens: int, micro_usd: int, autojump_clock: MockClock
+) -> None:
+    """At its first request, and without sending it; also where the cap was set below what is spent."""
+    world = make_world(tokens=100, micro_usd=900, spent_tokens=tokens, spent_micro_usd=micro_usd)
+    provider = ScriptedProvider()
+
+    with pytest.raises(BudgetExceededError, match=r"has (0|39) left"):
+        await world.gate.call(make_call(), provider.send)
+
+    assert provider.attempts == []
+    assert world.records == []
+
+
 async def test_the_budget_that_runs_out_between_attempts_ends_the_call(autojump_clock: MockClock) -> None:
     """A retry is a request like any other."""
     world = make_world(tokens=2 * WORST - 1)

@@ -5,8 +5,8 @@ import trio
 from tests.control.world import WORST, make_call, make_world
 from trio.testing import MockClock
 
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.control.deadline import deadline_rung
-from agent_pipeline.control.gate import Attempt
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.errors import AttemptTimeoutError, ConnectionLostError, DeadlineExceededError
 from agent_pipeline.testing import ScriptedProvider, Step
@@ -29,7 +29,7 @@ async def test_a_sender_that_drips_is_cut_off_too(autojump_clock: MockClock) -> 
     world = make_world(attempt_timeout=1, policy=RetryPolicy(max_attempts=1))
 
     async def drip(attempt: Attempt) -> str:
-        attempt.dispatched = True
+        attempt.dispatch()
         for _ in range(1_000):
             await trio.sleep(0.05)
         return "done"
@@ -57,7 +57,7 @@ async def test_an_answer_that_came_just_after_the_deadline_is_kept(autojump_cloc
     world = make_world(attempt_timeout=30)
 
     async def send(attempt: Attempt) -> str:
-        attempt.dispatched = True
+        attempt.dispatch()
         with trio.CancelScope(shield=True):
             await trio.sleep(31)
         return "late"
@@ -72,7 +72,7 @@ async def test_an_error_of_the_sender_after_the_deadline_is_its_own(autojump_clo
     world = make_world(attempt_timeout=30, policy=RetryPolicy(max_attempts=1))
 
     async def send(attempt: Attempt) -> str:
-        attempt.dispatched = True
+        attempt.dispatch()
         try:
             await trio.sleep_forever()
         finally:
@@ -87,7 +87,7 @@ async def test_a_sender_with_a_nursery_times_out_like_any_other(autojump_clock: 
     world = make_world(attempt_timeout=30, policy=RetryPolicy(max_attempts=1))
 
     async def send(attempt: Attempt) -> None:
-        attempt.dispatched = True
+        attempt.dispatch()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(trio.sleep_forever)

@@ -5,7 +5,7 @@ import trio
 from tests.control.world import limited, make_call, make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.errors import RateLimitedError, ServerError, WaitTooLongError
@@ -133,7 +133,7 @@ async def test_a_caller_cancelled_while_its_error_arrives_is_cancelled(
     scope = trio.CancelScope()
 
     async def send(attempt: Attempt) -> str:
-        attempt.dispatched = True
+        attempt.dispatch()
         scope.cancel()
         raise error
 

@@ -9,7 +9,7 @@ import trio
 from tests.control.world import BEGIN, WORST, FlatPrice, make_call, make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import AttemptRecord, Usage
@@ -18,13 +18,15 @@ from agent_pipeline.testing import ScriptedProvider, Step
 
 
 def ids(count: int) -> list[str]:
-    """Return the attempt ids a world draws."""
+    """Return the ids a world draws: of its first call, then of that call's attempts."""
     rng = random.Random(0)
     return [f"{rng.getrandbits(64):016x}" for _ in range(count)]
 
 
+SCOPE = CallScope("d1", "review", 2, trace_id="trace_1", span_id="span_1")
+
 FIRST = AttemptRecord(
-    attempt_id=ids(1)[0],
+    attempt_id=ids(2)[1],
     document_id="d1",
     stage="review",
     cycle=2,
@@ -48,6 +50,9 @@ FIRST = AttemptRecord(
     method="POST",
     path="/v1/responses",
     started_at=BEGIN,
+    call_id=ids(1)[0],
+    trace_id="trace_1",
+    span_id="span_1",
 )
 
 
@@ -65,12 +70,12 @@ async def test_every_field_of_every_attempt(autojump_clock: MockClock) -> None:
         attempt.provider_request_id = f"req-{len(provider.attempts) + 1}"
         return await provider.send(attempt)
 
-    await world.gate.call(make_call(price=FlatPrice(3), scope=CallScope("d1", "review", 2)), send)
+    await world.gate.call(make_call(price=FlatPrice(3), scope=SCOPE), send)
 
-    second = replace(FIRST, attempt_id=ids(2)[1], provider_request_id="req-2", started_at=BEGIN + timedelta(seconds=91))
+    second = replace(FIRST, attempt_id=ids(3)[2], provider_request_id="req-2", started_at=BEGIN + timedelta(seconds=91))
     second = replace(second, status_code=504, error_code="server_error", error="timed out", latency_seconds=2)
     second = replace(second, wait_seconds=90, wait_reason="cooldown", charged_tokens=WORST, cost_micro_usd=3 * WORST)
-    third = replace(FIRST, attempt_id=ids(3)[2], provider_request_id="req-3", started_at=BEGIN + timedelta(seconds=100))
+    third = replace(FIRST, attempt_id=ids(4)[3], provider_request_id="req-3", started_at=BEGIN + timedelta(seconds=100))
     third = replace(third, number=2, outcome="succeeded", status_code=200, error_code=None, error=None)
     third = replace(third, wait_seconds=7, wait_reason="retry_after", latency_seconds=3)
     third = replace(third, usage=usage, charged_tokens=25, cost_micro_usd=75)

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import ConnectionLostError
 from agent_pipeline.testing import ScriptedProvider, Step

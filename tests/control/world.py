@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import trio
 
 from agent_pipeline.control.budget import BudgetStatistics, RunBudget
-from agent_pipeline.control.gate import Call, Gate, Price
+from agent_pipeline.control.call import Call, Price
+from agent_pipeline.control.gate import Gate, OnStall
 from agent_pipeline.control.lane import LaneStatistics
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
@@ -43,11 +44,17 @@ class FlatPrice:
 
 @dataclass
 class World:
-    """A gate and all that can be seen of it."""
+    """A gate and all that can be seen of it.
+
+    Attributes:
+        records: of attempts that ended.
+        dispatches: of attempts as they left.
+    """
 
     gate: Gate
     budget: RunBudget
     records: list[AttemptRecord] = field(default_factory=list)
+    dispatches: list[AttemptRecord] = field(default_factory=list)
 
     @property
     def tokens(self) -> BudgetStatistics:
@@ -64,44 +71,59 @@ class World:
         return self.gate.statistics().lanes[provider, model]
 
     def assert_nothing_is_held(self) -> None:
-        """No hold, no place and no waiter is left; the records say what was spent."""
+        """No hold, no place and no waiter is left; the records say what was spent, from the moment of sending on."""
         assert self.tokens.reserved == 0
         assert self.money.reserved == 0
         for lane in self.gate.statistics().lanes.values():
             assert (lane.in_flight, lane.waiting) == (0, 0)
         assert sum(record.charged_tokens for record in self.records) == self.tokens.spent
         assert sum(record.sent for record in self.records) == self.gate.statistics().attempts
+        assert sorted(record.attempt_id for record in self.records if record.sent) == sorted(
+            record.attempt_id for record in self.dispatches
+        )
+        for record in self.dispatches:
+            assert (record.sent, record.charged_tokens) == (True, record.reserved_tokens)
 
 
 def make_world(
     *,
     tokens: int | None = None,
     micro_usd: int | None = None,
+    spent_tokens: int = 0,
+    spent_micro_usd: int = 0,
     in_flight: int = 10,
     attempt_timeout: float | None = None,
     policy: RetryPolicy | None = None,
     rng: random.Random | None = None,
     record: Callable[[AttemptRecord], None] | None = None,
+    on_stall: OnStall | None = None,
 ) -> World:
     """Build a gate without limits but those given; jitter always draws its ceiling."""
     records: list[AttemptRecord] = []
-    budget = RunBudget(tokens=tokens, micro_usd=micro_usd)
+    dispatches: list[AttemptRecord] = []
+
+    def keep(attempt: AttemptRecord) -> None:
+        (dispatches if attempt.outcome is None else records).append(attempt)
+
+    budget = RunBudget(tokens=tokens, micro_usd=micro_usd, spent_tokens=spent_tokens, spent_micro_usd=spent_micro_usd)
     gate = Gate(
         budget=budget,
         retry=policy or RetryPolicy(),
         requests_in_flight=in_flight,
         attempt_timeout=attempt_timeout,
-        record=record or records.append,
+        record=record or keep,
         now=lambda: BEGIN + timedelta(seconds=trio.current_time()),
         rng=rng or LongestJitter(0),
+        on_stall=on_stall,
     )
-    return World(gate, budget, records)
+    return World(gate, budget, records, dispatches)
 
 
 def make_call(
     *,
     price: Price | None = None,
     scope: CallScope | None = None,
+    provider: str = "openai",
     model: str = "tiny",
     input_tokens_bound: int = WORST - 10,
     output_tokens_cap: int = 10,
@@ -109,7 +131,7 @@ def make_call(
     """Build a call of a worst case of 40 tokens and, without a price, no money."""
     return Call(
         role="writer",
-        provider="openai",
+        provider=provider,
         model=model,
         method="POST",
         path="/v1/responses",

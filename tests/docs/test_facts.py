@@ -17,7 +17,7 @@ from tests.docs.test_blocks import DOCUMENTS
 from tests.house.tracked import ROOT, tracked
 
 from agent_pipeline import errors
-from agent_pipeline.cli.flags import RunFlags
+from agent_pipeline.cli.flags import ResumeFlags, RunFlags
 from agent_pipeline.cli.smoke import SmokeFlags
 from agent_pipeline.compose import verdict
 from agent_pipeline.config.limits import LimitsConfig
@@ -26,6 +26,7 @@ from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, Runtim
 from agent_pipeline.domain import events
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.signals import EXIT_CODES
+from agent_pipeline.runs.verify.findings import DifferenceCode, NoteCode
 from agent_pipeline.simulator import faults
 from agent_pipeline.telemetry.record import RAW
 
@@ -114,13 +115,14 @@ def test_every_key_of_the_roles_file_is_explained_and_no_other() -> None:
 
 def test_every_flag_is_named_and_no_other() -> None:
     """Flags come and go with the code."""
-    flags = {f"--{name.replace('_', '-')}" for name in SmokeFlags.__dataclass_fields__}
+    fields = [*SmokeFlags.__dataclass_fields__, *ResumeFlags.__dataclass_fields__]
+    flags = {f"--{name.replace('_', '-')}" for name in fields if name != "run"}
     commands = section("README.md", "Commands")
     named = {flag for document in DOCUMENTS for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose(document))}
 
     assert set(RunFlags.__dataclass_fields__) <= set(SmokeFlags.__dataclass_fields__)
     assert not {flag for flag in flags if flag not in commands}
-    assert named <= flags | FOREIGN_FLAGS | {"--help", "--port", "--seed"}
+    assert named <= flags | FOREIGN_FLAGS | {"--help", "--port", "--seed", "--first", "--seeds", "--jobs", "--keep"}
 
 
 def test_every_exit_code_is_explained_and_no_other() -> None:
@@ -137,6 +139,15 @@ def test_every_error_code_is_explained_and_no_other() -> None:
     codes = {base.code, *(one.code for one in subclasses(base))}
 
     assert sorted(first_cells(section("docs/faults.md", "Errors"))) == sorted(codes)
+
+
+def test_every_finding_is_listed_and_no_other() -> None:
+    """Who checks runs by a program decides by these words."""
+    text = section("docs/run-directory.md", "Checking a run")
+    table, _, notes = text.partition("Notes say nothing")
+
+    assert sorted(first_cells(table)) == sorted(typing.get_args(DifferenceCode))
+    assert sorted(first_cells(notes)) == sorted(typing.get_args(NoteCode))
 
 
 def test_every_event_is_explained_and_no_other() -> None:

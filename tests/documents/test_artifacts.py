@@ -1,51 +1,21 @@
-"""Artifacts: whole or not at all, never outside their folder, never over another file, removed only if unchanged."""
+"""Artifacts: whole or not at all, never outside their folder, never over another file."""
 
-import fcntl
 import hashlib
 import os
-import resource
-import subprocess
 import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import pytest
 import trio
+from tests.documents.writing import artifacts_in, document, sizes_in, temporary_in, text_of, write_all
 from tests.unprivileged import read_only_folder, unprivileged
 from trio.testing import MockClock
 
-from agent_pipeline.documents import ArtifactWriter, remove_artifacts, write_rejected
-from agent_pipeline.documents.artifacts import rename_over_placeholder, temporary_file
-from agent_pipeline.domain.document import Artifact, Document, JsonValue
+from agent_pipeline.documents import ArtifactWriter
+from agent_pipeline.documents.temporary import rename_over_placeholder
+from agent_pipeline.domain.document import Artifact
 from agent_pipeline.errors import ArtifactError
-
-
-def document(text: str = "text", *, document_id: str = "7", **fields: JsonValue) -> Document:
-    """Make a document with these fields."""
-    return Document(document_id, text, fields=fields)
-
-
-def write_all(directory: Path, documents: list[Document]) -> list[Artifact]:
-    """Write documents one after the other with one writer."""
-
-    async def main() -> list[Artifact]:
-        writer = ArtifactWriter(directory, threaded=False)
-        return [await writer.write(made) for made in documents]
-
-    return trio.run(main)
-
-
-def sizes_in(folder: Path) -> dict[str, int]:
-    """Return the size of each entry of a folder by its name, in the order of names."""
-    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-
-
-def text_of(artifact: Artifact) -> str:
-    """Return what is in the file."""
-    return Path(artifact.path).read_text(encoding="utf-8")
 
 
 async def test_an_artifact_is_the_text_and_the_record_of_it(tmp_path: Path) -> None:
@@ -53,6 +23,8 @@ async def test_an_artifact_is_the_text_and_the_record_of_it(tmp_path: Path) -> N
     writer = ArtifactWriter(tmp_path / "deep" / "out")
 
     artifact = await writer.write(document("é\r\n漢", file_slug="notes", extension="py"))
+    writer.confirm(artifact)
+    await writer.aclose()
 
     path = tmp_path / "deep" / "out" / "notes.py"
     content = "é\r\n漢".encode()
@@ -121,7 +93,7 @@ async def test_concurrent_writers_of_one_name_all_succeed(tmp_path: Path) -> Non
 
     assert len({artifact.path for artifact in artifacts}) == 100
     assert sorted(int(text_of(artifact)) for artifact in artifacts) == list(range(100))
-    assert len(sizes_in(tmp_path)) == 100
+    assert len(artifacts_in(tmp_path)) == 100
 
 
 async def test_text_that_can_not_be_encoded_is_kept_but_for_that(tmp_path: Path) -> None:
@@ -129,34 +101,6 @@ async def test_text_that_can_not_be_encoded_is_kept_but_for_that(tmp_path: Path)
     artifact = await ArtifactWriter(tmp_path).write(document("a\ud800b"))
 
     assert text_of(artifact) == "a\ufffdb"
-
-
-@contextmanager
-def largest_file(size_bytes: int) -> Generator[None]:
-    """Let writes of this process fail beyond a size, like a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-async def test_a_full_disk_leaves_nothing_and_the_name_free(tmp_path: Path) -> None:
-    """No half artifact, no temporary file; when there is room again, the name is as good as before."""
-    writer = ArtifactWriter(tmp_path)
-
-    with (
-        largest_file(1000),
-        pytest.raises(ArtifactError, match=r"document '7' can't be written: File too large") as caught,
-    ):
-        await writer.write(document("x" * 5000, file_slug="notes"))
-    left = sizes_in(tmp_path)
-    artifact = await writer.write(document("small", file_slug="notes"))
-
-    assert str(tmp_path) in str(caught.value)
-    assert left == {}
-    assert Path(artifact.path).name == "notes.md"
 
 
 async def test_a_folder_that_can_not_be_one_is_named(tmp_path: Path) -> None:
@@ -196,7 +140,7 @@ async def test_cancelled_before_it_began_nothing_is_written(tmp_path: Path, *, t
 
 
 async def test_cancelled_while_writing_is_all_or_nothing(tmp_path: Path) -> None:
-    """At whatever moment a run stops: every file is whole, has an owner that was told, and no temporary one is left."""
+    """At whatever moment a run stops: every file is whole, with evidence, and has an owner that was told."""
     writer = ArtifactWriter(tmp_path)
     told: list[str] = []
     one_is_told = trio.Event()
@@ -212,9 +156,11 @@ async def test_cancelled_while_writing_is_all_or_nothing(tmp_path: Path) -> None
         await one_is_told.wait()
         nursery.cancel_scope.cancel()
 
-    sizes = sizes_in(tmp_path)
+    sizes = artifacts_in(tmp_path)
     assert sorted(told) == sorted(str(tmp_path / name) for name in sizes)
     assert set(sizes.values()) == {10_000}
+    assert len(temporary_in(tmp_path)) == len(told)
+    assert {path.stat().st_nlink for path in temporary_in(tmp_path)} == {2}
 
 
 def test_virtual_time_stands_still_while_writing_inline(tmp_path: Path) -> None:
@@ -251,117 +197,6 @@ def test_without_links_the_name_is_claimed_before_the_file_is_moved(tmp_path: Pa
 
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert left == ({"temporary": "new", "name.md": "old"} if taken else {"name.md": "new"})
-
-
-KILLED = """
-import sys, trio
-from pathlib import Path
-from agent_pipeline.documents import ArtifactWriter
-from agent_pipeline.domain.document import Document
-
-async def main():
-    writer = ArtifactWriter(Path(sys.argv[1]))
-    async def lane(lane):
-        number = 0
-        while True:
-            number += 1
-            artifact = await writer.write(Document(f"{lane}.{number}", "x" * 100_000))
-            sys.stdout.write(artifact.path + "\\n")
-            sys.stdout.flush()
-    async with trio.open_nursery() as nursery:
-        for number in range(8):
-            nursery.start_soon(lane, number)
-
-trio.run(main)
-"""
-
-
-def test_a_killed_run_leaves_whole_artifacts_and_its_remains_are_removed(tmp_path: Path) -> None:
-    """What was told is there and whole; temporary files go when they are old and nobody holds them."""
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        told = [process.stdout.readline().decode().strip() for _ in range(40)]
-        process.kill()
-    for number in range(3):
-        (tmp_path / f".agent-pipeline-{number:016x}.part").write_text("half")
-    (tmp_path / ".agent-pipeline-mine.part").write_text("the user's own")
-    old = time.time() - 3600
-    for path in tmp_path.glob(".*.part"):
-        os.utime(path, (old, old))
-    fresh = tmp_path / f".agent-pipeline-{'a' * 16}.part"
-    fresh.write_text("of a run that begins just now")
-
-    ArtifactWriter(tmp_path).prepare()
-
-    assert all(Path(path).stat().st_size == 100_000 for path in told)
-    assert {path.name for path in tmp_path.glob(".*")} == {".agent-pipeline-mine.part", fresh.name}
-    assert {path.stat().st_size for path in tmp_path.glob("*.md")} == {100_000}
-
-
-def test_a_temporary_file_somebody_holds_is_left_alone(tmp_path: Path) -> None:
-    """A slow disk can make it old; the run it belongs to is alive."""
-    path = tmp_path / f".agent-pipeline-{'b' * 16}.part"
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        os.utime(path, (0, 0))
-        ArtifactWriter(tmp_path).prepare()
-
-        assert path.exists()
-    ArtifactWriter(tmp_path).prepare()
-    assert not path.exists()
-
-
-async def test_rejected_texts_are_kept_with_the_same_care(tmp_path: Path) -> None:
-    """Named by the id: a slug is only given to what was approved."""
-    rejected = document("bad", document_id="../a/b", file_slug="good-name", extension="py")
-
-    first = await write_rejected(tmp_path / "rejected", rejected)
-    second = await write_rejected(tmp_path / "rejected", rejected)
-
-    assert Path(first.path) == tmp_path / "rejected" / "a-b.py"
-    assert Path(second.path) == tmp_path / "rejected" / "a-b-a-b.py"
-    assert text_of(first) == "bad"
-
-
-def test_only_unchanged_artifacts_of_the_folder_are_removed(tmp_path: Path) -> None:
-    """What a user edited, replaced or keeps elsewhere is the user's."""
-    directory = tmp_path / "out"
-    kept_elsewhere, *artifacts = [
-        *write_all(tmp_path / "elsewhere", [document("e")]),
-        *write_all(directory, [document(name, document_id=name) for name in ("plain", "edited", "gone", "linked")]),
-    ]
-    Path(artifacts[1].path).write_text("edited by hand")
-    Path(artifacts[2].path).unlink()
-    Path(artifacts[3].path).rename(tmp_path / "moved.md")
-    Path(artifacts[3].path).symlink_to(tmp_path / "moved.md")
-    (directory / "unknown.md").write_text("never recorded")
-    recorded = [(artifact.path, artifact.sha256) for artifact in [kept_elsewhere, *artifacts]]
-    sneaky = (f"{directory}/../elsewhere/{Path(kept_elsewhere.path).name}", kept_elsewhere.sha256)
-
-    removed = remove_artifacts([*recorded, *recorded, sneaky, ("a\x00b", "0")], directory=directory)
-
-    assert removed == [artifacts[0].path]
-    assert list(sizes_in(directory)) == ["edited.md", "linked.md", "unknown.md"]
-    assert Path(kept_elsewhere.path).exists()
-
-
-def test_nothing_is_removed_from_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """A first run with --clean."""
-    assert remove_artifacts([(str(tmp_path / "no" / "a.md"), "0")], directory=tmp_path / "no") == []
-
-
-def test_a_temporary_file_is_held_while_it_is_written(tmp_path: Path) -> None:
-    """Otherwise another run that starts in the same folder would take it for remains."""
-    folder = os.open(tmp_path, os.O_RDONLY)
-    try:
-        with temporary_file(folder) as (name, _):
-            os.utime(tmp_path / name, (0, 0))
-            ArtifactWriter(tmp_path).prepare()
-
-            assert list(sizes_in(tmp_path)) == [name]
-    finally:
-        os.close(folder)
-    assert sizes_in(tmp_path) == {}
 
 
 async def test_the_content_is_synced_before_the_name_and_the_name_before_the_answer(tmp_path: Path) -> None:

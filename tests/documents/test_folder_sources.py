@@ -1,10 +1,14 @@
 """Globs, folders and single files, and sources that can't be used at all."""
 
 import os
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.documents.reading import read, texts, write
+from tests.unprivileged import read_only_folder, unprivileged
 
 from agent_pipeline.documents import SourceSpec, open_source
 from agent_pipeline.errors import InputError
@@ -141,3 +145,72 @@ def test_a_source_that_can_not_be_used_is_refused_at_once(tree: Path, spec: Sour
 
     with pytest.raises(InputError, match=match):
         open_source(SourceSpec(path=spec.path, glob=spec.glob, stdin=spec.stdin, root=tree))
+
+
+@contextmanager
+def nested(root: Path, name: str, *, depth: int) -> Generator[None]:
+    """Nest folders in each other with one file in the last, deeper than Python itself can remove."""
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=folder)
+        below = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(os.open("f.md", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["rm", "-rf", root / name], check=True)
+
+
+def test_folders_nested_deeper_than_calls_may_be_are_walked(tmp_path: Path) -> None:
+    """What lies below has no usable id, and says so; the rest is read."""
+    (tmp_path / "z.md").write_text("z")
+    with nested(tmp_path, "a", depth=1200):
+        entries = read(SourceSpec(path=tmp_path))
+
+    assert texts(entries) == [("z.md", "z")]
+    assert [str(entry.error).rpartition(": ")[2] for entry in entries[:-1]] == [
+        "the id has 2404 characters, more than 512"
+    ]
+
+
+def test_a_folder_deeper_than_a_path_may_be_long_is_an_error_of_its_own(tmp_path: Path) -> None:
+    """Nothing is left out silently."""
+    with nested(tmp_path, "a" * 200, depth=30):
+        entries = read(SourceSpec(path=tmp_path))
+
+    assert [entry.id for entry in entries] == ["file-1"]
+    assert entries[0].error is not None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SourceSpec(path=Path("n" * 300)),
+        SourceSpec(path=Path("n" * 300 + "/in.jsonl")),
+        SourceSpec(path=Path("\ud800")),
+        SourceSpec(path=Path("\ud800.json")),
+        SourceSpec(glob="n" * 300 + "/*.md"),
+        SourceSpec(glob="\ud800/*.md"),
+    ],
+)
+def test_a_name_no_file_can_have_is_no_source(tmp_path: Path, spec: SourceSpec) -> None:
+    """The operating system has its own errors for these; the message can be shown anywhere."""
+    with pytest.raises(InputError) as caught:
+        open_source(SourceSpec(path=spec.path, glob=spec.glob, root=tmp_path))
+
+    str(caught.value).encode()
+
+
+def test_a_source_behind_a_closed_door_says_so(tmp_path: Path) -> None:
+    """Not even whether it is a folder can be found out."""
+    for spec in (SourceSpec(path=Path("in/docs.json")), SourceSpec(glob="in/deep/*.md"), SourceSpec(path=Path("in/d"))):
+        with read_only_folder({}) as root:
+            (root / "in" / "deep").mkdir(parents=True)
+            (root / "in" / "docs.json").write_text("[]")
+            (root / "in").chmod(0)
+            with unprivileged(), pytest.raises(InputError):
+                open_source(SourceSpec(path=spec.path, glob=spec.glob, root=root))
+            (root / "in").chmod(0o700)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -160,6 +161,19 @@ def test_a_csv_without_a_usable_header_is_refused(tmp_path: Path, content: str, 
     """Without the text column no row could ever be a document."""
     with pytest.raises(InputError, match=match):
         open_source(write(tmp_path / "docs.csv", content))
+
+
+@pytest.mark.parametrize("header", [b"a," * 2_000_000 + b"b\n", b"x" * 2_000_000 + b"\n", b"text" + b",a,a" * 400_000])
+def test_a_csv_header_without_end_is_refused_in_a_moment(tmp_path: Path, header: bytes) -> None:
+    """However many columns it names, or however long their names: one look, and a message one can read."""
+    spec = write(tmp_path / "docs.csv", header)
+
+    begun = time.perf_counter()
+    with pytest.raises(InputError) as caught:
+        open_source(spec)
+
+    assert time.perf_counter() - begun < 20
+    assert len(str(caught.value)) < 1000
 
 
 @IN_TMP

@@ -44,6 +44,7 @@ def test_a_bad_entry_does_not_stop_the_others(tmp_path: Path) -> None:
     """Each says where it is and what is wrong."""
     huge = "x" * (10 * 1024 * 1024 + 1)
     bad: list[JsonValue] = [
+        {"url": "\ud800"},
         "text",
         {"url": "u", "markdown": 5},
         {"url": "u", "markdown": "a", "metadata": []},
@@ -56,15 +57,16 @@ def test_a_bad_entry_does_not_stop_the_others(tmp_path: Path) -> None:
 
     entries = read(spec)
 
-    assert [document_id for document_id, _ in texts(entries)] == ["7"]
+    assert [document_id for document_id, _ in texts(entries)] == ["8"]
     place = f"{tmp_path}/docs.json: scraped_documents"
     assert [re.sub("is not JSON: .*", "is not JSON", error) for error in errors(entries)] == [
-        f"{place}[0]: an entry must be an object, not text",
-        f"{place}[1]: the text must be text, not a number",
-        f"{place}[2]: metadata must be an object, not a list",
-        f"{place}[3]: the text holds half a character (a lone surrogate)",
-        f"{place}[4]: metadata is not JSON",
-        f"{place}[5]: the document has 10485761 bytes, more than 10485760",
+        f"{place}[0]: the source's name holds bytes that are not UTF-8",
+        f"{place}[1]: an entry must be an object, not text",
+        f"{place}[2]: the text must be text, not a number",
+        f"{place}[3]: metadata must be an object, not a list",
+        f"{place}[4]: the text holds half a character (a lone surrogate)",
+        f"{place}[5]: metadata is not JSON",
+        f"{place}[6]: the document has 10485761 bytes, more than 10485760",
     ]
 
 

@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from tests.gateway.bodies import APIS, CHAT_USAGE, PATHS, Api, chunk, completion, delta, dump, events, good, response
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import AgentPipelineError, ModelProtocolError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done

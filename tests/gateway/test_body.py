@@ -1,6 +1,8 @@
 """Bodies are unpacked in bounded steps, up to the cap, and whatever comes with an error status never hides it."""
 
 import gzip
+import itertools
+import zlib
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agent_pipeline.errors import AnswerTooLargeError, ModelProtocolError
-from agent_pipeline.gateway.body import REFUSAL_BYTES_CAP, REFUSAL_PATIENCE, BodyDecoder, read_answer, read_refusal
+from agent_pipeline.gateway.body import (
+    REFUSAL_BYTES_CAP,
+    REFUSAL_PATIENCE,
+    BodyDecoder,
+    EventWatch,
+    read_answer,
+    read_refusal,
+)
 
 
 class Wire(httpx2.AsyncByteStream):
@@ -38,9 +47,12 @@ class Wire(httpx2.AsyncByteStream):
         self.closed = True
 
 
-def reply(wire: Wire, *, status: int = 200, encoding: str | None = None) -> httpx2.Response:
+def reply(
+    wire: Wire, *, status: int = 200, encoding: str | None = None, content_type: str | None = None
+) -> httpx2.Response:
     """Return a response with this body."""
-    headers = {} if encoding is None else {"content-encoding": encoding}
+    named = {"content-encoding": encoding, "content-type": content_type}
+    headers = {name: value for name, value in named.items() if value is not None}
     return httpx2.Response(status, headers=headers, stream=wire)
 
 
@@ -158,3 +170,88 @@ async def test_only_an_async_stream_can_be_read() -> None:
     """A transport of the wrong kind is a bug of ours, and says so."""
     with pytest.raises(TypeError, match="can't be read"):
         await read_answer(httpx2.Response(200, stream=httpx2.SyncByteStream()))
+
+
+# --- streams that go on without an event -------------------------------------------------------------------------
+
+EVENT, PING = b'data: {"type": "x"}\n\n', b": ping\n\n"
+LINES = [b": ping", b":", b"", b"", b"data: x", b"event: y", b"id"]
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=12),
+    cuts=st.lists(st.integers(min_value=0, max_value=100), max_size=12),
+)
+def test_only_lines_of_events_are_heard_however_they_are_cut(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+    """Comments and blank lines keep a connection open, and say nothing of the model."""
+    body = b"".join(line + end for line, end in lines)
+    places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
+    watch = EventWatch()
+
+    heard = [watch.hears(body[begin:end]) for begin, end in itertools.pairwise(places)]
+
+    assert any(heard) == any(line and not line.startswith(b":") for line, _ in lines)
+    assert not watch.hears(b"")
+    assert not watch.hears(b"\n" + PING)
+
+
+def test_line_that_goes_on_is_heard_for_as_long_as_it_does() -> None:
+    """A large event comes in many pieces; so does a comment, which stays one."""
+    watch = EventWatch()
+
+    assert watch.hears(b"da")
+    assert not watch.hears(b"")  # a packed body may bring bytes that unpack to nothing
+    assert [watch.hears(part) for part in (b"ta", b": x", b":", b"\n")] == [True] * 4
+    assert [watch.hears(part) for part in (b"\n", b":", b" pi", b"data: ng", b"\n")] == [False] * 5
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+async def test_stream_without_an_event_ends_exactly_at_the_timeout(mock_clock: MockClock, encoding: str | None) -> None:
+    """A proxy that keeps the connection open is not the model at work; packed or not."""
+    mock_clock.autojump_threshold = 0
+    pieces = [PING] * 1000
+    if encoding:
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+        pieces = [packer.compress(PING) + packer.flush(zlib.Z_SYNC_FLUSH) for _ in pieces]
+    wire = Wire(*pieces, delay=3)
+
+    with pytest.raises(httpx2.ReadTimeout):
+        await read_answer(reply(wire, encoding=encoding, content_type="text/event-stream"), event_timeout=20)
+
+    assert trio.current_time() == 20
+
+
+async def test_each_event_begins_the_timeout_anew(mock_clock: MockClock) -> None:
+    """A model that thinks for long between two events is at work; the last silence is one too long."""
+    mock_clock.autojump_threshold = 0
+    wire = Wire(PING, PING, EVENT, *[PING, EVENT] * 9, *[PING] * 100, delay=6)
+
+    with pytest.raises(httpx2.ReadTimeout):
+        await read_answer(reply(wire, content_type="Text/Event-Stream; charset=utf-8"), event_timeout=20)
+
+    assert trio.current_time() == 21 * 6 + 20
+
+
+@pytest.mark.parametrize(
+    ("content_type", "timeout"), [("application/json", 20), (None, 20), ("text/event-stream", None)]
+)
+async def test_only_event_streams_are_held_to_events(
+    mock_clock: MockClock, content_type: str | None, timeout: float | None
+) -> None:
+    """Other bodies have none; without a read timeout nobody minds."""
+    mock_clock.autojump_threshold = 0
+    wire = Wire(*[PING] * 50, delay=6)
+
+    assert await read_answer(reply(wire, content_type=content_type), event_timeout=timeout) == PING * 50
+
+    assert trio.current_time() == 300
+
+
+async def test_stream_that_is_too_large_is_not_read_to_its_end() -> None:
+    """The cap holds while events are watched for, too."""
+    wire = Wire(*[EVENT * 60_000] * 40)
+
+    with pytest.raises(AnswerTooLargeError):
+        await read_answer(reply(wire, content_type="text/event-stream"), event_timeout=20)
+
+    assert wire.closed

@@ -94,6 +94,9 @@ def test_reasoning_and_verbosity_go_where_the_api_has_them(
         (b'{"max_tokens":7,"n":3}', False, 21),
         (b'{"max_completion_tokens":7}', False, 7),
         (b'{"n":3}', False, 150),
+        (b'{"max_output_tokens":7,"max_completion_tokens":9,"max_tokens":8}', False, 9),
+        (b'{"max_output_tokens":7,"max_tokens":90,"n":2}', False, 180),
+        (b'{"max_output_tokens":9,"max_completion_tokens":null,"max_tokens":7}', False, 9),
         (b'{"n":null,"stream":null,"max_tokens":null}', False, 50),
     ],
 )

@@ -1,5 +1,7 @@
 """The key goes to the configured host in one header, and shows nowhere else; the environment adds nothing."""
 
+import json
+
 import pytest
 from tests.gateway.bodies import APIS, Api
 from tests.gateway.wire_server import Play, answer, say, wire_server
@@ -7,6 +9,7 @@ from tests.gateway.world import KEY, open_world, well
 
 from agent_pipeline.errors import AgentPipelineError, RequestRejectedError
 from agent_pipeline.gateway.gateway import Gateway
+from agent_pipeline.telemetry import REDACTED, SecretValues
 
 CANARIES = {
     "OPENAI_API_KEY": "sk-env-canary-1",
@@ -86,6 +89,36 @@ async def test_key_that_a_provider_repeats_is_in_no_message(api: Api, play: Play
     shown = repr(caught.value) + str(caught.value) + repr(world.records)
     assert KEY not in shown
     assert KEY[:12] not in shown
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_no_key_is_in_a_request_whoever_put_it_there(api: Api) -> None:
+    """A tool may have read the environment, and its result is the next request; the rest of the words arrive."""
+    other = 'the "other" provider\'s key é'
+    said = f"I found {KEY} and {json.dumps(other)}. Well?"
+
+    async with (
+        wire_server(well(api)) as server,
+        open_world(server.url, api=api, keys=SecretValues([KEY, other])) as world,
+    ):
+        assert await world.role.ask(said) == "yes"
+
+    (seen,) = server.seen
+    assert seen.header("authorization") == f"Bearer {KEY}"
+    assert not SecretValues([KEY, other]).holds(seen.body.decode())
+    assert f'I found {REDACTED} and \\"{REDACTED}\\". Well?' in seen.body.decode()
+    assert seen.header("content-length") == str(len(seen.body))
+
+
+async def test_key_repeated_as_a_request_id_is_not_recorded() -> None:
+    """The ledger keeps it, and so does whoever writes to the provider's support."""
+    play = answer(b"{}", status=400, headers=[f"x-request-id: req-{KEY}"])
+
+    async with wire_server(play) as server, open_world(server.url) as world:
+        with pytest.raises(AgentPipelineError):
+            await world.role.ask("Well?")
+
+    assert world.records[0].provider_request_id == "req-<hidden>"
 
 
 async def test_key_with_a_character_no_header_has_is_not_repeated() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import trio
 from tests.gateway.bodies import APIS, Api, completion, dump, good, response
-from tests.gateway.wire_server import Play, answer, drip, hang, http, reset_after, say, wire_server
-from tests.gateway.world import ask_badly, closed_port, open_world, well
+from tests.gateway.wire_server import Play, answer, drip, hang, http, ping, reset_after, say, wire_server
+from tests.gateway.world import EVENT_STREAM, ask_badly, closed_port, open_world, well
 
 from agent_pipeline.errors import (
     AgentPipelineError,
@@ -106,6 +106,42 @@ async def test_silence_ends_at_the_read_timeout() -> None:
 
     assert caught.value.rung == "read"
     assert world.records[0].sent
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_answer_that_stops_after_its_head_is_asked_for_again(api: Api, *, streamed: bool) -> None:
+    """Headers are no sign of life for long; the second attempt has a read timeout of its own."""
+    kind = EVENT_STREAM if streamed else "application/json"
+    stuck = hang(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 999\r\n\r\n".encode())
+
+    async with (
+        wire_server(stuck, well(api, streamed=streamed)) as server,
+        open_world(server.url, api=api, params={"stream": streamed}, read_timeout=0.2, max_attempts=2) as world,
+    ):
+        assert await world.role.ask("Well?") == "yes"
+
+    first, second = world.records
+    assert (first.error_code, first.status_code) == ("attempt_timeout", 200)
+    assert "0.2 s read timeout" in (first.error or "")
+    assert first.charged_tokens == first.reserved_tokens
+    assert second.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_stream_of_comments_is_cut_off_and_asked_for_again(api: Api) -> None:
+    """`: ping` keeps the bytes coming while the model says nothing; each of them is well within the read timeout."""
+    body = good(api, streamed=True)
+
+    async with (
+        wire_server(ping(body, every=0.02), ping(body, every=0.02, before=3)) as server,
+        open_world(server.url, api=api, params={"stream": True}, read_timeout=0.2, max_attempts=2) as world,
+    ):
+        assert await world.role.ask("Well?") == "yes"
+
+    assert world.errors == ["attempt_timeout", None]
+    assert "0.2 s read timeout" in (world.records[0].error or "")
+    assert len(server.seen) == 2
 
 
 async def test_connecting_ends_at_the_connect_timeout() -> None:

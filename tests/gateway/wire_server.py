@@ -1,5 +1,6 @@
 """A provider made of bytes: says exactly what a test tells it to, on a socket of 127.0.0.1, and counts what it saw."""
 
+import itertools
 import socket
 import ssl
 import struct
@@ -233,6 +234,20 @@ def hang(data: bytes = b"") -> Play:
             await stream.send_all(data)
         while await stream.receive_some(65536):
             pass
+        raise HangUpError
+
+    return play
+
+
+def ping(body: bytes, *, every: float, before: int | None = None) -> Play:
+    """Begin an event stream, send comments, then the body; without `before`, comments until the client leaves."""
+
+    async def play(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        for _ in itertools.count() if before is None else range(before):
+            await stream.send_all(b": ping\n\n")
+            await trio.sleep(every)
+        await stream.send_all(body)
         raise HangUpError
 
     return play

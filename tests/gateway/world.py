@@ -12,13 +12,14 @@ from pydantic import SecretStr
 from tests.gateway.bodies import Api, good
 from tests.gateway.wire_server import Play, answer, wire_server
 
-from agent_pipeline.config.roles import parse_runtime_config
+from agent_pipeline.config.roles import RuntimeConfig, parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, open_pool
+from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 KEY = "sk-canary-0123456789abcdef"
 EVENT_STREAM = "text/event-stream"
@@ -32,6 +33,7 @@ class World:
     pool: ConnectionPool
     budget: RunBudget
     records: list[AttemptRecord]
+    dispatches: list[AttemptRecord]
 
     @property
     def role(self) -> RoleClient:
@@ -42,6 +44,11 @@ class World:
     def errors(self) -> list[str | None]:
         """How each attempt ended, by error code."""
         return [record.error_code for record in self.records]
+
+
+def _one_role(params: dict[str, object]) -> RuntimeConfig:
+    role = {"provider": "local", "model": "m", "mode": "chat", "params": params, "instructions": "Be brief."}
+    return parse_runtime_config({"project": "p", "env": "test", "providers": {"local": {}}, "roles": {"writer": role}})
 
 
 @asynccontextmanager
@@ -58,41 +65,42 @@ async def open_world(
     requests_in_flight: int = 20,
     budget_tokens: int | None = None,
     make_pool: Callable[[], ConnectionPool] = ConnectionPool,
+    watch: Callable[[AttemptRecord], None] | None = None,
+    keys: SecretValues = NO_SECRETS,
 ) -> AsyncGenerator[World]:
-    """Open a gateway whose only role `writer` asks at `base_url`; pauses between attempts are 0 s."""
-    role = {
-        "provider": "local",
-        "model": "m",
-        "mode": "chat",
-        "params": dict(params or {}),
-        "instructions": "Be brief.",
-    }
-    runtime = parse_runtime_config(
-        {"project": "p", "env": "test", "providers": {"local": {}}, "roles": {"writer": role}}
-    )
+    """Open a gateway whose only role `writer` asks at `base_url`; `watch` sees each record before it is kept."""
     records: list[AttemptRecord] = []
+    dispatches: list[AttemptRecord] = []
+
+    def keep(attempt: AttemptRecord) -> None:
+        if watch is not None:
+            watch(attempt)
+        (dispatches if attempt.outcome is None else records).append(attempt)
+
     budget = RunBudget(tokens=budget_tokens)
     gate = Gate(
         budget=budget,
         retry=RetryPolicy(max_attempts=max_attempts, initial_delay=0.0),
         requests_in_flight=requests_in_flight,
         attempt_timeout=attempt_timeout,
-        record=records.append,
+        record=keep,
         now=lambda: datetime.now(UTC),
         rng=random.Random(0),
     )
     async with open_pool(make_pool) as pool:
         gateway = Gateway(
-            runtime=runtime,
+            runtime=_one_role(dict(params or {})),
             endpoints={"local": Endpoint(base_url, api, None if key is None else SecretStr(key))},
             gate=gate,
             pool=pool,
             read_timeout=read_timeout,
             connect_timeout=connect_timeout,
+            keys=keys,
         )
-        yield World(gateway, pool, budget, records)
+        yield World(gateway, pool, budget, records, dispatches)
         assert pool.statistics().active == 0, "a place of the pool was not given back"
         assert all(lane.in_flight == 0 for lane in gate.statistics().lanes.values())
+    assert pool.connections.closed == pool.connections.opened, "a socket was left open"
 
 
 def well(api: Api, text: str = "yes", *, streamed: bool = False) -> Play:

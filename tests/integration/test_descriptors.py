@@ -13,7 +13,9 @@ from agent_pipeline.domain.document import JsonValue
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("soft", "hard", "in_flight"), [(1024, 8192, 1000), (1024, 1024, 444), (256, 256, 60)], ids=["soft", "hard", "tiny"]
+    ("soft", "hard", "in_flight"),
+    [(1024, 8192, 1000), (1024, 1024, 888), (256, 256, 120)],
+    ids=["soft", "hard", "tiny"],
 )
 def test_a_thousand_documents_fit_under_the_limit_on_open_files(
     launcher: Launcher, tmp_path: Path, soft: int, hard: int, in_flight: int
@@ -36,4 +38,6 @@ def test_a_thousand_documents_fit_under_the_limit_on_open_files(
     assert {row["outcome"] for row in left.documents} == {"succeeded"}
     assert left.named("PIPELINE_STARTED")[0].fields["documents_in_flight"] == str(in_flight)
     assert len(left.named("DOCUMENTS_CLAMPED")) == (in_flight < count)
-    assert left.manifest["loops"] == {"opened": count, "closed": count}
+    resources = left.manifest["resources"]
+    assert isinstance(resources, dict)
+    assert resources["loops"] == {"opened": count, "closed": count}

@@ -267,7 +267,11 @@ def test_the_manifest_is_last_and_sums_up(outcome: Outcome) -> None:
     hashes = {name: hashlib.sha256((left.path / name).read_bytes()).hexdigest() for name in files}
 
     assert result == {key: outcome.ended.result[key] for key in result}
-    assert manifest["loops"] == {"opened": 5, "closed": 5}
+    resources = manifest["resources"]
+    assert isinstance(resources, dict)
+    assert resources["loops"] == {"opened": 5, "closed": 5}
+    assert {kind: pair["opened"] - pair["closed"] for kind, pair in resources.items()} == dict.fromkeys(resources, 0)
+    assert resources.keys() == {"loops", "tasks", "connections", "threads", "handlers", "file_descriptors"}
     assert manifest["requests_open"] == 0
     assert {name: entry["sha256"] for name, entry in files.items()} == hashes
     newest = max(path.stat().st_mtime_ns for path in left.files())

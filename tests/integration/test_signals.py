@@ -1,10 +1,13 @@
-"""SIGINT and SIGTERM at any moment of a run: it ends at once, in order, and what it leaves can be gone on with."""
+"""Signals at any moment of a run: it ends in steps, in order, and what it leaves can be gone on with."""
 
+import json
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,12 +16,17 @@ from tests.integration.leavings import Leavings, assert_complete
 from tests.integration.project import Project, make_project, prose
 from tests.integration.provider import SeparateSimulator, open_separate_simulator
 
+from agent_pipeline.domain.document import JsonValue
+
 DOCUMENTS = 100
 ATTEMPTS = 4 * DOCUMENTS
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 6.0
 """Seconds from the signal to the end; measured are 0.2 on a quiet machine, the rest is for a busy one."""
+GRACE = 0.2
+SHORT: Mapping[str, JsonValue] = {"timeouts": {"grace": GRACE}}
+LONG: Mapping[str, JsonValue] = {"timeouts": {"grace": None}}
 
 FAST, ALL = range(3), range(20)
 
@@ -28,9 +36,11 @@ def trials(fast: range, every: range) -> list[object]:
     return [pytest.param(n, marks=() if n in fast else pytest.mark.slow) for n in every]
 
 
-def busy_run(launcher: Launcher, simulator: SeparateSimulator, root: Path) -> tuple[Project, Process]:
+def busy_run(
+    launcher: Launcher, simulator: SeparateSimulator, root: Path, limits: Mapping[str, JsonValue] = SHORT
+) -> tuple[Project, Process]:
     """Start a run of 100 documents that are all in flight."""
-    project = make_project(root, prose(DOCUMENTS), base_url=simulator.base_url)
+    project = make_project(root, prose(DOCUMENTS), base_url=simulator.base_url, limits=limits)
     return project, launcher.start("run", project.config, "--json", cwd=root)
 
 
@@ -40,9 +50,11 @@ def logged(project: Project, event: str) -> int:
     return logs[0].read_text(encoding="utf-8").count(f" {event} ") if logs else 0
 
 
-def ended_after(process: Process, number: signal.Signals) -> Ended:
-    """Send the signal and wait; fails where the process hangs."""
-    process.signal(number)
+def ended_after(process: Process, *numbers: signal.Signals) -> Ended:
+    """Send signals, each once the one before has been taken, and wait; fails where the process hangs."""
+    for number in numbers:
+        process.signal(number)
+        time.sleep(0.02 if len(numbers) > 1 else 0)
     ended = process.wait(PATIENCE)
     assert "Traceback" not in ended.stderr
     assert "Warning" not in ended.stderr
@@ -107,7 +119,7 @@ def test_a_signal_while_files_are_opened_ends_the_run_with_whole_files(
     """A run directory that exists becomes a whole one, and a signal that came too early to be obeyed is not lost."""
     number = SIGNALS[(trial + (moment is logging)) % 2]
     with open_separate_simulator(launcher, tmp_path / "server", faults=[{"kind": "hang"}]) as simulator:
-        project = make_project(tmp_path / "project", prose(1), base_url=simulator.base_url)
+        project = make_project(tmp_path / "project", prose(1), base_url=simulator.base_url, limits=SHORT)
         process = launcher.start("run", project.config, "--json", cwd=tmp_path)
         wait_until(lambda: moment(project), 30, lambda: process.stderr)
         time.sleep(random.Random(trial).uniform(0, 0.03) if trial else 0)
@@ -138,16 +150,155 @@ def test_a_signal_while_files_are_closed_leaves_them_whole(
     assert_complete(Leavings(run))
 
 
-def test_further_signals_change_nothing(launcher: Launcher, tmp_path: Path) -> None:
-    """Whoever presses Ctrl-C again while the run is flushing gets the same whole files."""
-    with open_separate_simulator(launcher, tmp_path / "server", latency=0.2) as simulator:
-        project, process = busy_run(launcher, simulator, tmp_path / "project")
+def _answered(process: Process, words: str) -> None:
+    wait_until(lambda: words in process.stderr, PATIENCE, lambda: process.stderr)
+
+
+def test_first_signal_lets_documents_in_flight_finish(launcher: Launcher, tmp_path: Path) -> None:
+    """What is paid for is kept; no other is begun; the user is told what one more Ctrl-C does."""
+    limits: Mapping[str, JsonValue] = {**LONG, "documents_in_flight": 10}
+    with open_separate_simulator(launcher, tmp_path / "server", latency=0.05) as simulator:
+        project, process = busy_run(launcher, simulator, tmp_path / "project", limits)
         wait_until(lambda: logged(project, "ATTEMPT") >= 5, 30, lambda: process.stderr)
 
-        process.signal(signal.SIGINT)
-        wait_until(lambda: "stopping" in process.stderr, PATIENCE, lambda: process.stderr)
-        process.signal(signal.SIGTERM)
         ended = ended_after(process, signal.SIGINT)
 
     (run,) = project.runs()
-    assert_stopped_in_order(ended, Leavings(run), signal.SIGINT)
+    left = Leavings(run)
+    assert_stopped_in_order(ended, left, signal.SIGINT)
+    assert "no new documents, those in flight may finish; Ctrl-C again cancels them" in ended.stderr
+    assert {row["outcome"] for row in left.documents} == {"succeeded"}
+    assert 10 <= len(left.documents) < DOCUMENTS
+    assert left.named("PIPELINE_CANCELLING") == []
+
+
+def test_second_signal_cancels_documents_in_flight(launcher: Launcher, tmp_path: Path) -> None:
+    """However long they might have gone on; the exit code is the first one's."""
+    with open_separate_simulator(launcher, tmp_path / "server", faults=[{"kind": "hang"}]) as simulator:
+        project, process = busy_run(launcher, simulator, tmp_path / "project", LONG)
+        wait_until(lambda: logged(project, "DOCUMENT_STARTED") == DOCUMENTS, 30, lambda: process.stderr)
+        wait_until(lambda: simulator.requests() > 0, 30, lambda: process.stderr)
+
+        process.signal(signal.SIGTERM)
+        _answered(process, "another signal cancels them")
+        ended = ended_after(process, signal.SIGINT)
+
+    (run,) = project.runs()
+    left = Leavings(run)
+    assert_stopped_in_order(ended, left, signal.SIGTERM)
+    assert [line.fields["reason"] for line in left.named("PIPELINE_CANCELLING")] == ["signal:SIGINT"]
+    assert sum(int(str(row["charged_tokens"])) for row in left.attempts) > 0
+
+
+def test_hang_up_is_a_signal_like_the_others(launcher: Launcher, tmp_path: Path) -> None:
+    """The terminal is closed; what it paid for is kept."""
+    with open_separate_simulator(launcher, tmp_path / "server", latency=0.1) as simulator:
+        project, process = busy_run(launcher, simulator, tmp_path / "project")
+        wait_until(lambda: logged(project, "ATTEMPT") >= 5, 30, lambda: process.stderr)
+
+        ended = ended_after(process, signal.SIGHUP)
+
+    (run,) = project.runs()
+    assert_stopped_in_order(ended, Leavings(run), signal.SIGHUP)
+
+
+NOHUP = """
+import signal
+import sys
+
+from agent_pipeline.cli import main
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_hang_up_is_ignored_under_nohup(launcher: Launcher, tmp_path: Path) -> None:
+    """Whoever starts a run like this wants it to outlive the terminal."""
+    script = tmp_path / "nohup.py"
+    script.write_text(NOHUP, encoding="utf-8")
+    with open_separate_simulator(launcher, tmp_path / "server", latency=0.1) as simulator:
+        project = make_project(tmp_path / "project", prose(4), base_url=simulator.base_url)
+        process = launcher.start("run", project.config, "--json", cwd=tmp_path, script=script)
+        wait_until(lambda: logged(project, "ATTEMPT") >= 1, 30, lambda: process.stderr)
+
+        ended = ended_after(process, signal.SIGHUP)
+
+    assert (ended.exit_code, ended.result["reason"]) == (0, None)
+
+
+MOMENTS: Mapping[str, Callable[[Project], bool]] = {
+    "opening": opening,
+    "logging": logging,
+    "working": lambda project: logged(project, "ATTEMPT") >= 1,
+    "closing": lambda project: logged(project, "PIPELINE_FINISHED") == 1,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("trial", trials(range(1), range(8)))
+def test_third_signal_leaves_at_once_whatever_goes_on(
+    launcher: Launcher, tmp_path: Path, moment: str, trial: int
+) -> None:
+    """Somebody presses Ctrl-C three times: the process goes, and what is in its files can be read."""
+    with open_separate_simulator(launcher, tmp_path / "server", latency=0.1) as simulator:
+        project = make_project(tmp_path / "project", prose(2), base_url=simulator.base_url, limits=LONG)
+        process = launcher.start("run", project.config, "--json", cwd=tmp_path)
+        wait_until(lambda: MOMENTS[moment](project), 30, lambda: process.stderr)
+        time.sleep(random.Random(trial).uniform(0, 0.03) if trial else 0)
+
+        ended = ended_after(process, signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+
+    finished = '"run_id"' in ended.stdout  # it was faster; then only the interpreter's own exit was cut short
+    # Two that are pending at once arrive in any order, so either may be the first.
+    assert ended.exit_code in ({0, -signal.SIGINT, -signal.SIGTERM} if finished else set()) | {130, 143}
+    for run in project.runs():
+        assert_readable(Leavings(run))
+
+
+def assert_readable(left: Leavings) -> None:
+    """Assert what holds after a run was left at once: what was written is whole, and what counts as done is done."""
+    assert not left.log_path.exists() or left.log is not None
+    assert not (left.path / "events.jsonl").exists() or left.events is not None
+    ledger = left.path / "ledger.sqlite3"
+    if not ledger.exists():
+        return
+    with closing(sqlite3.connect(ledger)) as connection:  # as the next session opens it
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'documents'").fetchall():
+            return  # left before there was any
+        done = connection.execute("SELECT artifact_path FROM documents WHERE outcome = 'succeeded'").fetchall()
+    assert all(Path(path).is_file() for (path,) in done)
+
+
+STAYS = """
+import trio
+from agent_pipeline import stage
+
+@stage(role="writer")
+async def stay(document, context):
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+    return document
+"""
+
+
+def test_leaving_at_once_says_what_is_left_and_how_to_go_on(launcher: Launcher, tmp_path: Path) -> None:
+    """In one line, and in the run log."""
+    project = make_project(tmp_path, prose(30), stages=("own_stages:stay",), own_stages=STAYS, limits=LONG)
+    process = launcher.start("run", project.config, "--offline", cwd=tmp_path)
+    wait_until(lambda: logged(project, "STAGE_STARTED") == 30, 30, lambda: process.stderr)
+
+    ended = ended_after(process, signal.SIGTERM, signal.SIGINT, signal.SIGINT)
+
+    (run,) = project.runs()
+    assert ended.exit_code == 143
+    farewell = ended.stderr.splitlines()[-1]
+    place = f"{project.root}/own_stages.py:8 stay"
+    assert farewell.startswith(f"left without waiting for d0001 (stage stay) at {place}, d0002 (stage stay) at")
+    assert farewell.endswith(f"and 10 more; what is finished is kept; to go on: agent-pipeline resume {run}")
+    left = Leavings(run)
+    assert_readable(left)
+    (abandoned,) = left.named("PIPELINE_ABANDONED")
+    assert len(json.loads(abandoned.fields["culprits"])) == 21
+    assert left.named("PIPELINE_FINISHED") == []

@@ -1,36 +1,28 @@
 """What the ledger keeps and what it refuses, and that its tables are the documented ones."""
 
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.ledger.steps import ARTIFACT, AT, ATTEMPT, SHA, begin, finish, open_session, save
 
-from agent_pipeline.domain.document import Artifact
-from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
-from agent_pipeline.ledger import Ledger, open_ledger, recorded_artifacts
-
-AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
-SHA = "0" * 64
+from agent_pipeline.ledger import recorded_artifacts
 
 Ask = Callable[[str], list[dict[str, object]]]
-Step = Callable[[Ledger, str], Awaitable[None]]
-MakeAttempt = Callable[..., AttemptRecord]
 
 
 START, END = "2026-11-20T09:05:00.000000+00:00", "2026-11-20T09:05:02.000000+00:00"
-ARTIFACT = Artifact(document_id="1", path="/out/a.md", sha256="f" * 64, size_bytes=12)
 
 
 @pytest.fixture
-async def whole_run(path: Path, attempt: MakeAttempt) -> None:
+async def whole_run(path: Path) -> None:
     """Write a run with one row in each table; users query these, so names and meanings are part of the contract."""
     later = AT + timedelta(seconds=2)
-    async with open_ledger(path) as ledger:
-        await ledger.begin_run(run_id="r", name="smoke", started_at=AT, config_sha256=SHA, version="0.1.0")
-        await ledger.begin_document(document_id="1", position=1, source="u", content_sha256=SHA, started_at=AT)
-        ledger.record_attempt(attempt())
+    async with open_session(path) as ledger:
+        await begin(ledger, "1", source="u")
+        ledger.record_attempt(ATTEMPT)
         await ledger.save_stage_result(
             document_id="1", stage="route", cycle=1, input_sha256=SHA, output_json="{}", started_at=AT, ended_at=later
         )
@@ -144,9 +136,9 @@ async def test_an_attempt_is_found_in_the_documented_columns(whole_run: None, qu
     ]
 
 
-async def test_a_document_ends_once(path: Path, query: Ask, begin: Step, finish: Step) -> None:
+async def test_a_document_ends_once(path: Path, query: Ask) -> None:
     """Exactly one terminal record: the first one stays, whoever tries again is told."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "1")
         await finish(ledger, "1")
         with pytest.raises(LedgerError, match=r"'1' has already ended \(failed\); it can't end as cancelled"):
@@ -173,31 +165,29 @@ async def test_a_document_ends_once(path: Path, query: Ask, begin: Step, finish:
     ]
 
 
-async def test_a_document_that_never_began_can_not_end(path: Path, query: Ask, finish: Step) -> None:
+async def test_a_document_that_never_began_can_not_end(path: Path, query: Ask) -> None:
     """A terminal record without a beginning would make the counts wrong."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         with pytest.raises(LedgerError, match="'ghost' was never begun"):
             await finish(ledger, "ghost")
 
     assert query("SELECT * FROM documents") == []
 
 
-async def test_an_unfinished_document_has_no_outcome(path: Path, query: Ask, begin: Step) -> None:
+async def test_an_unfinished_document_has_no_outcome(path: Path, query: Ask) -> None:
     """NULL is how a resume finds what is left to do."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "1")
 
     assert query("SELECT outcome, ended_at FROM documents") == [{"outcome": None, "ended_at": None}]
 
 
-async def test_a_second_document_with_the_same_id_is_refused_and_named(path: Path, query: Ask, begin: Step) -> None:
+async def test_a_second_document_with_the_same_id_is_refused_and_named(path: Path, query: Ask) -> None:
     """Neither could be told from the other; the message says where both come from."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "same")
         with pytest.raises(DuplicateDocumentError, match=r"'same': number 1 \(in.md\) and number 7 \(b.jsonl:7\)"):
-            await ledger.begin_document(
-                document_id="same", position=7, source="b.jsonl:7", content_sha256=SHA, started_at=AT
-            )
+            await begin(ledger, "same", position=7, source="b.jsonl:7")
         with pytest.raises(DuplicateDocumentError):
             await ledger.begin_and_finish_document(
                 document_id="same", position=8, source=None, outcome="skipped", error_code=None, error="x", at=AT
@@ -208,7 +198,7 @@ async def test_a_second_document_with_the_same_id_is_refused_and_named(path: Pat
 
 async def test_a_skipped_entry_is_one_row_that_has_ended(path: Path, query: Ask) -> None:
     """Every entry of the source is accounted for, also those nothing was done with."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await ledger.begin_and_finish_document(
             document_id="3", position=3, source="u", outcome="skipped", error_code=None, error="no text", at=AT
         )
@@ -233,22 +223,9 @@ async def test_a_skipped_entry_is_one_row_that_has_ended(path: Path, query: Ask)
     )
 
 
-async def save(ledger: Ledger, output_json: str, *, document_id: str = "1", cycle: int = 1, sha: str = SHA) -> None:
-    """Save a result of the stage `route`."""
-    await ledger.save_stage_result(
-        document_id=document_id,
-        stage="route",
-        cycle=cycle,
-        input_sha256=sha,
-        output_json=output_json,
-        started_at=AT,
-        ended_at=AT,
-    )
-
-
-async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path, begin: Step) -> None:
+async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path) -> None:
     """A result of another input, cycle, stage or document must never be taken for this one."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "1")
         await save(ledger, '{"a": 1}')
 
@@ -261,9 +238,9 @@ async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path, 
         ] * 4
 
 
-async def test_the_first_stage_result_stays(path: Path, begin: Step) -> None:
+async def test_the_first_stage_result_stays(path: Path) -> None:
     """Recorded results are exactly-once; the same result again is a repeated save, another one is a mistake."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "1")
         await save(ledger, "1")
         await save(ledger, "1")
@@ -275,36 +252,9 @@ async def test_the_first_stage_result_stays(path: Path, begin: Step) -> None:
 
 async def test_a_stage_result_of_an_unknown_document_is_refused(path: Path, query: Ask) -> None:
     """It could never be found again; the ledger goes on."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         with pytest.raises(LedgerError, match="FOREIGN KEY"):
             await save(ledger, "1", document_id="ghost")
         assert ledger.failure is None
 
     assert query("SELECT * FROM stage_results") == []
-
-
-async def test_a_run_goes_on_in_its_own_ledger_only(path: Path, query: Ask, begin: Step) -> None:
-    """A resumed run has not ended; another run has its own file."""
-    async with open_ledger(path) as ledger:
-        await ledger.begin_run(run_id="r", name="n", started_at=AT, config_sha256=SHA, version="1")
-        await begin(ledger, "1")
-        await ledger.finish_run(outcome="incomplete", reason="signal:SIGINT", ended_at=AT)
-        with pytest.raises(LedgerError, match="already ended"):
-            await ledger.finish_run(outcome="completed", reason=None, ended_at=AT)
-
-    async with open_ledger(path) as ledger:
-        with pytest.raises(LedgerError, match="belongs to run r, not to other"):
-            await ledger.begin_run(run_id="other", name="n", started_at=AT, config_sha256=SHA, version="1")
-        later = AT + timedelta(days=1)
-        await ledger.begin_run(run_id="r", name="n", started_at=later, config_sha256=SHA, version="1")
-
-    assert query("SELECT run_id, outcome, reason, ended_at, started_at FROM run") == [
-        {
-            "run_id": "r",
-            "outcome": None,
-            "reason": None,
-            "ended_at": None,
-            "started_at": "2026-11-20T09:05:00.000000+00:00",
-        }
-    ]
-    assert len(query("SELECT * FROM documents")) == 1

@@ -2,31 +2,26 @@
 
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from tests.ledger.steps import ATTEMPT, begin, begin_session, open_session
 from tests.ledger.watched import Watched
 from trio.testing import wait_all_tasks_blocked
 
-from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
-from agent_pipeline.ledger import Ledger, open_ledger
+from agent_pipeline.ledger import Ledger
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.ledger.thread_writer import ThreadWriter
 
-AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
-SHA = "0" * 64
-
 Ask = Callable[[str], list[dict[str, object]]]
-Step = Callable[[Ledger, str], Awaitable[None]]
-MakeAttempt = Callable[..., AttemptRecord]
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_one_refused_row_leaves_its_group_alone(path: Path, query: Ask, begin: Step, *, threaded: bool) -> None:
+async def test_one_refused_row_leaves_its_group_alone(path: Path, query: Ask, *, threaded: bool) -> None:
     """A duplicate id is its own waiter's problem, not that of those who happen to share the transaction."""
     refused: list[str] = []
 
@@ -36,7 +31,7 @@ async def test_one_refused_row_leaves_its_group_alone(path: Path, query: Ask, be
         except DuplicateDocumentError:
             refused.append(document_id)
 
-    async with open_ledger(path, threaded=threaded) as ledger:
+    async with open_session(path, threaded=threaded) as ledger:
         await begin(ledger, "5")
         async with trio.open_nursery() as nursery:
             for number in range(20):
@@ -49,35 +44,29 @@ async def test_one_refused_row_leaves_its_group_alone(path: Path, query: Ask, be
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_an_attempt_that_is_lost_ends_the_ledger(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step, *, threaded: bool
-) -> None:
+async def test_an_attempt_that_is_lost_ends_the_ledger(path: Path, query: Ask, *, threaded: bool) -> None:
     """Requests sent and rows must match; if they can't, the run has to know, and the rest of the group stays."""
 
     async def record_twice() -> None:
-        async with open_ledger(path, threaded=threaded) as ledger:
-            ledger.record_attempt(attempt(attempt_id="same"))
-            ledger.record_attempt(attempt(attempt_id="same"))
+        async with open_session(path, threaded=threaded) as ledger:
+            ledger.record_attempt(replace(ATTEMPT, attempt_id="same"))
+            ledger.record_attempt(replace(ATTEMPT, attempt_id="same"))
 
-    with pytest.raises(LedgerError, match=r"UNIQUE.*attempt_id"):
+    with pytest.raises(LedgerError, match="attempt same has already ended"):
         await record_twice()
 
     assert len(query("SELECT * FROM attempts")) == 1
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_a_full_disk_is_never_acknowledged(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step, *, threaded: bool
-) -> None:
+async def test_a_full_disk_is_never_acknowledged(path: Path, query: Ask, *, threaded: bool) -> None:
     """What was acknowledged is there, what was not raised LedgerError, and nothing is written after the failure."""
     acknowledged: set[object] = set()
     refused: dict[object, str] = {}
 
     async def begin_big(ledger: Ledger, number: int) -> None:
         try:
-            await ledger.begin_document(
-                document_id=str(number), position=number, source="x" * 2000, content_sha256=SHA, started_at=AT
-            )
+            await begin(ledger, str(number), position=number, source="x" * 2000)
         except LedgerError as exc:
             refused[str(number)] = str(exc)
         else:
@@ -89,7 +78,7 @@ async def test_a_full_disk_is_never_acknowledged(
 
     told = trio.Event()
     async with (
-        open_ledger(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger,
+        open_session(path, threaded=threaded, connect=Watched(max_pages=30)) as ledger,
         trio.open_nursery() as watching,
     ):
         watching.start_soon(expect_failure, ledger)
@@ -104,7 +93,7 @@ async def test_a_full_disk_is_never_acknowledged(
         assert "full" in str(failure)
         assert ledger.failure is failure
         with pytest.raises(LedgerError, match="SQLITE_FULL"):
-            ledger.record_attempt(attempt())
+            ledger.record_attempt(ATTEMPT)
         with pytest.raises(LedgerError, match="SQLITE_FULL"):
             await begin(ledger, "small")
 
@@ -117,29 +106,27 @@ async def test_a_full_disk_is_never_acknowledged(
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_a_failure_nobody_was_told_of_is_raised_at_the_end(
-    path: Path, attempt: MakeAttempt, *, threaded: bool
-) -> None:
+async def test_a_failure_nobody_was_told_of_is_raised_at_the_end(path: Path, *, threaded: bool) -> None:
     """Attempts have no waiter; leaving quietly would claim that they were written."""
 
     async def record_too_much() -> None:
-        async with open_ledger(path, threaded=threaded, connect=Watched(max_pages=12)) as ledger:
+        async with open_session(path, threaded=threaded, connect=Watched(max_pages=12)) as ledger:
             for number in range(100):
-                ledger.record_attempt(attempt(attempt_id=str(number), error="x" * 2000))
+                ledger.record_attempt(replace(ATTEMPT, attempt_id=str(number), error="x" * 2000))
 
     with pytest.raises(LedgerError, match="SQLITE_FULL"):
         await record_too_much()
 
 
-async def test_an_error_of_the_block_is_not_replaced_by_the_ledgers(path: Path, attempt: MakeAttempt) -> None:
+async def test_an_error_of_the_block_is_not_replaced_by_the_ledgers(path: Path) -> None:
     """The first thing that went wrong is what the user must see."""
     opened: list[Ledger] = []
 
     async def record_too_much_and_fail() -> None:
-        async with open_ledger(path, connect=Watched(max_pages=12)) as ledger:
+        async with open_session(path, connect=Watched(max_pages=12)) as ledger:
             opened.append(ledger)
             for number in range(100):
-                ledger.record_attempt(attempt(attempt_id=str(number), error="x" * 2000))
+                ledger.record_attempt(replace(ATTEMPT, attempt_id=str(number), error="x" * 2000))
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
@@ -156,34 +143,33 @@ async def test_a_connection_that_fails_in_an_unexpected_way_hangs_nobody(path: P
 
     expected = r"can't be opened.*no ledger.sqlite3 \(RuntimeError\)"
     with trio.fail_after(5), pytest.raises(LedgerError, match=expected):
-        async with open_ledger(path, connect=broken):
+        async with open_session(path, connect=broken):
             pass
 
 
-async def test_what_was_queued_when_the_ledger_failed_is_not_written(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step
-) -> None:
+async def test_what_was_queued_when_the_ledger_failed_is_not_written(path: Path, query: Ask) -> None:
     """After a failure nothing more may look as if it were recorded, also not what was on its way."""
-    is_committing, may_go_on = threading.Event(), threading.Event()
+    is_armed, is_committing, may_go_on = threading.Event(), threading.Event(), threading.Event()
 
     def slow(path: Path) -> sqlite3.Connection:
         connection = connect(path)
 
         def hold(statement: str) -> None:
-            if statement == "COMMIT":
+            if statement == "COMMIT" and is_armed.is_set():
                 is_committing.set()
                 may_go_on.wait(10)
 
         connection.set_trace_callback(hold)
         return connection
 
-    async with open_ledger(path, connect=slow) as ledger, trio.open_nursery() as nursery:
-        ledger.record_attempt(attempt(attempt_id="same"))
-        ledger.record_attempt(attempt(attempt_id="same"))
+    async with open_session(path, connect=slow) as ledger, trio.open_nursery() as nursery:
+        is_armed.set()
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="same"))
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="same"))
         await trio.to_thread.run_sync(is_committing.wait, 10)
 
         async def begin_late() -> None:
-            with pytest.raises(LedgerError, match="UNIQUE"):
+            with pytest.raises(LedgerError, match="has already ended"):
                 await begin(ledger, "late")
 
         nursery.start_soon(begin_late)
@@ -194,22 +180,25 @@ async def test_what_was_queued_when_the_ledger_failed_is_not_written(
     assert len(query("SELECT * FROM attempts")) == 1
 
 
-async def test_closing_is_bounded(path: Path, attempt: MakeAttempt) -> None:
+async def test_closing_is_bounded(path: Path) -> None:
     """A disk that hangs must not hold the end of the run; the run is told that rows are missing."""
     may_go_on = threading.Event()
 
     def hanging(path: Path) -> sqlite3.Connection:
         connection = connect(path)
 
-        def hang(_: str) -> None:
-            may_go_on.wait(10)
+        def hang(statement: str) -> None:
+            if "INSERT INTO attempts" in statement:
+                may_go_on.wait(10)
 
         connection.set_trace_callback(hang)
         return connection
 
     writer = ThreadWriter(path, hanging, close_timeout=0.05)
     await writer.open()
-    Ledger(writer).record_attempt(attempt())
+    ledger = Ledger(writer)
+    await begin_session(ledger)
+    ledger.record_attempt(ATTEMPT)
     await writer.aclose()
 
     assert "not written 0.05 s after the end" in str(writer.failure)
@@ -240,7 +229,7 @@ def deny_checkpoint(action: int, argument: str | None, *_: str | None) -> int:
 )
 @pytest.mark.parametrize("threaded", [True, False])
 async def test_an_error_while_closing_is_told(
-    path: Path, query: Ask, begin: Step, *, threaded: bool, checkpoint: bool, close: bool, said: str
+    path: Path, query: Ask, *, threaded: bool, checkpoint: bool, close: bool, said: str
 ) -> None:
     """What is on disk is on disk, but the user should know that the disk is failing; the first error is the one."""
 
@@ -253,7 +242,7 @@ async def test_an_error_while_closing_is_told(
         return connection
 
     with pytest.raises(LedgerError, match=f"can't be closed: {said}"):
-        async with open_ledger(path, threaded=threaded, connect=failing) as ledger:
+        async with open_session(path, threaded=threaded, connect=failing) as ledger:
             await begin(ledger, "1")
 
     assert len(query("SELECT * FROM documents")) == 1

@@ -2,26 +2,21 @@
 
 import sqlite3
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.ledger.steps import AT, ATTEMPT, begin, open_session
 from tests.unprivileged import read_only_folder, unprivileged
 
 from agent_pipeline.domain.document import Artifact
-from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import LedgerError
-from agent_pipeline.ledger import Ledger, open_ledger, recorded_artifacts
+from agent_pipeline.ledger import Ledger, recorded_artifacts
 from agent_pipeline.ledger.commit import Connect, Writer
 from agent_pipeline.ledger.inline_writer import InlineWriter
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.ledger.thread_writer import ThreadWriter
-
-Step = Callable[[Ledger, str], Awaitable[None]]
-MakeAttempt = Callable[..., AttemptRecord]
-AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -40,9 +35,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_a_closed_ledger_is_one_private_durable_file(path: Path, begin: Step, *, threaded: bool) -> None:
+async def test_a_closed_ledger_is_one_private_durable_file(path: Path, *, threaded: bool) -> None:
     """It can be copied as one file, read by its owner only, and is a sound database."""
-    async with open_ledger(path, threaded=threaded) as ledger:
+    async with open_session(path, threaded=threaded) as ledger:
         await begin(ledger, "1")
         private = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
 
@@ -65,7 +60,7 @@ async def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path: Path) ->
     write_bytes(path, content)
 
     with pytest.raises(LedgerError, match="not a database"):
-        async with open_ledger(path):
+        async with open_session(path):
             pass
 
     assert read_bytes(path) == content
@@ -77,19 +72,19 @@ async def test_another_database_is_refused(path: Path) -> None:
         connection.execute("CREATE TABLE notes (text)")
 
     with pytest.raises(LedgerError, match="not a ledger"):
-        async with open_ledger(path):
+        async with open_session(path):
             pass
 
 
 async def test_a_newer_format_is_refused(path: Path) -> None:
     """Writing old rows into a newer format would harm it."""
-    async with open_ledger(path):
+    async with open_session(path):
         pass
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
 
     with pytest.raises(LedgerError, match="newer version"):
-        async with open_ledger(path):
+        async with open_session(path):
             pass
 
 
@@ -101,20 +96,20 @@ async def test_a_place_that_can_not_hold_a_ledger_is_named(path: Path, place: st
     (path.parent / "link").symlink_to(path.parent / "elsewhere")
 
     with pytest.raises(LedgerError) as caught:
-        async with open_ledger(path.parent / place, threaded=threaded):
+        async with open_session(path.parent / place, threaded=threaded):
             pass
 
     assert place in str(caught.value)
     assert not (path.parent / "elsewhere").exists()
 
 
-async def test_a_closed_ledger_takes_nothing(path: Path, attempt: MakeAttempt, begin: Step) -> None:
+async def test_a_closed_ledger_takes_nothing(path: Path) -> None:
     """What comes too late is refused, not silently dropped."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         pass
 
     with pytest.raises(LedgerError, match="closed"):
-        ledger.record_attempt(attempt())
+        ledger.record_attempt(ATTEMPT)
     with pytest.raises(LedgerError, match="closed"):
         await begin(ledger, "1")
 
@@ -133,7 +128,15 @@ def test_artifacts_of_a_missing_or_broken_ledger_are_an_error(path: Path) -> Non
 async def write_artifact(ledger: Ledger) -> Artifact:
     """Record a document that became an artifact."""
     artifact = Artifact("1", "/out/a.md", "f" * 64, 12)
-    await ledger.begin_document(document_id="1", position=1, source=None, content_sha256="0" * 64, started_at=AT)
+    await ledger.begin_document(
+        document_id="1",
+        position=1,
+        source=None,
+        content_sha256="0" * 64,
+        plan_sha256=None,
+        trace_id=None,
+        started_at=AT,
+    )
     await ledger.finish_document(
         "1",
         outcome="succeeded",
@@ -150,7 +153,7 @@ async def write_artifact(ledger: Ledger) -> Artifact:
 @pytest.mark.parametrize("while_open", [True, False])
 async def test_a_ledger_is_read_where_nothing_may_be_written(path: Path, *, while_open: bool) -> None:
     """An archived run can be looked at: a whole ledger without its companions, a killed run's with all of them."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         artifact = await write_artifact(ledger)
         files = files_of(path.parent)
     files = files if while_open else files_of(path.parent)
@@ -180,9 +183,9 @@ async def test_closing_twice_changes_nothing(path: Path, writer_class: Callable[
     assert writer.failure is None
 
 
-async def test_a_reader_that_stays_does_not_keep_rows_out_of_the_file(path: Path, begin: Step) -> None:
+async def test_a_reader_that_stays_does_not_keep_rows_out_of_the_file(path: Path) -> None:
     """Somebody may be looking at the ledger while the run ends; the file alone must still be all of it."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         reader = sqlite3.connect(path)
         await begin(ledger, "1")
         reader.execute("SELECT * FROM documents").fetchall()
@@ -198,5 +201,5 @@ async def test_a_place_without_a_write_ahead_log_is_refused(path: Path, monkeypa
     monkeypatch.chdir(path.parent)
 
     with pytest.raises(LedgerError, match="can't hold a write-ahead log"):
-        async with open_ledger(Path(":memory:")):
+        async with open_session(Path(":memory:")):
             pass

@@ -1,51 +1,32 @@
 """What becomes of values: text that is hostile or can't be stored, numbers out of range, times, missing usage."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.ledger.steps import AT, ATTEMPT, SHA, begin, open_session, save
 
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import LedgerError
-from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.rows import json_text, message
 
-AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
-SHA = "0" * 64
-
 Ask = Callable[[str], list[dict[str, object]]]
-Step = Callable[[Ledger, str], Awaitable[None]]
-MakeAttempt = Callable[..., AttemptRecord]
 
 HOSTILE = "'; DROP TABLE documents; -- \" %s :id ? \\ \n\r\t \u202e é 漢 🙂"
 
 
-async def save(ledger: Ledger, output_json: str, *, document_id: str = "1", cycle: int = 1, sha: str = SHA) -> None:
-    """Save a result of the stage `route`."""
-    await ledger.save_stage_result(
-        document_id=document_id,
-        stage="route",
-        cycle=cycle,
-        input_sha256=sha,
-        output_json=output_json,
-        started_at=AT,
-        ended_at=AT,
-    )
-
-
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_hostile_text_is_data(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step, *, threaded: bool
-) -> None:
+async def test_hostile_text_is_data(path: Path, query: Ask, *, threaded: bool) -> None:
     """Everything is bound; text of a model or a source can't become a statement, and comes back as it was."""
-    async with open_ledger(path, threaded=threaded) as ledger:
+    async with open_session(path, threaded=threaded) as ledger:
         await begin(ledger, HOSTILE)
-        ledger.record_attempt(attempt(attempt_id=HOSTILE, document_id=HOSTILE, error=HOSTILE, model=HOSTILE))
+        ledger.record_attempt(replace(ATTEMPT, attempt_id=HOSTILE, document_id=HOSTILE, error=HOSTILE, model=HOSTILE))
         await save(ledger, HOSTILE, document_id=HOSTILE, sha=HOSTILE)
         found = await ledger.find_stage_result(document_id=HOSTILE, stage="route", cycle=1, input_sha256=HOSTILE)
 
@@ -56,13 +37,11 @@ async def test_hostile_text_is_data(
     ]
 
 
-async def test_errors_that_can_not_be_stored_as_they_are_get_replacement_characters(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step
-) -> None:
+async def test_errors_that_can_not_be_stored_as_they_are_get_replacement_characters(path: Path, query: Ask) -> None:
     """A provider's garbage in an error text must not cost the record of the error."""
-    async with open_ledger(path) as ledger:
+    async with open_session(path) as ledger:
         await begin(ledger, "1")
-        ledger.record_attempt(attempt(error="a\x00b\ud800c"))
+        ledger.record_attempt(replace(ATTEMPT, error="a\x00b\ud800c"))
         await ledger.finish_document(
             "1",
             outcome="failed",
@@ -98,45 +77,45 @@ def test_json_keeps_lone_surrogates_as_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "match"),
+    ("refused", "match"),
     [
-        ({"charged_tokens": 2**63}, "charged_tokens is too large"),
-        ({"cost_micro_usd": -(2**63) - 1}, "cost_micro_usd is too large"),
-        ({"wait_seconds": float("nan")}, "wait_seconds is nan"),
-        ({"latency_seconds": float("inf")}, "latency_seconds is inf"),
-        ({"attempt_id": ""}, "attempt_id is empty"),
-        ({"attempt_id": "a\x00"}, "can't keep"),
-        ({"document_id": "\ud800"}, "can't keep"),
-        ({"started_at": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001 - that is the point
+        (replace(ATTEMPT, charged_tokens=2**63), "charged_tokens is too large"),
+        (replace(ATTEMPT, cost_micro_usd=-(2**63) - 1), "cost_micro_usd is too large"),
+        (replace(ATTEMPT, wait_seconds=float("nan")), "wait_seconds is nan"),
+        (replace(ATTEMPT, latency_seconds=float("inf")), "latency_seconds is inf"),
+        (replace(ATTEMPT, attempt_id=""), "attempt_id is empty"),
+        (replace(ATTEMPT, attempt_id="a\x00"), "can't keep"),
+        (replace(ATTEMPT, document_id="\ud800"), "can't keep"),
+        (replace(ATTEMPT, started_at=datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001 - that is the point
     ],
 )
 async def test_an_attempt_that_can_not_be_stored_is_refused_at_once(
-    path: Path, query: Ask, attempt: MakeAttempt, changes: dict[str, object], match: str
+    path: Path, query: Ask, refused: AttemptRecord, match: str
 ) -> None:
     """The caller hears of it, and the ledger and the rows before and after are unharmed."""
-    async with open_ledger(path) as ledger:
-        ledger.record_attempt(attempt(attempt_id="before"))
+    async with open_session(path) as ledger:
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="before"))
         with pytest.raises(LedgerError, match=match):
-            ledger.record_attempt(attempt(**changes))
-        ledger.record_attempt(attempt(attempt_id="after", charged_tokens=2**63 - 1))
+            ledger.record_attempt(refused)
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="after", charged_tokens=2**63 - 1))
 
     assert query("SELECT attempt_id FROM attempts ORDER BY 1") == [{"attempt_id": "after"}, {"attempt_id": "before"}]
 
 
-async def test_times_are_utc_whatever_zone_they_come_in(path: Path, query: Ask, attempt: MakeAttempt) -> None:
+async def test_times_are_utc_whatever_zone_they_come_in(path: Path, query: Ask) -> None:
     """Text order is time order only in one zone and one width."""
     local = datetime(2026, 11, 20, 1, 0, tzinfo=timezone(timedelta(hours=2)))
 
-    async with open_ledger(path) as ledger:
-        ledger.record_attempt(attempt(started_at=local))
+    async with open_session(path) as ledger:
+        ledger.record_attempt(replace(ATTEMPT, started_at=local))
 
     assert query("SELECT started_at FROM attempts") == [{"started_at": "2026-11-19T23:00:00.000000+00:00"}]
 
 
-async def test_unknown_usage_is_null(path: Path, query: Ask, attempt: MakeAttempt) -> None:
+async def test_unknown_usage_is_null(path: Path, query: Ask) -> None:
     """Nothing reported is not the same as zero tokens."""
-    async with open_ledger(path) as ledger:
-        ledger.record_attempt(attempt(usage=None, cost_micro_usd=None, status_code=None))
+    async with open_session(path) as ledger:
+        ledger.record_attempt(replace(ATTEMPT, usage=None, cost_micro_usd=None, status_code=None))
 
     assert query("SELECT input_tokens, output_tokens, cached_input_tokens, cost_micro_usd FROM attempts") == [
         {"input_tokens": None, "output_tokens": None, "cached_input_tokens": None, "cost_micro_usd": None}
@@ -150,8 +129,10 @@ async def test_stage_results_come_back_as_they_were(tmp_path: Path, outputs: lis
     path = tmp_path / "ledger.sqlite3"
     path.unlink(missing_ok=True)
 
-    async with open_ledger(path, threaded=False) as ledger:
-        await ledger.begin_document(document_id="1", position=1, source=None, content_sha256=SHA, started_at=AT)
+    async with open_session(path, threaded=False) as ledger:
+        await ledger.begin_document(
+            document_id="1", position=1, source=None, content_sha256=SHA, plan_sha256=None, trace_id=None, started_at=AT
+        )
         for cycle, output in enumerate(outputs):
             await save(ledger, output, cycle=cycle)
         found = [

@@ -6,81 +6,83 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from tests.ledger.steps import AT, ATTEMPT, SHA, begin, begin_session, finish, open_session, save
 from tests.ledger.watched import Watched
 from trio.testing import MockClock
 
-from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger
 
-AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
-SHA = "0" * 64
-
 Ask = Callable[[str], list[dict[str, object]]]
-Step = Callable[[Ledger, str], Awaitable[None]]
-MakeAttempt = Callable[..., AttemptRecord]
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_many_waiters_share_a_commit(path: Path, query: Ask, begin: Step, *, threaded: bool) -> None:
+async def test_many_waiters_share_a_commit(path: Path, query: Ask, *, threaded: bool) -> None:
     """A sync per row would make the disk the limit: 100 waiters of one moment need a few syncs, not 100."""
     watched = Watched()
 
-    async with open_ledger(path, threaded=threaded, connect=watched) as ledger, trio.open_nursery() as nursery:
+    async with open_session(path, threaded=threaded, connect=watched) as ledger, trio.open_nursery() as nursery:
         for number in range(100):
             nursery.start_soon(begin, ledger, str(number))
 
     assert len(query("SELECT * FROM documents")) == 100
-    assert watched.commits() <= (20 if threaded else 1)
+    assert watched.commits() <= 1 + (20 if threaded else 1)  # the session's own, and these
 
 
-@pytest.mark.parametrize("threaded", [True, False])
-async def test_attempts_ride_along_with_the_next_commit(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step, *, threaded: bool
-) -> None:
+async def test_attempts_ride_along_with_the_next_commit(path: Path, query: Ask) -> None:
     """Nobody waits for them, so they cost no sync of their own, and they are there before what came after them."""
     watched = Watched()
 
-    async with open_ledger(path, threaded=threaded, connect=watched) as ledger:
+    async with open_session(path, connect=watched) as ledger:
         for number in range(50):
-            ledger.record_attempt(attempt(attempt_id=str(number)))
+            ledger.record_attempt(replace(ATTEMPT, attempt_id=str(number)))
         await begin(ledger, "1")
 
         assert len(query("SELECT * FROM attempts")) == 50
-        assert watched.commits() <= 2
+        assert watched.commits() <= 3  # the first is the session's own
 
 
-async def test_attempts_are_written_without_anybody_waiting(path: Path, attempt: MakeAttempt) -> None:
+async def test_attempts_are_written_at_once_in_virtual_time(path: Path, query: Ask, mock_clock: MockClock) -> None:
+    """The next commit may be an hour away, and nobody's clock would tell: a crash meanwhile would lose the request."""
+    async with open_session(path, threaded=False) as ledger:
+        ledger.record_attempt(replace(ATTEMPT, outcome=None))
+        assert [row["outcome"] for row in query("SELECT outcome FROM attempts")] == [None]
+        ledger.record_attempt(ATTEMPT)
+        assert [row["outcome"] for row in query("SELECT outcome FROM attempts")] == [ATTEMPT.outcome]
+
+
+async def test_attempts_are_written_without_anybody_waiting(path: Path) -> None:
     """A long quiet phase must not keep money that was spent out of the ledger."""
     watched = Watched()
 
-    async with open_ledger(path, connect=watched) as ledger:
-        ledger.record_attempt(attempt())
+    async with open_session(path, connect=watched) as ledger:
+        ledger.record_attempt(ATTEMPT)
 
         assert await trio.to_thread.run_sync(watched.has_committed.wait, 10)
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_closing_writes_what_is_queued(path: Path, query: Ask, attempt: MakeAttempt, *, threaded: bool) -> None:
+async def test_closing_writes_what_is_queued(path: Path, query: Ask, *, threaded: bool) -> None:
     """At the latest when the ledger is left, every attempt is on disk."""
-    async with open_ledger(path, threaded=threaded) as ledger:
+    async with open_session(path, threaded=threaded) as ledger:
         for number in range(1000):
-            ledger.record_attempt(attempt(attempt_id=str(number)))
+            ledger.record_attempt(replace(ATTEMPT, attempt_id=str(number)))
 
     assert query("SELECT count(*) AS n FROM attempts") == [{"n": 1000}]
 
 
-async def test_looking_up_costs_no_commit(path: Path, begin: Step) -> None:
+async def test_looking_up_costs_no_commit(path: Path) -> None:
     """Reads change nothing, so they must not sync."""
     watched = Watched()
 
-    async with open_ledger(path, connect=watched) as ledger:
+    async with open_session(path, connect=watched) as ledger:
         await begin(ledger, "1")
         before = watched.commits()
         for _ in range(5):
@@ -90,49 +92,53 @@ async def test_looking_up_costs_no_commit(path: Path, begin: Step) -> None:
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_a_cancelled_caller_leaves_its_row_to_be_written(
-    path: Path, query: Ask, begin: Step, finish: Step, *, threaded: bool
-) -> None:
+async def test_a_cancelled_caller_leaves_its_row_to_be_written(path: Path, query: Ask, *, threaded: bool) -> None:
     """Documented: cancelled means "not waited for", at each of the calls that wait."""
-
-    async def save(ledger: Ledger, document_id: str) -> None:
-        await ledger.save_stage_result(
-            document_id=document_id,
-            stage="s",
-            cycle=1,
-            input_sha256=SHA,
-            output_json="1",
-            started_at=AT,
-            ended_at=AT,
-        )
-
-    async def begin_run(ledger: Ledger, document_id: str) -> None:
-        await ledger.begin_run(run_id=document_id, name="n", started_at=AT, config_sha256=SHA, version="1")
 
     async def finish_run(ledger: Ledger, document_id: str) -> None:
         await ledger.finish_run(outcome="incomplete", reason=document_id, ended_at=AT)
 
-    async with open_ledger(path, threaded=threaded) as ledger:
-        for step in (begin_run, begin, save, finish, finish_run):
+    async def move(ledger: Ledger, document_id: str) -> None:
+        await ledger.move_document(document_id, 5)
+
+    async def save_one(ledger: Ledger, document_id: str) -> None:
+        await save(ledger, "1", document_id=document_id)
+
+    async with open_session(path, threaded=threaded) as ledger:
+        for step in (begin, save_one, finish, move, finish_run):
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await step(ledger, "1")
             assert scope.cancelled_caught
 
-    assert query("SELECT outcome FROM documents") == [{"outcome": "failed"}]
+    assert query("SELECT outcome, position FROM documents") == [{"outcome": "failed", "position": 5}]
     assert query("SELECT output_json FROM stage_results") == [{"output_json": "1"}]
     assert query("SELECT outcome FROM run") == [{"outcome": "incomplete"}]
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_cancelling_the_whole_block_still_closes_tidily(
-    path: Path, query: Ask, attempt: MakeAttempt, begin: Step, *, threaded: bool
-) -> None:
+async def test_a_session_whose_beginning_was_cancelled_has_begun(path: Path, query: Ask, *, threaded: bool) -> None:
+    """The row is written all the same, for the next session to find; this one has no number, and takes nothing."""
+    async with open_ledger(path, threaded=threaded) as ledger:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await begin_session(ledger)
+        with pytest.raises(LedgerError, match="no session has begun"):
+            await begin(ledger, "1")
+        with pytest.raises(LedgerError, match="no session has begun"):
+            ledger.record_attempt(ATTEMPT)
+
+    assert scope.cancelled_caught
+    assert query("SELECT session, outcome FROM sessions") == [{"session": 1, "outcome": None}]
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_cancelling_the_whole_block_still_closes_tidily(path: Path, query: Ask, *, threaded: bool) -> None:
     """Closing is shielded: a deadline or Ctrl-C must not leave rows in memory or the thread behind."""
     with trio.CancelScope() as scope:
-        async with open_ledger(path, threaded=threaded) as ledger:
+        async with open_session(path, threaded=threaded) as ledger:
             await begin(ledger, "1")
-            ledger.record_attempt(attempt())
+            ledger.record_attempt(ATTEMPT)
             scope.cancel()
             await trio.sleep_forever()
 
@@ -142,16 +148,14 @@ async def test_cancelling_the_whole_block_still_closes_tidily(
     assert not [thread for thread in threading.enumerate() if thread.name == "ledger writer"]
 
 
-def test_virtual_time_stands_still_while_the_inline_ledger_writes(
-    path: Path, attempt: MakeAttempt, begin: Step
-) -> None:
+def test_virtual_time_stands_still_while_the_inline_ledger_writes(path: Path) -> None:
     """A write must look instant to every timeout of a simulated run, however long the disk takes."""
 
     async def main() -> float:
-        async with open_ledger(path, threaded=False) as ledger:
+        async with open_session(path, threaded=False) as ledger:
             for number in range(20):
                 with trio.fail_after(0.001):
-                    ledger.record_attempt(attempt(attempt_id=str(number)))
+                    ledger.record_attempt(replace(ATTEMPT, attempt_id=str(number)))
                     await begin(ledger, str(number))
                 await trio.sleep(30)
         return trio.current_time()
@@ -161,23 +165,19 @@ def test_virtual_time_stands_still_while_the_inline_ledger_writes(
 
 KILLED = """
 import sys, trio
-from datetime import UTC, datetime
 from pathlib import Path
-from agent_pipeline.ledger import open_ledger
+from tests.ledger.steps import begin, open_session
 
 async def work(ledger, lane):
     number = 0
     while True:
         number += 1
-        await ledger.begin_document(
-            document_id=f"{lane}.{number}", position=number, source=None, content_sha256="0",
-            started_at=datetime.now(UTC),
-        )
+        await begin(ledger, f"{lane}.{number}")
         sys.stdout.write(f"{lane}.{number}\\n")
         sys.stdout.flush()
 
 async def main():
-    async with open_ledger(Path(sys.argv[1])) as ledger, trio.open_nursery() as nursery:
+    async with open_session(Path(sys.argv[1])) as ledger, trio.open_nursery() as nursery:
         for lane in range(10):
             nursery.start_soon(work, ledger, lane)
 

@@ -9,12 +9,11 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bridge.sweep import cancel_at_every_step
 from tests.pipeline.world import Run, StageFunction, entries, entry, open_run, plan
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import Document, SourceEntry
-from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event, RunStopping
+from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event, RunCancelling, RunStopping
 from agent_pipeline.errors import (
     AgentPipelineError,
     BudgetExceededError,
@@ -24,6 +23,7 @@ from agent_pipeline.errors import (
 from agent_pipeline.pipeline.admission import SHOWN_FAILURES, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.journey import Ending
+from agent_pipeline.testing import cancel_at_every_step
 
 
 async def work(document: Document, context: StageContext) -> Document:
@@ -162,7 +162,7 @@ async def test_first_reason_stays_and_is_told_once(autojump_clock: MockClock) ->
         await trio.sleep_forever()
 
     assert stop.reason == "budget:usd"
-    assert events == [RunStopping("budget:usd", "spent")]
+    assert events == [RunStopping("budget:usd", "spent"), RunCancelling("signal:SIGINT")]
     assert stop.scope.cancelled_caught
 
 

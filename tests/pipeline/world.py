@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import trio
 from tests.bridge.world import AT, World, open_world
 
-from agent_pipeline.documents import ArtifactWriter, write_rejected
+from agent_pipeline.documents import ArtifactWriter, RejectedTexts
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import Event
 from agent_pipeline.errors import AgentPipelineError
@@ -18,8 +18,9 @@ from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
-from agent_pipeline.pipeline.journey import Itinerary
+from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.stage import PlannedStage, Stage, stage
+from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 EventT = TypeVar("EventT", bound=Event)
 StageFunction = Callable[[Document, StageContext], Awaitable[Document]]
@@ -102,9 +103,9 @@ class Run:
 
     @property
     def artifacts(self) -> dict[str, str]:
-        """Text by file name."""
+        """Text by file name, without temporary files."""
         folder = self.path / "artifacts"
-        return {path.name: path.read_text() for path in sorted(folder.iterdir())} if folder.exists() else {}
+        return {path.name: path.read_text() for path in sorted(folder.glob("[!.]*"))}
 
     @property
     def rejected(self) -> dict[str, str]:
@@ -141,16 +142,23 @@ async def open_run(
     stage_timeout: float | None = None,
     artifacts: Path | None = None,
     pages: int | None = None,
+    secrets: SecretValues = NO_SECRETS,
     **world: Any,  # noqa: ANN401 - as `open_world` takes it
 ) -> AsyncGenerator[Run]:
     """Open a run in a folder of its own; the ledger's file is complete when the block ends."""
     path.mkdir(exist_ok=True)  # noqa: ASYNC240 - a test's folder
     async with open_world(**world) as open_, _open_ledger(path, pages) as ledger:
-
-        async def keep_rejected(document: Document) -> object:
-            return await write_rejected(path / "rejected", document, threaded=False)
-
-        await ledger.begin_run(run_id="run-1", name="test", started_at=AT, config_sha256="0" * 64, version="1")
+        await ledger.begin_session(
+            run_id="run-1",
+            name="test",
+            started_at=AT,
+            config_sha256="0" * 64,
+            version="1",
+            config_path=None,
+            options_json="{}",
+            pid=1,
+            host="here",
+        )
         itinerary = Itinerary(
             stages=stages,
             fingerprints={planned.stage.name: planned.stage.name for planned in stages},
@@ -159,8 +167,10 @@ async def open_run(
             ledger=ledger,
             bridge=open_.bridge,
             artifacts=ArtifactWriter(artifacts or path / "artifacts", threaded=False),
-            keep_rejected=keep_rejected,
+            keep_rejected=RejectedTexts(path / "rejected", threaded=False).keep,
             emit=open_.events.append,
             now=lambda: AT,
+            clean=secrets.text,
+            secrets=secrets,
         )
         yield Run(path, itinerary, open_, ledger, Stop(open_.events.append, trio.CancelScope()))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipeline.telemetry.line_file import LineFile, create_file
+from agent_pipeline.telemetry.line_file import LineFile
+from agent_pipeline.telemetry.opening import OpenFile, create_file
 from agent_pipeline.telemetry.sink import LinesLostError
 
 
@@ -19,7 +20,7 @@ def test_file_and_folders_are_private(tmp_path: Path) -> None:
     before = os.umask(0)
 
     try:
-        os.close(create_file(path))
+        os.close(create_file(path).descriptor)
     finally:
         os.umask(before)
 
@@ -56,7 +57,7 @@ def test_lines_wait_for_the_flush(tmp_path: Path) -> None:
 
 def test_full_device_loses_the_lines_and_says_how_many() -> None:
     """The run goes on; the loss is shown."""
-    file = LineFile(os.open("/dev/full", os.O_WRONLY))
+    file = LineFile(OpenFile(os.open("/dev/full", os.O_WRONLY)))
 
     for _ in range(2):
         file.add("one")
@@ -74,7 +75,8 @@ def test_file_size_limit_keeps_whole_lines(tmp_path: Path) -> None:
     script = """
 import resource, sys
 from pathlib import Path
-from agent_pipeline.telemetry.line_file import LineFile, create_file
+from agent_pipeline.telemetry.line_file import LineFile
+from agent_pipeline.telemetry.opening import create_file
 from agent_pipeline.telemetry.sink import LinesLostError
 file = LineFile(create_file(Path(sys.argv[1])))
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -104,7 +106,7 @@ def test_torn_line_of_a_pipe_ends_before_the_next() -> None:
     reader, writer = os.pipe2(os.O_NONBLOCK)
     space = os.write(writer, b"x" * resource.getpagesize() * 64)
     os.read(reader, space)
-    file = LineFile(writer)
+    file = LineFile(OpenFile(writer))
     file.add("a" * (space + 100))
     with pytest.raises(LinesLostError) as caught:
         file.flush()

@@ -11,8 +11,10 @@ import trio
 from trio_asyncio import trio_as_aio
 
 from agent_pipeline.bridge.hooks import LifecycleEvents
+from agent_pipeline.bridge.loop import TaskCount
 from agent_pipeline.bridge.models import RoleProvider
 from agent_pipeline.bridge.session import DocumentSession
+from agent_pipeline.bridge.threads import ToolThreads
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import AgentRunError, own_error_in
 from agent_pipeline.gateway.roles import RoleClient
@@ -26,7 +28,8 @@ NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False
 _WITH_A_CLIENT = (sdk.OpenAIResponsesModel, sdk.OpenAIChatCompletionsModel)
 """Models that ask a provider themselves, past the gate."""
 
-_SCHEMAS: dict[type[Any], Any] = {}
+MOST_KEPT = 256
+"""Output types, and agents made from roles, kept at once; a stage may make a type for each document."""
 
 
 class AgentBridge:
@@ -54,15 +57,17 @@ class AgentBridge:
         self.workflow = workflow
         self.run_id = run_id
         self.hooks = LifecycleEvents(emit)
+        self.threads = ToolThreads(emit)
         self.run_config = sdk.RunConfig(
             model_provider=RoleProvider(find_role),
             model_settings=sdk.ModelSettings(retry=NO_RETRIES),
             trace_include_sensitive_data=include_texts,
             workflow_name=workflow,
         )
-        self._agents: dict[tuple[str, object], sdk.Agent[Any]] = {}
+        self._of_role: Any = functools.lru_cache(MOST_KEPT)(self._make_agent)
         self.loops_opened = 0
         self.loops_closed = 0
+        self.tasks = TaskCount()
 
     def agent(self, agent_or_role: object, output_type: type[Any] | None, tools: Sequence[object]) -> sdk.Agent[Any]:
         """Return the agent to run: the given one, or one made from a role; with output type and tools added.
@@ -84,27 +89,31 @@ class AgentBridge:
             return agent_or_role.clone(**changes) if changes else agent_or_role
         if not isinstance(agent_or_role, str):
             raise AgentRunError(f"run_agent wants an Agent or a role's name, not {type(agent_or_role).__name__}")
-        known = self._agents.get((agent_or_role, output_type))
-        if known is None:
-            role = self.find_role(agent_or_role)
-            known = sdk.Agent(
-                name=agent_or_role,
-                instructions=role.instructions,
-                model=agent_or_role,
-                output_type=None if output_type is None else _schema(output_type),
-            )
-            self._agents[agent_or_role, output_type] = known
+        known: sdk.Agent[Any] = self._of_role(agent_or_role, output_type)
         return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else known
 
+    def _make_agent(self, role_name: str, output_type: type[Any] | None) -> sdk.Agent[Any]:
+        role = self.find_role(role_name)
+        return sdk.Agent(
+            name=role_name,
+            instructions=role.instructions,
+            model=role_name,
+            output_type=None if output_type is None else _schema(output_type),
+        )
+
     @asynccontextmanager
-    async def document(self, document_id: str) -> AsyncGenerator[DocumentSession]:
+    async def document(self, document_id: str, *, trace_id: str | None = None) -> AsyncGenerator[DocumentSession]:
         """Open a document's session; its loop is opened at the first agent and closed when the block ends.
 
         What the block raises comes out as it is. Closing can't be cancelled: what the block has done stays done.
+
+        Args:
+            document_id: whose agents these are.
+            trace_id: for the document's trace, `trace_` and 32 letters or digits; None lets the SDK make one.
         """
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            session = DocumentSession(self, document_id, nursery)
+            session = DocumentSession(self, document_id, trace_id, nursery)
             try:
                 yield session
             except Exception as exc:  # noqa: BLE001 - carried around the nursery, which would wrap it
@@ -118,12 +127,12 @@ class AgentBridge:
             raise failure
 
 
-def _schema(output_type: type[Any]) -> Any:
-    """Build the SDK's schema of a type once; the SDK would at every turn, half a millisecond each time."""
-    known = _SCHEMAS.get(output_type)
-    if known is None:
-        known = _SCHEMAS[output_type] = output_type if output_type is str else sdk.AgentOutputSchema(output_type)
-    return known
+def _make_schema(output_type: type[Any]) -> Any:
+    """Build the SDK's schema of a type; the SDK would at every turn, half a millisecond each time."""
+    return output_type if output_type is str else sdk.AgentOutputSchema(output_type)
+
+
+_schema: Any = functools.lru_cache(MOST_KEPT)(_make_schema)
 
 
 def as_tool(tool: Any) -> Any:

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -13,10 +14,15 @@ import trio_asyncio
 from trio_asyncio._base import BaseTrioEventLoop
 from trio_asyncio._handles import AsyncHandle
 
+from agent_pipeline.bridge.open_loop import open_loop
 from agent_pipeline.errors import AgentRunError
 
 MOST_HANDLES = 64
 """Callbacks run between two Trio checkpoints; the plain loop pays a checkpoint for each."""
+
+
+open_loops: dict[trio.lowlevel.Task, asyncio.AbstractEventLoop] = {}
+"""The loops that are open, by the Trio task that keeps each open."""
 
 
 class _ReadyQueue:
@@ -106,17 +112,29 @@ def _run_in_asyncio(handle: asyncio.Handle) -> None:
         library.name = previous
 
 
+@dataclass(slots=True)
+class TaskCount:
+    """asyncio tasks made in loops, and those among them that came to their end."""
+
+    opened: int = 0
+    closed: int = 0
+
+
 class _ExitProof(Coroutine[Any, Any, Any]):
-    """A task's coroutine that can't end the loop.
+    """A task's coroutine that can't end the loop, and whose end is counted.
 
     asyncio raises SystemExit and KeyboardInterrupt of any task out of the loop itself. Then nobody wakes those who
     wait for the other tasks, and the process hangs. So the first becomes an error of the task, and the second is told
     to the loop's owner.
     """
 
-    def __init__(self, inner: Coroutine[Any, Any, Any], interrupt: Callable[[KeyboardInterrupt], None]) -> None:
+    def __init__(
+        self, inner: Coroutine[Any, Any, Any], interrupt: Callable[[KeyboardInterrupt], None], tasks: TaskCount
+    ) -> None:
         self._inner = inner
         self._interrupt = interrupt
+        self._tasks = tasks
+        tasks.opened += 1
 
     def send(self, value: Any) -> Any:
         """Take the task's next step."""
@@ -142,17 +160,26 @@ class _ExitProof(Coroutine[Any, Any, Any]):
     def _step(self, step: Callable[..., Any], *args: Any) -> Any:
         try:
             return step(*args)
-        except SystemExit as exc:
-            msg = f"something called sys.exit({exc.code!r}) inside an agent"
-            raise AgentRunError(msg) from exc
-        except KeyboardInterrupt as exc:
-            self._interrupt(exc)
-            raise asyncio.CancelledError from exc
+        except BaseException as exc:
+            self._tasks.closed += 1  # whatever a coroutine raises, StopIteration included, is its end
+            if isinstance(exc, SystemExit):
+                msg = f"something called sys.exit({exc.code!r}) inside an agent"
+                raise AgentRunError(msg) from exc
+            if isinstance(exc, KeyboardInterrupt):
+                self._interrupt(exc)
+                raise asyncio.CancelledError from exc
+            raise
+
+
+def inner_coroutine(coroutine: Any) -> Any:
+    """Return what a task of a document's loop really runs."""
+    return coroutine._inner if isinstance(coroutine, _ExitProof) else coroutine
 
 
 async def host_loop(
     done: trio.Event,
     report: Callable[[str], None],
+    tasks: TaskCount,
     task_status: trio.TaskStatus[BaseTrioEventLoop] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Keep one asyncio loop open until `done` is set or the task is cancelled.
@@ -162,6 +189,7 @@ async def host_loop(
     Args:
         done: ends the loop.
         report: takes one line for each error nobody awaited.
+        tasks: counts the loop's tasks.
         task_status: is given the loop.
 
     Raises:
@@ -177,13 +205,18 @@ async def host_loop(
         done.set()
 
     def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        return asyncio.Task(_ExitProof(coro, interrupt), loop=loop, **options)
+        return asyncio.Task(_ExitProof(coro, interrupt, tasks), loop=loop, **options)
 
-    async with trio_asyncio.open_loop() as loop:
-        loop.set_exception_handler(note)
-        loop.set_task_factory(make_task)
-        drain_ready_queue(loop)
-        task_status.started(loop)
-        await done.wait()
+    host = trio.lowlevel.current_task()
+    try:
+        async with open_loop() as loop:
+            open_loops[host] = loop
+            loop.set_exception_handler(note)
+            loop.set_task_factory(make_task)
+            drain_ready_queue(loop)
+            task_status.started(loop)
+            await done.wait()
+    finally:
+        open_loops.pop(host, None)
     if interrupts:
         raise interrupts[0]

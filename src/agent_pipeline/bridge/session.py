@@ -28,9 +28,10 @@ class DocumentSession:
     runs out of time cancels its agent and leaves the loop to the stages after it.
     """
 
-    def __init__(self, bridge: "AgentBridge", document_id: str, nursery: trio.Nursery) -> None:
+    def __init__(self, bridge: "AgentBridge", document_id: str, trace_id: str | None, nursery: trio.Nursery) -> None:
         self._bridge = bridge
         self._document_id = document_id
+        self._trace_id = trace_id
         self._nursery = nursery
         self._done = trio.Event()
         self._opening = trio.Lock()
@@ -68,18 +69,20 @@ class DocumentSession:
             if self._trace is None:
                 self._trace = sdk.trace(
                     self._bridge.workflow,
+                    trace_id=self._trace_id,
                     group_id=f"doc-{self._document_id}",
                     metadata={"run_id": self._bridge.run_id, "document_id": self._document_id},
                 )
                 self._trace.start()
             if self._loop is None:
                 self._loop = await self._nursery.start(self._host)
+                self._loop.set_default_executor(self._bridge.threads)
             return self._loop
 
     async def _host(self, task_status: trio.TaskStatus[BaseTrioEventLoop]) -> None:
         self._bridge.loops_opened += 1
         try:
-            await host_loop(self._done, self._report, task_status)
+            await host_loop(self._done, self._report, self._bridge.tasks, task_status)
         finally:
             self._bridge.loops_closed += 1
 

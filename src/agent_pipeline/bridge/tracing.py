@@ -1,13 +1,14 @@
 """The SDK's traces and spans as events: written by our own sinks, sent nowhere."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import agents as sdk
 import pydantic_core
+from agents import _debug as sdk_debug
 from agents.tracing import Span, Trace, TracingProcessor
 
 from agent_pipeline.domain.events import AgentEvent, SdkTraceItem
@@ -15,9 +16,10 @@ from agent_pipeline.domain.ports import Emit
 
 
 class TraceEvents(TracingProcessor):
-    """Emits each finished trace and span as one line of JSON; has no thread and no queue of its own.
+    """Emits each trace as it begins and each span as it ends, as one line of JSON; has no thread and no queue.
 
-    An item that can't be encoded loses itself only, and is reported.
+    So whatever ends the process, no span is written without its trace. An item that can't be encoded loses itself only,
+    and is reported.
 
     Args:
         emit: takes the lines.
@@ -29,13 +31,13 @@ class TraceEvents(TracingProcessor):
         self._run_id = run_id
 
     def on_trace_start(self, trace: Trace) -> None:
-        """Do nothing: a trace is written when it ends."""
-
-    def on_trace_end(self, trace: Trace) -> None:
-        """Write the trace."""
+        """Write the trace, which its end adds nothing to."""
         metadata: Mapping[str, object] | None = getattr(trace, "metadata", None)
         if not self._is_of_another_run(metadata):
             self._write(trace)
+
+    def on_trace_end(self, trace: Trace) -> None:
+        """Do nothing: a trace is written when it begins."""
 
     def on_span_start(self, span: Span[Any]) -> None:
         """Do nothing: a span is written when it ends."""
@@ -71,25 +73,53 @@ def _encode(exported: Mapping[str, object]) -> str:
         return json.dumps(exported, default=repr, allow_nan=False)
 
 
+class _Texts:
+    """The SDK's switches that keep texts out of its log and its errors; the first holder sets them, the last resets."""
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._before = (True, True)
+
+    @contextmanager
+    def kept_out(self) -> Generator[None]:
+        """Let no text through inside the block, whatever the environment says."""
+        if self._holders == 0:
+            self._before = (sdk_debug.DONT_LOG_MODEL_DATA, sdk_debug.DONT_LOG_TOOL_DATA)
+            sdk_debug.DONT_LOG_MODEL_DATA = sdk_debug.DONT_LOG_TOOL_DATA = True
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if self._holders == 0:
+                sdk_debug.DONT_LOG_MODEL_DATA, sdk_debug.DONT_LOG_TOOL_DATA = self._before
+
+
+_texts = _Texts()
 _open_runs: list[TraceEvents] = []
 
 
 @asynccontextmanager
-async def open_sdk_tracing(emit: Emit, *, run_id: str | None = None) -> AsyncGenerator[None]:
+async def open_sdk_tracing(
+    emit: Emit, *, run_id: str | None = None, include_texts: bool = False
+) -> AsyncGenerator[None]:
     """Send the SDK's traces to `emit` inside the block, nowhere after it; never to the SDK's own exporter.
 
     Must be entered before the first agent runs: the SDK's default exporter starts with the first trace. The SDK's
-    processors are the whole process's; several runs may be open at once.
+    processors and switches are the whole process's; several runs may be open at once.
 
     Args:
         emit: takes one event for each trace and span.
         run_id: leave out what other runs traced; None takes everything.
+        include_texts: let prompts and answers into the SDK's log and errors, if the environment wants them there
+            (OPENAI_AGENTS_DONT_LOG_MODEL_DATA=0); where any open run does not, they are kept out.
     """
     events = TraceEvents(emit, run_id=run_id)
-    _open_runs.append(events)
-    sdk.set_trace_processors([*_open_runs])
-    try:
-        yield
-    finally:
-        _open_runs.remove(events)
+    with nullcontext() if include_texts else _texts.kept_out():
+        _open_runs.append(events)
         sdk.set_trace_processors([*_open_runs])
+        try:
+            yield
+        finally:
+            _open_runs.remove(events)
+            sdk.set_trace_processors([*_open_runs])

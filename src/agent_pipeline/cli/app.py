@@ -10,7 +10,7 @@ import typer
 
 from agent_pipeline.cli import commands
 from agent_pipeline.cli.border import run_command
-from agent_pipeline.cli.flags import DebugFlag, FaultsFlag, JsonFlag, RunFlags, with_flags
+from agent_pipeline.cli.flags import DebugFlag, FaultsFlag, JsonFlag, ResumeFlags, RunFlags, with_flags
 from agent_pipeline.cli.output import out
 
 NAME = "agent-pipeline"
@@ -60,12 +60,43 @@ def run(flags: RunCommandFlags) -> int:
     """Run a pipeline: documents in, artifacts out.
 
     Exit codes: 0 all documents ended well, 1 some failed, 2 usage, 3 config or input invalid, 4 a budget was reached,
-    5 credentials missing or rejected, 6 provider unreachable, 70 a bug, 130 SIGINT, 143 SIGTERM.
+    5 credentials missing or rejected, 6 provider unreachable, 70 a bug, 129 SIGHUP,
+    130 SIGINT, 143 SIGTERM.
     """
     return commands.run_pipeline(flags, flags.config)
 
 
 app.command("run")(with_flags(RunCommandFlags, run))
+
+
+def resume(flags: ResumeFlags) -> int:
+    """Go on with a run: what is finished is kept, and no result that was paid for is paid for again.
+
+    The pipeline file is read again: what changed in it since takes effect, from the first stage it concerns onward.
+    Exit codes are those of `run`.
+    """
+    return commands.resume_run(flags)
+
+
+app.command("resume")(with_flags(ResumeFlags, resume))
+
+
+@app.command("verify")
+def verify(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run's directory, its name, or the beginning of its name.")
+    ],
+    *,
+    json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Check that everything a run left behind tells the same story: ledger, events, logs, traces, artifacts, manifest.
+
+    Changes nothing. What a killed process left undone is noted, and is no difference. Exits 0 when nothing differs,
+    1 with each difference named, 3 when the run can't be read.
+    """
+    del debug
+    return commands.verify_and_show(run, as_json=json)
 
 
 @app.command("check")

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event, current_thread, main_thread
+from threading import current_thread, main_thread
 
 import typer
 from typer.main import get_command
@@ -15,7 +15,14 @@ from agent_pipeline.cli import commands
 from agent_pipeline.cli.output import err, one_line, out, print_json, say
 from agent_pipeline.errors import AgentPipelineError
 
-BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+BUG = 70
+
+_ENDINGS = {
+    signal.SIGINT: ("interrupted", 130),
+    signal.SIGTERM: ("terminated", 143),
+    signal.SIGHUP: ("hung_up", 129),
+}
+"""Signals that end a command: the word for it, and the exit code."""
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str) -> int:
@@ -29,7 +36,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     debug = "--debug" in given or os.environ.get("AGENT_PIPELINE_DEBUG", "") not in {"", "0"}
-    with _sigterm_as_interrupt() as terminated:
+    with _signals_as_interrupt() as received:
         try:
             command = get_command(app)
             # Not `main`: it would turn some exceptions into exit codes on its own.
@@ -42,37 +49,39 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
         except typer.TyperException as exc:
             return _usage(exc, as_json=as_json)
         except KeyboardInterrupt:
-            return _interrupted(terminated, as_json=as_json)
+            return _interrupted(received, as_json=as_json)
         except Exception as exc:  # noqa: BLE001 - the border of the process: a bug becomes exit code 70
             return _failed(exc, as_json=as_json, debug=debug)
         except BaseExceptionGroup as group:
             if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
-                return _interrupted(terminated, as_json=as_json)
+                return _interrupted(received, as_json=as_json)
             raise
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Generator[Event, None, None]:
-    """Let SIGTERM arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only; set the event when it does.
+def _signals_as_interrupt() -> Generator[list[signal.Signals]]:
+    """Let SIGTERM and SIGHUP arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only; yield which came.
 
     While a run listens for signals itself, that comes first. This is for the seconds before (imports) and after:
-    the default would end the process without any `finally`.
+    the default would end the process without any `finally`. What somebody else handles or ignores (nohup) stays so.
     """
-    terminated = Event()
+    received: list[signal.Signals] = []
 
-    def interrupt(_number: int, _frame: object) -> None:
-        terminated.set()
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(signal.Signals(number))
         signal.raise_signal(signal.SIGINT)
 
-    ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield terminated
-        return
-    signal.signal(signal.SIGTERM, interrupt)
+    ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if ours and signal.getsignal(one) is signal.SIG_DFL]
+    for one in taken:
+        signal.signal(one, interrupt)
     try:
-        yield terminated
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
@@ -88,8 +97,11 @@ def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
     return exc.exit_code
 
 
-def _interrupted(terminated: Event, *, as_json: bool) -> int:
-    word, code = ("terminated", TERMINATED) if terminated.is_set() else ("interrupted", INTERRUPTED)
+def _interrupted(received: list[signal.Signals], *, as_json: bool) -> int:
+    """Say what ended the command; whoever does not want to wait even for that ends the process with the next Ctrl-C."""
+    if current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    word, code = _ENDINGS[received[0] if received else signal.SIGINT]
     say(word)
     if as_json:
         print_json({"error": {"code": word, "message": word}, "exit_code": code})
@@ -100,7 +112,7 @@ def _failed(exc: Exception, *, as_json: bool, debug: bool) -> int:
     error = _of_ours(exc)
     if debug:
         # Without locals: they may hold keys and documents.
-        err().write("".join(traceback.format_exception(exc)))
+        err().write(commands.without_secrets("".join(traceback.format_exception(exc))))
     if error is not None:
         code = commands.exit_code_of(error.code)
         _report(error.code, str(error), code, as_json=as_json)
@@ -129,6 +141,7 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _report(code: str, message: str, exit_code: int, *, as_json: bool) -> None:
+    message = commands.without_secrets(message)
     say(f"error: {message}")
     if as_json:
         print_json({"error": {"code": code, "message": message}, "exit_code": exit_code})

@@ -30,21 +30,13 @@ FaultsFlag = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunFlags:
-    """What a run is told on the command line; every field is a flag."""
+class ContinuedFlags:
+    """What a run is told on the command line, also when it goes on; every field is a flag."""
 
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Take at most N documents.", rich_help_panel=_WHAT),
     ] = None
-    only: Annotated[
-        list[str],
-        typer.Option("--only", metavar="STAGE", help="Run this stage only (repeatable).", rich_help_panel=_WHAT),
-    ] = field(default_factory=list)
-    skip: Annotated[
-        list[str],
-        typer.Option("--skip", metavar="STAGE", help="Leave this stage out (repeatable).", rich_help_panel=_WHAT),
-    ] = field(default_factory=list)
     role: Annotated[
         list[str],
         typer.Option(
@@ -60,28 +52,12 @@ class RunFlags:
             rich_help_panel=_WHAT,
         ),
     ] = field(default_factory=list)
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            help="Use the embedded simulator in the place of every provider: no key, no network, no model.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = False
     faults: Annotated[
         Path | None,
         typer.Option(
             "--faults", metavar="FILE", help="Faults file (YAML) for the embedded simulator.", rich_help_panel=_WHAT
         ),
     ] = None
-    clean: Annotated[
-        bool,
-        typer.Option(
-            "--clean",
-            help="First remove the artifacts that earlier runs wrote and nobody changed.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = False
     budget_tokens: Annotated[
         int | None,
         typer.Option(
@@ -109,14 +85,22 @@ class RunFlags:
         ),
     ] = None
     fail_on_error: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--fail-on-error",
             metavar="N|FRACTION|never",
             help="Exit 1 when more documents fail than this number, or this fraction of all (0.1).",
             rich_help_panel=_LIMITS,
         ),
-    ] = "0"
+    ] = None
+    strict_shutdown: Annotated[
+        bool,
+        typer.Option(
+            "--strict-shutdown",
+            help="Exit 1 when the run leaves anything open: loops, tasks, connections, threads, files.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = False
     quiet: Annotated[
         bool,
         typer.Option("--quiet", help="No progress, and one line in the end.", rich_help_panel=_SHOWN),
@@ -150,8 +134,10 @@ class RunFlags:
         except ArithmeticError:
             raise _bad("--budget-usd", f"{self.budget_usd!r} is no amount in dollars, such as 2.50") from None
 
-    def tolerated_failures(self) -> int | float | Literal["never"]:
+    def tolerated_failures(self) -> int | float | Literal["never"] | None:
         """Return `--fail-on-error`: a whole number counts documents, one with a point is a fraction of them."""
+        if self.fail_on_error is None:
+            return None
         text = self.fail_on_error.strip()
         if text == "never":
             return "never"
@@ -163,6 +149,50 @@ class RunFlags:
             wanted = "a number of documents (3), a fraction of them from 0.0 to 1.0, or never"
             raise _bad("--fail-on-error", f"{self.fail_on_error!r} is not {wanted}")
         return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFlags(ContinuedFlags):
+    """What a run is told when it begins."""
+
+    only: Annotated[
+        list[str],
+        typer.Option("--only", metavar="STAGE", help="Run this stage only (repeatable).", rich_help_panel=_WHAT),
+    ] = field(default_factory=list)
+    skip: Annotated[
+        list[str],
+        typer.Option("--skip", metavar="STAGE", help="Leave this stage out (repeatable).", rich_help_panel=_WHAT),
+    ] = field(default_factory=list)
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Use the embedded simulator in the place of every provider: no key, no network, no model.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="First remove the artifacts that earlier runs wrote and nobody changed.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeFlags(ContinuedFlags):
+    """What a run is told when it goes on."""
+
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The run's directory, its name, or the beginning of its name."),
+    ]
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Work on documents again that failed.", rich_help_panel=_WHAT),
+    ] = False
 
 
 def _pairs(texts: list[str], flag: str, form: str) -> dict[str, str]:
@@ -181,7 +211,7 @@ def _bad(flag: str, problem: str) -> typer.BadParameter:
     return typer.BadParameter(problem, param_hint=f"'{flag}'")
 
 
-FlagsT = TypeVar("FlagsT", bound=RunFlags)
+FlagsT = TypeVar("FlagsT", bound=ContinuedFlags)
 
 
 def with_flags(kind: type[FlagsT], command: Callable[[FlagsT], int]) -> Callable[..., int]:
@@ -204,4 +234,6 @@ def with_flags(kind: type[FlagsT], command: Callable[[FlagsT], int]) -> Callable
 
 
 def _default(field_: "Field[object]") -> object:
+    if field_.default is MISSING and field_.default_factory is MISSING:
+        return inspect.Parameter.empty  # an argument that has to be given
     return field_.default if field_.default_factory is MISSING else field_.default_factory()

@@ -17,6 +17,7 @@ _REASONS = {
     "budget:tokens": "the token budget was reached; what is finished is kept",
     "budget:usd": "the money budget was reached; what is finished is kept",
     "deadline:run": "the run's timeout ran out; what is finished is kept",
+    "signal:SIGHUP": "the terminal hung up; what is finished is kept",
     "signal:SIGINT": "interrupted; what is finished is kept",
     "signal:SIGTERM": "terminated; what is finished is kept",
     "provider_unreachable": "the provider could not be reached; check the address and the network",
@@ -24,6 +25,7 @@ _REASONS = {
     "quota_exhausted": "the account has nothing left to spend",
     "model_not_found": "the provider does not know a role's model; see the failures in the run log",
     "telemetry_dropped": "logs are incomplete: events were lost (is the disk full?)",
+    "shutdown_leak": "the run left something open, and --strict-shutdown was given",
     "too_few_documents": "fewer documents than expected",
 }
 
@@ -58,6 +60,7 @@ def result_object(ended: Ended) -> dict[str, object]:
         **asdict(result),
         "artifacts": list(result.artifacts),
         "next": list(result.next),
+        "left_open": list(result.left_open),
         "failures": failures,
         "detail": None if ended.detail is None else ended.text(ended.detail, 4000),
         "simulator": ended.simulator,
@@ -92,6 +95,8 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"reason:     {_REASONS.get(result.reason, result.reason)}"
     if ended.detail is not None:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
+    if result.session.kept_documents:
+        counts.append(f"{result.session.kept_documents} of them in earlier sessions")
     yield f"documents:  {', '.join(counts)}"
     by_whom = ", simulated: no model was asked" if ended.simulator else ""
     yield f"requests:   {usage.requests}, in {usage.attempts} HTTP attempts{by_whom}"
@@ -103,6 +108,8 @@ def _lines(ended: Ended) -> Iterator[str]:
     yield from _failures(ended)
     for sink, count in result.dropped.items():
         yield f"lost:       {count} events of {sink}"
+    for position, thing in enumerate(result.left_open):
+        yield f"{'left open:' if position == 0 else '':<11} {one_line(thing)}"
     yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"
     yield f"run:        {_near(result.run_dir)}"
     for position, command in enumerate(result.next):

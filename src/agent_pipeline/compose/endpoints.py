@@ -5,9 +5,12 @@ from urllib.parse import urlsplit
 
 from agent_pipeline import gateway as gateways  # imported at the first endpoint: asking for missing keys needs none
 from agent_pipeline.config.base_url import is_loopback
-from agent_pipeline.config.environment import require_api_key, resolve_api_key
+from agent_pipeline.config.environment import environment_secrets, require_api_key, resolve_api_key
+from agent_pipeline.config.key_guard import is_placeholder
+from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
-from agent_pipeline.telemetry import Redactor
+from agent_pipeline.errors import ConfigError
+from agent_pipeline.telemetry import Redactor, SecretValues
 
 
 def used_providers(runtime: RuntimeConfig) -> list[str]:
@@ -19,9 +22,36 @@ def used_providers(runtime: RuntimeConfig) -> list[str]:
 
 
 def redactor_of(runtime: RuntimeConfig) -> Redactor:
-    """Return what takes the keys of all providers out of a text."""
+    """Return what takes secrets out of a text that is shown or logged: keys, and what the environment calls secret."""
+    return Redactor([*_keys(runtime), *environment_secrets()])
+
+
+def keys_of(runtime: RuntimeConfig) -> SecretValues:
+    """Return the keys of all providers, but for placeholders, which any document may hold."""
+    return SecretValues(key for key in _keys(runtime) if not is_placeholder(key))
+
+
+def secrets_of(runtime: RuntimeConfig) -> SecretValues:
+    """Return these keys, and what else the environment calls secret."""
+    return SecretValues(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
+
+
+def refuse_written_secrets(config: PipelineConfig) -> None:
+    """Refuse config files with such a secret anywhere in them, a comment included: they are copied into the run.
+
+    Raises:
+        ConfigError: the file is named, the secret is not repeated.
+    """
+    secrets = secrets_of(config.runtime)
+    for path, text in ((config.path, config.text), (config.roles, config.roles_text)):
+        if secrets.holds(text):
+            problem = "a key from the environment is written in this file; take it out: a run keeps a copy of the file"
+            raise ConfigError(problem, place=str(path))
+
+
+def _keys(runtime: RuntimeConfig) -> list[str]:
     keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
-    return Redactor([key.get_secret_value() for key in keys if key is not None])
+    return [key.get_secret_value() for key in keys if key is not None]
 
 
 def missing_keys(runtime: RuntimeConfig) -> list[str]:

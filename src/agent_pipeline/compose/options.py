@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from agent_pipeline.runs.directory import RunDirectory
 from agent_pipeline.telemetry import Sink
 
 if TYPE_CHECKING:
@@ -21,14 +22,18 @@ class RunOptions:
         offline: use the embedded simulator instead of every provider.
         clean: remove artifacts that earlier runs wrote, before this one.
         fail_on_error: failed documents that still count as success: a number, a fraction of all, or `never` count.
-        own_process: the process is this run's own: take SIGINT and SIGTERM, raise the file-descriptor limit, tune the
-            garbage collector. For commands, in the main thread.
+        own_process: the process is this run's own: take its signals, leave it where tasks don't end, raise the
+            file-descriptor limit, tune the garbage collector. For commands, in the main thread.
+        strict_shutdown: a run that leaves something open is no success, though all documents are.
+        stall_after: seconds for which nothing ran in Trio until it is told what holds it; of a process of its own.
         include_texts: let prompts and answers into traces and the SDK's log.
         sinks: more sinks, a display for example.
         faults: of the embedded simulator, as in a faults file.
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
         seed: of jitter and of the embedded simulator.
+        run: goes on with this run, instead of beginning one.
+        retry_failed: going on, work on documents again that failed.
     """
 
     limit: int | None = None
@@ -38,9 +43,13 @@ class RunOptions:
     clean: bool = False
     fail_on_error: int | float | Literal["never"] = 0
     own_process: bool = False
+    strict_shutdown: bool = False
+    stall_after: float = 5.0
     include_texts: bool = False
     sinks: tuple[Sink, ...] = ()
     faults: str | None = None
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None
     seed: int | None = None
+    run: RunDirectory | None = None
+    retry_failed: bool = False

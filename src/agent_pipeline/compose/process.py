@@ -3,12 +3,9 @@
 import gc
 import logging
 import resource
-import signal
-from collections.abc import Generator
-from contextlib import contextmanager
 
-DESCRIPTORS_PER_DOCUMENT = 2
-"""A document's asyncio loop holds two while it is open."""
+DESCRIPTORS_PER_DOCUMENT = 1
+"""For what a stage opens itself; what a document's asyncio loop holds comes on top."""
 
 _DESCRIPTORS_FOR_US = 96  # files of the run, the interpreter, and artifacts written together
 
@@ -21,31 +18,19 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-@contextmanager
-def hold_signals() -> Generator[list[str]]:
-    """Note the names of SIGINT and SIGTERM that come inside the block instead of obeying them; main thread only.
+def documents_that_fit(wanted: int, *, connections: int, per_loop: int) -> int:
+    """Return how many documents can be in flight under the soft limit on open files, at least 1.
 
-    Whoever opens or closes files in the block is never cut off half-way. A receiver of its own inside the block takes
-    over as long as it is open.
+    Args:
+        wanted: as configured.
+        connections: open at once, at both ends where both are in this process.
+        per_loop: what a document's asyncio loop holds while it is open.
     """
-    held: list[str] = []
-    before = {
-        number: signal.signal(number, lambda got, _frame: held.append(signal.Signals(got).name))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield held
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def documents_that_fit(wanted: int, *, connections: int) -> int:
-    """Return how many documents can be in flight under the soft limit on open files, at least 1."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, (soft - _DESCRIPTORS_FOR_US - connections) // DESCRIPTORS_PER_DOCUMENT))
+    room = soft - _DESCRIPTORS_FOR_US - connections
+    return max(1, min(wanted, room // (DESCRIPTORS_PER_DOCUMENT + per_loop)))
 
 
 def tune_garbage_collector() -> None:

@@ -1,14 +1,10 @@
 """Everything one run needs, opened in order and closed in reverse, whatever ends the run."""
 
-import hashlib
-import inspect
-import json
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,48 +12,32 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline import gateway as gateways
-from agent_pipeline.compose.endpoints import missing_keys, real_endpoints, redactor_of, simulated_endpoints
+from agent_pipeline.compose.charge import Charge
+from agent_pipeline.compose.earlier_run import held
+from agent_pipeline.compose.endpoints import keys_of, missing_keys, real_endpoints, secrets_of, simulated_endpoints
 from agent_pipeline.compose.options import RunOptions
-from agent_pipeline.compose.run_directory import RunDirectory, create_run_directory
+from agent_pipeline.compose.records import Records, find_directory, open_records, recover
+from agent_pipeline.compose.watch import Watch
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.config.roles import RuntimeConfig, resolve_role
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
-from agent_pipeline.documents import ArtifactWriter, write_rejected
-from agent_pipeline.domain.document import Document
-from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
+from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
+from agent_pipeline.domain.events import (
+    AttemptFinished,
+    ClientConfigured,
+    ClientSkipped,
+)
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import InputError
-from agent_pipeline.ledger import Ledger, open_ledger
+from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.admission import Stop
-from agent_pipeline.pipeline.journey import Itinerary
-from agent_pipeline.pipeline.signals import stop_on_signals
-from agent_pipeline.pipeline.stage import PlannedStage, StageFunction
+from agent_pipeline.pipeline.identity import plan_identity, stage_identity
+from agent_pipeline.pipeline.itinerary import Itinerary
+from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.simulator import FaultPlan, Simulator, serve
 from agent_pipeline.telemetry import (
-    EventsSink,
-    HttpLogSink,
-    Redactor,
-    ReviewsSink,
-    RunLogSink,
-    SdkLogCapture,
-    SdkTraceSink,
-    Sink,
     Telemetry,
-    open_telemetry,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Where a run writes what happens."""
-
-    directory: RunDirectory
-    telemetry: Telemetry
-    ledger: Ledger
-    started_at: datetime
-    redactor: Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +77,7 @@ def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
 
 @asynccontextmanager
 async def open_runtime(
-    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions, provider: Provider
+    config: PipelineConfig, stages: tuple[PlannedStage, ...], options: RunOptions, provider: Provider, watch: Watch
 ) -> AsyncGenerator[Runtime]:
     """Open a run: directory, sinks, ledger, simulator where wanted, gate, pool, bridge; close them in reverse.
 
@@ -108,22 +88,32 @@ async def open_runtime(
         ArtifactError: the artifacts directory can't be used; nothing was created.
         InputError: the logs directory can't be used; nothing was created in it.
     """
-    artifacts = ArtifactWriter(config.artifacts, threaded=not options.virtual)
-    artifacts.prepare()
+    directory, started_at = find_directory(config, options)
+    artifacts = ArtifactWriter(config.artifacts, run_tag=tag_of_run(directory.run_id), threaded=not options.virtual)
     async with AsyncExitStack() as stack:
-        records = await _open_records(stack, config, options)
+        stack.enter_context(held(directory))
+        records = await open_records(stack, config, options, directory, started_at)
+        stack.push_async_callback(artifacts.aclose)
+        recover(artifacts, records)
         stop = Stop(records.telemetry.emit, trio.CancelScope())
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
-        if options.own_process:
-            await nursery.start(stop_on_signals, stop)
+        await watch.attend(stack, nursery, _charge(records, stop))
         if isinstance(provider, Simulator):
             endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, provider, options))
         else:
             endpoints = provider
         pool = await stack.enter_async_context(gateways.open_pool(options.make_pool or gateways.ConnectionPool))
-        gateway = _gateway(config, options, endpoints, records, pool)
+        gateway = gateways.Gateway(
+            runtime=config.runtime,
+            endpoints=endpoints,
+            gate=_gate(config, options, records, watch),
+            pool=pool,
+            read_timeout=config.limits.timeouts.read,
+            connect_timeout=config.limits.timeouts.connect,
+            keys=keys_of(config.runtime),
+        )
         bridge = bridges.AgentBridge(
             find_role=gateway.role,
             emit=records.telemetry.emit,
@@ -136,46 +126,19 @@ async def open_runtime(
         yield Runtime(records, gateway.gate, pool, bridge, itinerary, stop)
 
 
-async def _open_records(stack: AsyncExitStack, config: PipelineConfig, options: RunOptions) -> Records:
-    """Make the run directory, and open in it what is closed last: the sinks, the ledger, the SDK's traces."""
-    started_at = datetime.now(UTC)
-    directory = create_run_directory(config.logs, config.name, now=started_at)
-    threaded = not options.virtual
-    redactor = redactor_of(config.runtime)
-    sinks = _sinks(directory, redactor, options)
-    try:
-        directory.write("config.yaml", config.text)
-        directory.write("roles.yaml", config.roles_text)
-        telemetry = await stack.enter_async_context(open_telemetry(sinks, threaded=threaded))
-    except OSError as exc:
-        raise InputError(f"the logs in {config.logs} can't be written: {exc}") from exc
-    ledger = await stack.enter_async_context(open_ledger(directory.ledger, threaded=threaded))
-    await ledger.begin_run(
-        run_id=directory.run_id,
-        name=config.name,
-        started_at=started_at,
-        config_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
-        version=version("agent-pipeline"),
+def _charge(records: Records, stop: Stop) -> Charge:
+    return Charge(
+        directory=records.directory.path,
+        stop=stop,
+        emit=records.telemetry.emit,
+        files={"ledger": records.ledger, "logs": records.telemetry},
+        clean=records.redactor.text,
     )
-    await stack.enter_async_context(bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id))
-    return Records(directory, telemetry, ledger, started_at, redactor)
 
 
 async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     """Cancel the documents when the ledger can't be written: nothing more may be called done."""
     stop.request_for(await ledger.wait_failure())
-
-
-def _sinks(directory: RunDirectory, redactor: Redactor, options: RunOptions) -> list[Sink]:
-    return [
-        RunLogSink(directory.log, redactor=redactor),
-        EventsSink(directory.events, redactor=redactor),
-        ReviewsSink(directory.reviews, redactor=redactor),
-        SdkTraceSink(directory.sdk_traces, redactor=redactor),
-        SdkLogCapture(directory.sdk_log, redactor=redactor, content=options.include_texts),
-        HttpLogSink(redactor=redactor),
-        *options.sinks,
-    ]
 
 
 async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: RunOptions) -> str:
@@ -186,39 +149,34 @@ async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: R
     return f"http://127.0.0.1:{port}/v1"
 
 
-def _gateway(
-    config: PipelineConfig,
-    options: RunOptions,
-    endpoints: "Mapping[str, gateways.Endpoint]",
-    records: Records,
-    pool: "gateways.ConnectionPool",
-) -> "gateways.Gateway":
-    """Put the one gate in front of all roles."""
-    limits = config.limits
+def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: Watch) -> Gate:
+    """Make the one gate, which knows what earlier sessions spent."""
+    limits, session = config.limits, records.session
 
     def record(attempt: AttemptRecord) -> None:
         if attempt.error is not None:
             attempt = replace(attempt, error=records.redactor.text(attempt.error))
-        records.telemetry.emit(AttemptFinished(attempt))
+        if attempt.outcome is not None:
+            records.telemetry.emit(AttemptFinished(attempt))
         if attempt.sent:
             records.ledger.record_attempt(attempt)
 
-    gate = Gate(
-        budget=RunBudget(tokens=limits.budget.tokens, micro_usd=limits.budget.micro_usd),
+    return Gate(
+        budget=RunBudget(
+            tokens=limits.budget.tokens,
+            micro_usd=limits.budget.micro_usd,
+            spent_tokens=session.charged_tokens,
+            unknown_tokens=session.unknown_tokens,
+            spent_micro_usd=session.charged_micro_usd,
+        ),
         retry=RetryPolicy(limits.retry.max_attempts, limits.retry.initial_delay, limits.retry.max_delay),
         requests_in_flight=limits.requests_in_flight.start,
         attempt_timeout=limits.timeouts.attempt,
         record=record,
         now=lambda: datetime.now(UTC),
-        rng=random.Random(options.seed),
-    )
-    return gateways.Gateway(
-        runtime=config.runtime,
-        endpoints=endpoints,
-        gate=gate,
-        pool=pool,
-        read_timeout=limits.timeouts.read,
-        connect_timeout=limits.timeouts.connect,
+        on_stall=watch.tell_attempt,
+        # Each session draws ids of its own, also from one seed.
+        rng=random.Random(None if options.seed is None else f"{options.seed} {session.number}"),
     )
 
 
@@ -251,37 +209,21 @@ def _itinerary(
     bridge: "bridges.AgentBridge",
     artifacts: ArtifactWriter,
 ) -> Itinerary:
-    async def keep_rejected(document: Document) -> object:
-        return await write_rejected(records.directory.rejected, document, threaded=not options.virtual)
-
+    identities = {planned.stage.name: stage_identity(planned, config.runtime) for planned in stages}
     return Itinerary(
         stages=stages,
-        fingerprints={planned.stage.name: _fingerprint(planned, config.runtime) for planned in stages},
+        fingerprints=identities,
         document_timeout=config.limits.timeouts.document,
         stage_timeout=config.limits.timeouts.stage,
         ledger=records.ledger,
         bridge=bridge,
         artifacts=artifacts,
-        keep_rejected=keep_rejected,
+        keep_rejected=RejectedTexts(records.directory.rejected, threaded=not options.virtual).keep,
         emit=records.telemetry.emit,
         clean=records.redactor.text,
+        secrets=secrets_of(config.runtime),
         now=lambda: datetime.now(UTC),
+        run_id=records.directory.run_id,
+        session=records.session.number,
+        plan_sha256=plan_identity(stages, identities),
     )
-
-
-def _source(function: StageFunction) -> str:
-    """Return a function's own source, or its name where there is none."""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        kind = type(function)
-        return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', kind.__qualname__)}"
-
-
-def _fingerprint(planned: PlannedStage, runtime: RuntimeConfig) -> str:
-    """Hash what determines a stage's result besides its document: its code, its options, its role as resolved."""
-    parts: list[object] = [planned.stage.name, dict(planned.options), _source(planned.stage.function)]
-    for name in planned.stage.roles:
-        role = runtime.roles.get(name)
-        parts += [resolve_role(runtime, name).model_dump(mode="json"), None if role is None else role.instructions]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -22,6 +22,8 @@ _BY_CODE: Mapping[str, int] = {
     "model_not_found": CREDENTIALS,
     "quota_exhausted": CREDENTIALS,
     "role_runtime": INVALID,
+    "run_in_use": INVALID,
+    "run_invalid": INVALID,
     "unknown_provider": INVALID,
     "unknown_role": INVALID,
 }
@@ -32,6 +34,11 @@ Verdict = tuple[RunOutcome, int, str | None]
 def exit_code_of(code: str) -> int:
     """Return the exit code of an error that ends a run, by the error's code."""
     return _BY_CODE.get(code, DOCUMENTS_FAILED)
+
+
+def exit_code_of_stop(reason: str) -> int:
+    """Return the exit code of a run that was stopped for this reason."""
+    return _judge_stop(reason)[1]
 
 
 def judge(tally: Tally, *, stopped: str | None, dropped: int, fail_on_error: float | Literal["never"]) -> Verdict:
@@ -60,7 +67,7 @@ def _judge_stop(reason: str) -> Verdict:
         return "incomplete", EXIT_CODES[reason], reason
     if reason.startswith("budget:"):
         return "incomplete", BUDGET, reason
-    if reason.startswith("deadline:") or reason == "cancelled":
+    if reason.startswith("deadline:") or reason in {"cancelled", "disk_full"}:
         return "incomplete", DOCUMENTS_FAILED, reason
     return "failed", exit_code_of(reason), reason
 

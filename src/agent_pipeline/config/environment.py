@@ -2,15 +2,19 @@
 
 import io
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from agent_pipeline.config.key_guard import ends_in_secret_name, is_placeholder, looks_like_key
 from agent_pipeline.config.role_models import ProviderConfig
 from agent_pipeline.config.text_file import read_text_file
 from agent_pipeline.errors import ConfigError, EnvVarMissingError
+
+_HEADER_PARTS = re.compile(r"[\s,;:=]+")
 
 
 def load_env(*directories: str | Path, environ: MutableMapping[str, str] | None = None) -> tuple[str, ...]:
@@ -39,6 +43,23 @@ def load_env(*directories: str | Path, environ: MutableMapping[str, str] | None 
                 raise ConfigError("a name or value that no environment can hold", place=str(path), key=name) from None
             names.append(name)
     return tuple(names)
+
+
+def environment_secrets(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return what the environment holds under names of secrets, whoever uses it, and in headers for HTTP clients.
+
+    Values that may be ordinary words are left out.
+    """
+    found: list[str] = []
+    for name, value in (os.environ if environ is None else environ).items():
+        upper = name.upper()
+        if ends_in_secret_name(name) or upper.endswith(("_TOKEN", "_ADMIN_KEY")):
+            found.append(value.strip())
+        elif upper.endswith("_HEADERS"):  # OPENAI_CUSTOM_HEADERS and its like: names and values in some form
+            found += [part for part in _HEADER_PARTS.split(value) if any(char.isdigit() for char in part)]
+        elif upper.endswith("_KEY"):
+            found += [value.strip()] if looks_like_key(value) else []
+    return tuple(value for value in found if not is_placeholder(value))
 
 
 def resolve_api_key(provider: ProviderConfig, environ: Mapping[str, str] | None = None) -> SecretStr | None:

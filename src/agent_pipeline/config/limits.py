@@ -52,7 +52,11 @@ class RequestsInFlightConfig(ConfigModel):
 
 
 class TimeoutsConfig(ConfigModel):
-    """The deadline ladder in seconds; None is unlimited."""
+    """The deadline ladder in seconds; None is unlimited.
+
+    Beside the ladder: how long documents in flight may go on after the first signal (`grace`), and how long what was
+    cancelled, and what is closed at the end, may take (`abandon`).
+    """
 
     run: Seconds | None = None
     document: Seconds | None = 600.0
@@ -60,6 +64,8 @@ class TimeoutsConfig(ConfigModel):
     attempt: Seconds | None = 120.0
     read: Seconds | None = 60.0
     connect: Seconds | None = 5.0
+    grace: Annotated[float, Field(ge=0)] | None = 10.0
+    abandon: Seconds | None = 60.0
 
     def steps(self) -> Iterator[tuple[str, float, str, float]]:
         """Yield each set rung with the nearest set rung around it: inner name and length, outer name and length."""

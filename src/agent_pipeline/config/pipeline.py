@@ -79,6 +79,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         logs=_beside(directory, written.logs),
         stages=stages,
         limits=limits,
+        overrides=overrides,
     )
 
 

@@ -69,31 +69,6 @@ class SourceConfig(ConfigModel):
     directory: Path
 
 
-class PipelineConfig(ConfigModel):
-    """A checked pipeline file together with its roles file; all paths are absolute but `path` and `roles`.
-
-    Attributes:
-        path: the pipeline file as it was named.
-        text: its exact text.
-        roles: path of the roles file.
-        roles_text: its exact text.
-        runtime: its content, with the overrides of the command line.
-    """
-
-    name: str
-    path: Path
-    text: str = Field(repr=False)
-    roles: Path
-    roles_text: str = Field(repr=False)
-    runtime: RuntimeConfig
-    source: SourceConfig
-    artifacts: Path
-    logs: Path
-    live: None = None
-    stages: tuple[StageConfig, ...]
-    limits: LimitsConfig
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
     """What the command line changes; None and empty change nothing.
@@ -113,3 +88,30 @@ class Overrides:
     run_timeout: float | None = None
     role_models: Mapping[str, str] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
+
+
+class PipelineConfig(ConfigModel):
+    """A checked pipeline file together with its roles file; all paths are absolute but `path` and `roles`.
+
+    Attributes:
+        path: the pipeline file as it was named.
+        text: its exact text.
+        roles: path of the roles file.
+        roles_text: its exact text.
+        runtime: its content, with the overrides of the command line.
+        overrides: what those were.
+    """
+
+    name: str
+    path: Path
+    text: str = Field(repr=False)
+    roles: Path
+    roles_text: str = Field(repr=False)
+    runtime: RuntimeConfig
+    source: SourceConfig
+    artifacts: Path
+    logs: Path
+    live: None = None
+    stages: tuple[StageConfig, ...]
+    limits: LimitsConfig
+    overrides: Overrides = Field(default_factory=Overrides)

@@ -79,7 +79,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def refuse_keys(source: SourceMap, *, free_texts: frozenset[str] = frozenset()) -> None:
-    """Refuse a pasted key anywhere in the file, without repeating it.
+    """Refuse a pasted key anywhere in the file, comments included, without repeating it.
 
     Args:
         source: what was read.
@@ -101,6 +101,10 @@ def refuse_keys(source: SourceMap, *, free_texts: frozenset[str] = frozenset()) 
             raise source.error(
                 "keys don't belong into config files; name an environment variable in `providers.<id>.env_key`", path
             )
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if looks_like_known_key(line):  # in a comment, since it is in no value
+            problem = "this looks like a key; take it out: a run keeps a copy of the whole file"
+            raise ConfigError(problem, place=f"{source.name}:{number}")
 
 
 def _first_problem(exc: ValidationError, model: type[BaseModel], source: SourceMap) -> ConfigError:

@@ -25,18 +25,19 @@ class BudgetTracker:
 
     Args:
         total: the cap; None counts without a cap.
-        spent: what earlier work has already spent.
+        spent: what earlier work has already spent; more than `total` where the cap was lowered since.
+        unknown: the part of it that nobody reported.
     """
 
-    def __init__(self, total: int | None = None, spent: int = 0) -> None:
-        if (total is not None and total < 0) or spent < 0:
-            msg = f"a budget can't be negative: total={total}, spent={spent}"
+    def __init__(self, total: int | None = None, spent: int = 0, unknown: int = 0) -> None:
+        if (total is not None and total < 0) or not 0 <= unknown <= spent:
+            msg = f"a budget can't be negative: total={total}, spent={spent}, unknown={unknown}"
             raise ValueError(msg)
         self._lock = threading.Lock()
         self._total = total
         self._spent = spent
         self._reserved = 0
-        self._unknown = 0
+        self._unknown = unknown
 
     def reserve_nowait(self, amount: int) -> "Reservation | None":
         """Hold `amount`, or return None when it does not fit now (it may fit once others settle)."""
@@ -110,11 +111,26 @@ class RunBudget:
 
     Money is counted in integer micro-dollars. Both dimensions are counted also where they have no cap. Callers that
     wait for room are woken by the gate: what is held by others than the gate's own attempts wakes nobody.
+
+    Args:
+        tokens: the cap; None counts without one.
+        micro_usd: likewise.
+        spent_tokens: what the run's earlier sessions were charged; may be above the cap, then nothing more fits.
+        unknown_tokens: the part of it that nobody reported.
+        spent_micro_usd: what the earlier sessions cost.
     """
 
-    def __init__(self, *, tokens: int | None = None, micro_usd: int | None = None) -> None:
-        self.tokens = BudgetTracker(tokens)
-        self.micro_usd = BudgetTracker(micro_usd)
+    def __init__(
+        self,
+        *,
+        tokens: int | None = None,
+        micro_usd: int | None = None,
+        spent_tokens: int = 0,
+        unknown_tokens: int = 0,
+        spent_micro_usd: int = 0,
+    ) -> None:
+        self.tokens = BudgetTracker(tokens, spent_tokens, unknown_tokens)
+        self.micro_usd = BudgetTracker(micro_usd, spent_micro_usd)
 
     def reserve_nowait(self, *, tokens: int, micro_usd: int) -> "Hold | None":
         """Hold both amounts, or nothing and return None."""

@@ -4,24 +4,26 @@ The gate knows nothing of HTTP. It takes any callable that makes one attempt, so
 ways to a model share its limits.
 """
 
+import functools
 import math
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import trio
 
+from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Dimension, Hold, RunBudget
+from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.retry import Retries, RetryPolicy
-from agent_pipeline.control.scope import CallScope
-from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage, WaitReason
+from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
-    AgentPipelineError,
     AttemptTimeoutError,
     BudgetExceededError,
+    ModelNotFoundError,
     ProviderError,
     RateLimitedError,
     WaitTooLongError,
@@ -29,53 +31,8 @@ from agent_pipeline.errors import (
 
 AnswerT = TypeVar("AnswerT")
 
-
-class Price(Protocol):
-    """What tokens of one model cost."""
-
-    def cost_micro_usd(self, usage: Usage) -> int:
-        """Return the cost in integer micro-dollars."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request a stage makes, however many attempts it takes.
-
-    Attributes:
-        input_tokens_bound: no tokenizer makes more tokens of this request (its bytes bound byte-level BPE).
-        output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
-        price: None where the model has no known price.
-    """
-
-    role: str
-    provider: str
-    model: str
-    method: str
-    path: str
-    input_tokens_bound: int
-    output_tokens_cap: int
-    price: Price | None
-    scope: CallScope
-
-
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """What one attempt is told (its number), and what it tells while it goes on.
-
-    Attributes:
-        number: from 1; a 429 does not raise it.
-        dispatched: set by the sender once bytes may have left.
-        usage: set by the sender as soon as the answer reports it, before the answer is judged.
-        waits: seconds between asking and sending, by reason; set by the gate.
-    """
-
-    number: int
-    dispatched: bool = False
-    status_code: int | None = None
-    provider_request_id: str | None = None
-    usage: Usage | None = None
-    waits: dict[WaitReason, float] = field(default_factory=dict)
+OnStall = Callable[[str | None, str, float], None]
+"""Takes a document's id, what stood still, and for how many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +49,26 @@ class GateStatistics:
 class Gate:
     """Decides for every request whether it may go, bounds it, charges it, records it and retries it.
 
-    Order of one attempt: a place in flight, no cooldown and budget reserved at one instant, attempt deadline, send,
-    charge, record. Waiting eats no attempt's time. On cancellation, and whatever else the sender raises, the place is
-    given back, the reservation is charged in full if the request may have left (else released), and the attempt is
-    recorded; all without a checkpoint.
+    Order of one attempt: a place in flight, no cooldown and budget reserved at one instant, attempt deadline, record,
+    send, charge, record. Waiting eats no attempt's time. On cancellation, and whatever else the sender raises, the
+    place is given back, the reservation is charged in full if the request may have left (else released), and the
+    attempt is recorded; all without a checkpoint.
+
+    An error that ends the run (a refused key, an account without credit, an unknown model, a certificate) lets no
+    request that would meet it go any more: those in flight are the last.
 
     Args:
         budget: of the run.
         retry: the policy for every call.
         requests_in_flight: per provider and model.
         attempt_timeout: seconds of one attempt from sending to the last byte; None for no limit.
-        record: takes every attempt once, also one that failed before anything left; must not block. What it raises
-            (a ledger that can't be written) leaves the call in place of the attempt's own end, with nothing held.
+        record: takes every attempt twice, as its first byte is about to leave (without an outcome) and at its end;
+            one of which nothing left only at its end. Must not block. What it raises (a ledger that can't be written)
+            keeps the request from leaving, or leaves the call in place of the attempt's own end; nothing is held then.
+        on_stall: told of every attempt that was cut off in silence: document, what stood still, for how many seconds.
+            The attempt is on record by then; must not block or raise.
         now: wall clock for records.
-        rng: for jitter and attempt ids.
+        rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
     """
 
     def __init__(
@@ -118,15 +81,18 @@ class Gate:
         record: Callable[[AttemptRecord], None],
         now: Callable[[], datetime],
         rng: random.Random,
+        on_stall: OnStall | None = None,
     ) -> None:
         self.budget = budget
         self._retry = retry
         self._limit = requests_in_flight
         self._attempt_timeout = attempt_timeout
         self._record = record
+        self._on_stall = on_stall
         self._now = now
         self._rng = rng
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._refusals: dict[str, ProviderError] = {}
         self._budget_freed = trio.lowlevel.ParkingLot()
         self._requests = 0
         self._attempts = 0
@@ -142,44 +108,63 @@ class Gate:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
 
         Raises:
-            ProviderError: of the last attempt.
+            ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
+                request to that provider (or of that model) would end like it. Then nothing was sent.
             BudgetExceededError: the worst case of this call no longer fits; nothing was sent.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
         self._requests += 1
         lane = self._lane(call)
         retries = Retries(self._retry, self._rng)
-        attempt = Attempt(number=1)
+        call_id = self._new_id()
+        attempt = Attempt(1, self._new_id(), call_id)
         while True:
             try:
                 return await self._try_once(call, lane, attempt, send)
             except ProviderError as exc:
                 error = exc
+            if error.disposition == "fail_run":
+                self._close_lanes(call, error)
             another = retries.spend(error)
             if isinstance(error, RateLimitedError):
                 lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all of the lane
             if not another:
                 raise error
-            attempt = Attempt(number=retries.number)
+            attempt = Attempt(retries.number, self._new_id(), call_id)
             if isinstance(error, RateLimitedError):
                 self._check_wait(call, lane.cooldown_end(), error)
             else:
-                await self._back_off(call, retries, error, attempt.waits)
+                await self._back_off(call, lane, retries, error, attempt.waits)
+
+    def _new_id(self) -> str:
+        return f"{self._rng.getrandbits(64):016x}"
 
     def _lane(self, call: Call) -> Lane:
         key = (call.provider, call.model)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(self._limit)
+            if call.provider in self._refusals:
+                lane.close(self._refusals[call.provider])
         return lane
 
+    def _close_lanes(self, call: Call, error: ProviderError) -> None:
+        """Let no more requests go where all would end like this one; who waits for budget was woken just now."""
+        if isinstance(error, ModelNotFoundError):
+            self._lane(call).close(error)
+            return
+        self._refusals.setdefault(call.provider, error)
+        for (provider, _), lane in self._lanes.items():
+            if provider == call.provider:
+                lane.close(error)
+
     async def _back_off(
-        self, call: Call, retries: Retries, error: ProviderError, waits: dict[WaitReason, float]
+        self, call: Call, lane: Lane, retries: Retries, error: ProviderError, waits: dict[WaitReason, float]
     ) -> None:
         begun = trio.current_time()
         delay, reason = retries.pause(error)
         self._check_wait(call, begun + delay, error)
-        await trio.sleep(delay)
+        await lane.sleep_until(begun + delay)
         waits[reason] = trio.current_time() - begun
 
     def _check_wait(self, call: Call, until: float, cause: ProviderError | None) -> None:
@@ -196,6 +181,7 @@ class Gate:
     async def _try_once(
         self, call: Call, lane: Lane, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
+        lane.check_open()
         self._check_wait(call, lane.cooldown_end(), None)
         begun = trio.current_time()
         await lane.acquire(attempt)
@@ -212,6 +198,7 @@ class Gate:
         tokens = worst.total_tokens
         micro_usd = 0 if call.price is None else call.price.cost_micro_usd(worst)
         while True:
+            lane.check_open()
             begun = trio.current_time()
             pausing = begun < lane.cooldown_end()
             if not pausing and (hold := self.budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)) is not None:
@@ -240,13 +227,18 @@ class Gate:
     async def _send(
         self, call: Call, attempt: Attempt, hold: Hold, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
-        started_at, begun = self._now(), trio.current_time()
+        begun = trio.current_time()
+        record = first_record(call, attempt, hold, started_at=self._now())
+        attempt.on_dispatch = functools.partial(self._record, record)
         try:
             answer = await self._bounded(attempt, send)
         except BaseException as exc:
-            self._finish(call, attempt, hold, error=exc, started_at=started_at, latency=trio.current_time() - begun)
+            self._finish(call, attempt, hold, record, error=exc, latency=trio.current_time() - begun)
+            if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and _was_silent(attempt, exc):
+                culprit = f"attempt {attempt.number} of role {call.role} at {call.provider} {call.model}"
+                self._on_stall(call.scope.document_id, culprit, exc.timeout)
             raise
-        self._finish(call, attempt, hold, error=None, started_at=started_at, latency=trio.current_time() - begun)
+        self._finish(call, attempt, hold, record, error=None, latency=trio.current_time() - begun)
         return answer
 
     async def _bounded(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
@@ -263,44 +255,16 @@ class Gate:
         call: Call,
         attempt: Attempt,
         hold: Hold,
+        record: AttemptRecord,
         *,
         error: BaseException | None,
-        started_at: datetime,
         latency: float,
     ) -> None:
         """End the hold, wake who waits for budget, count and record."""
         charged, cost = self._charge(call, attempt, hold, error)
         self._budget_freed.unpark_all()
         self._attempts += attempt.dispatched
-        outcome, error_code, message = _describe(error)
-        self._record(
-            AttemptRecord(
-                attempt_id=f"{self._rng.getrandbits(64):016x}",
-                document_id=call.scope.document_id,
-                stage=call.scope.stage,
-                cycle=call.scope.cycle,
-                role=call.role,
-                provider=call.provider,
-                model=call.model,
-                number=attempt.number,
-                sent=attempt.dispatched,
-                outcome=outcome,
-                status_code=attempt.status_code,
-                error_code=error_code,
-                error=message,
-                wait_seconds=sum(attempt.waits.values()),
-                wait_reason=_longest(attempt.waits),
-                latency_seconds=latency,
-                usage=attempt.usage,
-                reserved_tokens=hold.tokens,
-                charged_tokens=charged,
-                cost_micro_usd=cost,
-                provider_request_id=attempt.provider_request_id,
-                method=call.method,
-                path=call.path,
-                started_at=started_at,
-            )
-        )
+        self._record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
 
     def _charge(self, call: Call, attempt: Attempt, hold: Hold, error: BaseException | None) -> tuple[int, int | None]:
         """End the hold; return charged tokens and their cost (None: no known price)."""
@@ -319,25 +283,9 @@ class Gate:
         return hold.tokens, None if call.price is None else hold.micro_usd
 
 
-def _longest(waits: dict[WaitReason, float]) -> WaitReason | None:
-    reason = max(waits, key=lambda reason: waits[reason])
-    return reason if waits[reason] > 0 else None
-
-
-def _describe(error: BaseException | None) -> tuple[AttemptOutcome, str | None, str | None]:
-    """Return outcome, code and message of an attempt that ended so."""
-    if error is None:
-        return "succeeded", None, None
-    if _is_cancellation(error):
-        # Its own text names tasks by their address in memory.
-        return "cancelled", "cancelled", "cancelled before the answer was whole"
-    return "failed", error.code if isinstance(error, AgentPipelineError) else type(error).__name__, str(error)
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):  # a sender with a nursery of its own is cancelled in groups
-        return all(_is_cancellation(one) for one in error.exceptions)
-    return isinstance(error, trio.Cancelled)
+def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
+    """Tell whether nothing came for as long as the timeout that fired; an answer that drips past its own is slow."""
+    return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)
 
 
 _GATEWAY_TIMEOUTS = frozenset({408, 504, 524})  # somebody else gave up waiting: the model may have worked

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 
 
@@ -14,12 +14,16 @@ class CallScope:
     Attributes:
         deadline: on Trio's clock; the earliest of the stage's, document's and run's. Carried along because a request
             made from the document's asyncio loop runs outside the cancel scopes of its stage.
+        trace_id: the document's.
+        span_id: the Agents SDK's span that asks; None for plain calls.
     """
 
     document_id: str | None = None
     stage: str | None = None
     cycle: int | None = None
     deadline: float = math.inf
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 _scope: ContextVar[CallScope] = ContextVar("call_scope", default=CallScope())  # noqa: B039  (frozen)
@@ -28,6 +32,11 @@ _scope: ContextVar[CallScope] = ContextVar("call_scope", default=CallScope())  #
 def current_scope() -> CallScope:
     """Return the scope of the running task."""
     return _scope.get()
+
+
+def scope_in(context: Context) -> CallScope:
+    """Return the scope of the task that runs in `context`; from any thread."""
+    return context.get(_scope, CallScope())
 
 
 @contextmanager

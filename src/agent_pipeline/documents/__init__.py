@@ -1,6 +1,21 @@
 """Documents in and artifacts out: readers of every source format, and files that are written whole or not at all."""
 
-from agent_pipeline.documents.artifacts import ArtifactWriter, remove_artifacts, write_rejected
+from agent_pipeline.documents.artifacts import ArtifactWriter
+from agent_pipeline.documents.recorded import artifact_is_whole, artifacts_are_whole, remove_artifacts
+from agent_pipeline.documents.rejected import RejectedTexts
+from agent_pipeline.documents.remains import Recovered
 from agent_pipeline.documents.sources import Source, SourceSpec, open_source
+from agent_pipeline.documents.temporary import tag_of_run
 
-__all__ = ["ArtifactWriter", "Source", "SourceSpec", "open_source", "remove_artifacts", "write_rejected"]
+__all__ = [
+    "ArtifactWriter",
+    "Recovered",
+    "RejectedTexts",
+    "Source",
+    "SourceSpec",
+    "artifact_is_whole",
+    "artifacts_are_whole",
+    "open_source",
+    "remove_artifacts",
+    "tag_of_run",
+]

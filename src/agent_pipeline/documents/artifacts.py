@@ -1,62 +1,28 @@
 """Writing artifacts: whole or not at all, on disk before anybody is told, never over another file."""
 
-import errno
-import fcntl
-import hashlib
-import os
-import re
 import secrets
-import stat
-import threading
-import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
-from agent_pipeline.documents.names import candidate_names, folded
+from agent_pipeline.documents.folder import absolute, opened, reporting
+from agent_pipeline.documents.publishing import Job, Publisher
+from agent_pipeline.documents.recorded import artifacts_are_whole, claimed_names, remove_artifacts
+from agent_pipeline.documents.remains import Recovered, remove_orphans, remove_remains
+from agent_pipeline.documents.temporary import check_tag, temporary_file
 from agent_pipeline.domain.document import Artifact, Document
-from agent_pipeline.errors import ArtifactError
 
-_TEMPORARY = re.compile(r"\.agent-pipeline-[0-9a-f]{16}\.part")
-_ORPHAN_AGE = 60.0
-"""Seconds after which a temporary file that nobody holds is the remains of a killed run."""
+ResultT = TypeVar("ResultT")
 
 GATHER_DELAY = 0.01
 """Seconds the first of a group waits for others."""
 
 MOST_TOGETHER = 16
 """Artifacts of one group; each holds a file descriptor meanwhile."""
-
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One document to write, and what became of it."""
-
-    document: Document
-    artifact: Artifact | None = None
-    error: ArtifactError | None = None
-    content: bytes = b""
-    temporary: str = ""
-    descriptor: int = -1
-
-    def fill(self, folder: int, files: ExitStack) -> None:
-        """Write the text into a temporary file, which is gone when `files` are closed."""
-        self.temporary, self.descriptor = files.enter_context(temporary_file(folder))
-        # Half a character can't be encoded; the rest of what was paid for is worth keeping.
-        self.content = _SURROGATE.sub("\ufffd", self.document.text).encode()
-        _write_all(self.descriptor, self.content)
-
-    def result(self) -> Artifact:
-        if self.error is not None or self.artifact is None:
-            raise self.error or ArtifactError(f"the artifact of document {self.document.id!r} was not written")
-        return self.artifact
 
 
 class ArtifactWriter:
@@ -65,34 +31,66 @@ class ArtifactWriter:
     An artifact appears under its name complete and synced, or not at all. Names that some file system takes for one
     (case, composed letters) count as the same; the later one gets its document's id.
 
+    Until `confirm` says that an artifact is on record, it keeps its temporary name beside its own: should the process
+    be killed in between, `recover` knows by it what was published and not recorded.
+
     Attributes:
         directory: the folder, absolute; made with the first artifact.
     """
 
-    def __init__(self, directory: Path, *, threaded: bool = True) -> None:
+    def __init__(self, directory: Path, *, run_tag: str | None = None, threaded: bool = True) -> None:
         """Remember the folder; nothing is touched.
 
         Args:
             directory: where the artifacts go.
+            run_tag: 6 to 16 hex digits in the names of temporary files, the same in every session of a run and in no
+                other run (`tag_of_run`); random where nothing is ever to be recovered.
             threaded: write in a thread; False writes on the Trio thread, for virtual time.
+
+        Raises:
+            ValueError: the tag can't be used.
         """
-        self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - without `..`, but links stay as they are named
+        self.directory = absolute(directory)
+        self._run_tag = check_tag(secrets.token_hex(8) if run_tag is None else run_tag)
         self._threaded = threaded
-        self._lock = threading.Lock()
-        self._taken: set[str] | None = None
-        self._waiting: list[_Job] = []
+        self._publisher = Publisher(self.directory, self._run_tag)
+        self._waiting: list[Job] = []
         self._turn = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)  # its own, so that stages whose threads hang hold up no artifact
 
     def prepare(self) -> None:
-        """Make the folder, see that files can be written there, and remove what a killed run left half-written.
+        """Make the folder, see that files can be written there, and remove what killed runs left half-written.
+
+        A temporary file that has an artifact beside it stays, however old: a run that was killed may be resumed at any
+        later time, and only this tells its unrecorded artifact from a file somebody else put there. It takes no room
+        on the disk, goes when its run is resumed, and here, once the artifact itself is removed.
 
         Raises:
             ArtifactError: the folder can't be made or written to.
         """
-        with self._reporting("the artifacts folder can't be used"), _opened(self.directory) as folder:
-            _remove_orphans(folder)
-            with temporary_file(folder):
+        with self._reporting("the artifacts folder can't be used"), opened(self.directory) as folder:
+            remove_orphans(folder)
+            with temporary_file(folder, self._run_tag):
                 pass
+
+    def recover(self, recorded: Iterable[str]) -> Recovered:
+        """Remove what earlier sessions of this run left when they were killed.
+
+        All temporary files of this run go, and artifacts that were published but not recorded, so that their names are
+        free again. Call it before anything is written, and only where no other process works on this run. Blocks.
+
+        Args:
+            recorded: paths of artifacts as the ledger has them; read only where something was published and maybe not
+                recorded.
+
+        Raises:
+            ArtifactError: something can't be looked at or removed; called again, it goes on.
+        """
+        problem = "what an earlier session left can't be removed"
+        with self._reporting(problem), opened(self.directory) as folder:
+            return remove_remains(
+                folder, self._run_tag, lambda names: claimed_names(names, recorded, directory=self.directory)
+            )
 
     async def write(self, document: Document) -> Artifact:
         """Write the document's text as UTF-8 and return where it is, once it is on disk.
@@ -102,13 +100,14 @@ class ArtifactWriter:
         Cancelled before it began, nothing is written; once begun it is carried through.
 
         Raises:
+            DiskFullError: the disk takes no more; no part of it is left.
             ArtifactError: it could not be written; no part of it is left.
         """
         await trio.lowlevel.checkpoint()
-        job = _Job(document)
+        job = Job(document)
         self._waiting.append(job)
         if not self._threaded:
-            self._write_group(self._take_waiting())
+            self._publisher.write(self._take_waiting())
             return job.result()
         try:
             await self._turn.acquire()
@@ -122,12 +121,57 @@ class ArtifactWriter:
             if job in self._waiting:
                 await self._gather(job)
                 with trio.CancelScope(shield=True):  # cancelled now, those that were taken would be written by nobody
-                    await trio.to_thread.run_sync(self._write_group, self._take_waiting())
+                    await trio.to_thread.run_sync(self._publisher.write, self._take_waiting(), limiter=self._thread)
         finally:
             self._turn.release()
         return job.result()
 
-    async def _gather(self, job: "_Job") -> None:
+    async def whole(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return those of recorded artifacts whose files are in the folder as they were recorded.
+
+        Raises:
+            ArtifactError: one is there, but can't be read.
+        """
+        answers = await self._apart(partial(artifacts_are_whole, artifacts, self.directory))
+        return [artifact for artifact, is_whole in zip(artifacts, answers, strict=True) if is_whole]
+
+    async def remove(self, artifact: Artifact) -> None:
+        """Take a recorded artifact away, since its document is worked on again; one that somebody changed stays.
+
+        Raises:
+            ArtifactError: it can't be removed.
+        """
+        recorded = [(artifact.path, artifact.sha256)]
+        if await self._apart(partial(remove_artifacts, recorded, directory=self.directory)):
+            self._publisher.give_back(Path(artifact.path).name)
+
+    async def _apart(self, work: Callable[[], ResultT]) -> ResultT:
+        """Do what blocks in the writer's own thread, where it has one; carried through when cancelled."""
+        await trio.lowlevel.checkpoint()
+        return await trio.to_thread.run_sync(work, limiter=self._thread) if self._threaded else work()
+
+    def confirm(self, artifact: Artifact) -> None:
+        """Say that the ledger has this artifact on disk: its temporary name may go, with the next group or `aclose`.
+
+        Only notes it. One that was not written by this writer, or has no temporary name, is no matter.
+        """
+        self._publisher.confirm(artifact.path)
+
+    async def aclose(self) -> None:
+        """Remove the temporary names of what was confirmed; what never was keeps its own, as evidence.
+
+        Shielded: it takes as long as these names and a group that is being written just now.
+        """
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if not self._publisher.has_confirmed:
+                    return
+                if self._threaded:
+                    await trio.to_thread.run_sync(self._publisher.remove_confirmed, limiter=self._thread)
+                else:
+                    self._publisher.remove_confirmed()
+
+    async def _gather(self, job: Job) -> None:
         """Let others join: a hop to a thread and a sync cost more CPU than the rest of the writing."""
         try:
             await trio.sleep(GATHER_DELAY)
@@ -135,208 +179,9 @@ class ArtifactWriter:
             self._waiting.remove(job)
             raise
 
-    def _take_waiting(self) -> "list[_Job]":
+    def _take_waiting(self) -> list[Job]:
         group, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
         return group
 
-    def _write_group(self, group: "list[_Job]") -> None:
-        """Write these, maybe in a thread; what goes wrong with one job is told to that one."""
-        names = ", ".join(repr(job.document.id) for job in group)
-        problem = f"the artifact of document {names} can't be written"
-        try:
-            with self._reporting(problem), _opened(self.directory) as folder, ExitStack() as files:
-                # All are written before the first is synced: that one sync takes most of the others' work along.
-                for job in group:
-                    self._attempt(job, partial(job.fill, folder, files))
-                for job in group:
-                    self._attempt(job, partial(self._finish, folder, job))
-                os.fsync(folder)
-        except ArtifactError as exc:
-            for job in group:
-                job.error = job.error or exc
-
-    def _attempt(self, job: "_Job", step: Callable[[], None]) -> None:
-        """Take one job's next step, unless an earlier one failed."""
-        if job.error is None:
-            try:
-                with self._reporting(f"the artifact of document {job.document.id!r} can't be written"):
-                    step()
-            except ArtifactError as exc:
-                job.error = exc
-
-    def _finish(self, folder: int, job: "_Job") -> None:
-        os.fsync(job.descriptor)
-        name = self._publish(folder, job.temporary, job.document)
-        sha256 = hashlib.sha256(job.content).hexdigest()
-        job.artifact = Artifact(job.document.id, str(self.directory / name), sha256, len(job.content))
-
-    def _publish(self, folder: int, temporary: str, document: Document) -> str:
-        for name in candidate_names(document):
-            if not self._take(folder, name):
-                continue
-            try:
-                move_without_overwrite(folder, temporary, name)
-            except FileExistsError:
-                continue  # it came into being after the folder was listed: somebody else's, so the name stays taken
-            return name
-        raise AssertionError("names never run out")
-
-    def _take(self, folder: int, name: str) -> bool:
-        with self._lock:
-            if self._taken is None:
-                self._taken = {folded(known) for known in os.listdir(folder)}
-            if folded(name) in self._taken:
-                return False
-            self._taken.add(folded(name))
-            return True
-
-    @contextmanager
-    def _reporting(self, problem: str) -> Generator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise ArtifactError(f"{self.directory}: {problem}: {exc.strerror or exc}") from exc
-        except ValueError as exc:  # a NUL in the path
-            raise ArtifactError(f"{str(self.directory)!r}: {problem}: {exc}") from exc
-
-
-async def write_rejected(directory: Path, document: Document, *, threaded: bool = True) -> Artifact:
-    """Keep the last text of a document that was never approved, under its id, with the care artifacts get.
-
-    Raises:
-        ArtifactError: it could not be written; no part of it is left.
-    """
-    extension = document.fields.get("extension")
-    plain = Document(document.id, document.text, fields={"extension": extension})
-    return await ArtifactWriter(directory, threaded=threaded).write(plain)
-
-
-def remove_artifacts(paths_with_hashes: Iterable[tuple[str, str]], *, directory: Path) -> list[str]:
-    """Remove artifacts that earlier runs wrote into `directory` and nobody has changed since.
-
-    What lies elsewhere, is no regular file, or has another content is left alone.
-
-    Args:
-        paths_with_hashes: path and SHA-256 as ledgers recorded them.
-        directory: the only folder in which anything is removed.
-
-    Returns:
-        The paths that were removed.
-
-    Raises:
-        ArtifactError: a file that should go can't be removed; those before it are gone.
-    """
-    removed: list[str] = []
-    inside = os.path.realpath(directory)
-    for path, sha256 in paths_with_hashes:
-        if "\x00" in path or os.path.realpath(Path(path).parent) != inside or _hash_file(path) != sha256:
-            continue
-        try:
-            Path(path).unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as exc:
-            raise ArtifactError(f"{path}: can't be removed: {exc.strerror}") from exc
-        removed.append(path)
-    return removed
-
-
-def move_without_overwrite(folder: int, temporary: str, name: str) -> None:
-    """Give a finished file its name, unless there is a file of that name.
-
-    Raises:
-        FileExistsError: the name is taken; nothing has changed.
-    """
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError as exc:
-        if exc.errno not in _NO_LINKS:
-            raise
-        rename_over_placeholder(folder, temporary, name)
-    else:
-        os.unlink(temporary, dir_fd=folder)
-
-
-def rename_over_placeholder(folder: int, temporary: str, name: str) -> None:
-    """Do the same where the file system has no links: claim the name with an empty file, then replace that one.
-
-    Raises:
-        FileExistsError: the name is taken; nothing has changed.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(name, flags, 0o600, dir_fd=folder))
-    try:
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        os.unlink(name, dir_fd=folder)
-        raise
-
-
-@contextmanager
-def _opened(directory: Path) -> Generator[int]:
-    """Open the folder, made if it is not there: all that follows happens relative to this descriptor."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield folder
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def temporary_file(folder: int) -> Generator[tuple[str, int]]:
-    """Make a file nobody else has, held by a lock; at the end no file of that name is left."""
-    name = f".agent-pipeline-{secrets.token_hex(8)}.part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
-    try:
-        # Tells a run that is alive from the remains of a killed one, whose locks are gone.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield name, descriptor
-    finally:
-        try:
-            os.close(descriptor)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _remove_orphans(folder: int) -> None:
-    for name in os.listdir(folder):
-        if _TEMPORARY.fullmatch(name) and _is_orphan(folder, name):
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-
-
-def _is_orphan(folder: int, name: str) -> bool:
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        return stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > _ORPHAN_AGE
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def _hash_file(path: str) -> str | None:
-    """Return the SHA-256 of a regular file, None for anything else."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _reporting(self, problem: str) -> AbstractContextManager[None]:
+        return reporting(self.directory, problem)

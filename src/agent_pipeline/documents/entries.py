@@ -2,8 +2,9 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from agent_pipeline.domain.document import Document, JsonValue, SourceEntry
 from agent_pipeline.errors import DocumentInvalidError, InputError
@@ -22,6 +23,16 @@ class Place:
 
     position: int
     where: str
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message shows them: the first ones, none of them endless.
+
+    >>> listed(["id", "x" * 1000])
+    "'id', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…'"
+    """
+    some = [repr(name if len(name) <= 40 else f"{name[:40]}…") for name in islice(names, 13)]
+    return ", ".join([*some[:12], "…"] if len(some) > 12 else some)
 
 
 def invalid(place: Place, problem: str, *, document_id: str | None = None) -> SourceEntry:
@@ -95,9 +106,10 @@ def text_entry(place: Place, document_id: str, text: str) -> SourceEntry:
 
 
 def _entry(place: Place, document_id: str, source: str, text: object, metadata: object) -> SourceEntry:
-    if text is None:
+    problem = _source_problem(source)
+    if problem is None and text is None:
         return SourceEntry(place.position, document_id, source, skipped="no text (text, markdown or content)")
-    problem = _text_problem(text) or _metadata_problem(metadata) or _source_problem(source)
+    problem = problem or _text_problem(text) or _metadata_problem(metadata)
     if problem is not None:
         return invalid(place, problem, document_id=document_id)
     if not isinstance(text, str) or not isinstance(metadata, dict):

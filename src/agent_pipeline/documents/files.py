@@ -28,10 +28,20 @@ def open_named(path: Path) -> BinaryIO:
         raise InputError(f"{path}: the source does not exist") from exc
     except OSError as exc:
         raise InputError(f"{path}: the source can't be read: {exc.strerror or exc}") from exc
+    except ValueError as exc:  # a NUL, or half a character
+        raise InputError(f"{str(path)!r} is not a usable path: {exc}") from exc
     except _NotRegularError as exc:
         raise InputError(
             f"{path}: the source is not a regular file ({exc}); to read from a pipe, use - and stdin"
         ) from exc
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether a path is that of a folder; one that can't be looked at is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name no file can have, a folder on the way that may not be searched
+        return False
 
 
 def read_document(path: Path, limit_bytes: int) -> str:
@@ -42,7 +52,9 @@ def read_document(path: Path, limit_bytes: int) -> str:
     """
     try:
         with _open(path, os.O_NOFOLLOW) as file:
-            content = file.read(limit_bytes + 1)
+            is_too_large = os.fstat(file.fileno()).st_size > limit_bytes
+            # The size may be a lie (/proc), or grow: no more than the limit is read in any case.
+            content = b"" if is_too_large else file.read(limit_bytes + 1)
     except OSError as exc:
         problem = "a symbolic link, which is not followed" if path.is_symlink() else exc.strerror or str(exc)
         raise DocumentInvalidError(f"{path}: the document can't be read: {problem}") from exc
@@ -50,7 +62,7 @@ def read_document(path: Path, limit_bytes: int) -> str:
         raise DocumentInvalidError(f"{path}: not a regular file ({exc})") from exc
     except ValueError as exc:
         raise DocumentInvalidError(f"{path}: the name can't be opened: {exc}") from exc
-    if len(content) > limit_bytes:
+    if is_too_large or len(content) > limit_bytes:
         raise DocumentInvalidError(f"{path}: the document has more than {limit_bytes} bytes")
     try:
         return decode(content)
@@ -88,7 +100,8 @@ class UnbufferedLines:
             self._buffer += chunk
 
     def _take(self, size: int) -> bytes:
-        taken = bytes(self._buffer[:size])
+        with memoryview(self._buffer) as whole:
+            taken = bytes(whole[:size])
         del self._buffer[:size]
         self._searched = 0
         return taken

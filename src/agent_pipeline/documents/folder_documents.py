@@ -55,9 +55,24 @@ def search_glob(glob: str, root: Path) -> FileSearch:
 def find_files(search: FileSearch) -> Iterator[tuple[str, Path]]:
     """Yield id and path of all that matches, sorted by path segments; only folders' names are held in memory.
 
-    Hidden names match only where the pattern itself begins with a dot. What matches may be no regular file.
+    Hidden names match only where the pattern itself begins with a dot. What matches may be no regular file; a folder
+    that can't be listed is like a file that can't be read: nothing is left out silently.
     """
-    yield from _walk(search.folder, search.prefix, search.pattern, _close(search.pattern, {0}))
+    # Not by functions that call each other: folders may be nested deeper than calls.
+    levels = [_Level(search.folder, search.prefix, _close(search.pattern, {0}))]
+    while levels:
+        level = levels[-1]
+        if level.names is None and not level.list_names():
+            yield str(level.prefix), level.folder
+        if not level.names:
+            levels.pop()
+            continue
+        name, is_folder = level.names.pop()
+        reached = _advance(search.pattern, level.states, name)
+        if is_folder and reached:
+            levels.append(_Level(level.folder / name, level.prefix / name, reached))
+        elif len(search.pattern) in reached:
+            yield str(level.prefix / name), level.folder / name
 
 
 def read_files(search: FileSearch) -> Iterator[SourceEntry]:
@@ -81,24 +96,24 @@ def read_file(path: Path, name: str, position: int) -> SourceEntry:
         return SourceEntry(position, document_id, shown, error=exc)
 
 
-def _walk(
-    folder: Path, prefix: PurePosixPath, pattern: tuple[str, ...], states: frozenset[int]
-) -> Iterator[tuple[str, Path]]:
-    try:
-        with os.scandir(folder) as listing:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing)
-    except OSError:
-        # Shown as a document that can't be read, like a file that can't: nothing is left out silently.
-        yield str(prefix), folder
-        return
-    for name, is_folder in found:
-        reached = _advance(pattern, states, name)
-        if not reached:
-            continue
-        if is_folder:
-            yield from _walk(folder / name, prefix / name, pattern, reached)
-        elif len(pattern) in reached:
-            yield str(prefix / name), folder / name
+@dataclass(slots=True)
+class _Level:
+    """A folder on the way down: how far into the pattern its names are, and those still to be looked at, last first."""
+
+    folder: Path
+    prefix: PurePosixPath
+    states: frozenset[int]
+    names: list[tuple[str, bool]] | None = None
+
+    def list_names(self) -> bool:
+        """Find out which names there are, and which of them are folders; False if that can't be done."""
+        self.names = []
+        try:
+            with os.scandir(self.folder) as listing:
+                self.names = sorted(((one.name, one.is_dir(follow_symlinks=False)) for one in listing), reverse=True)
+        except OSError:
+            return False
+        return True
 
 
 def _advance(pattern: tuple[str, ...], states: frozenset[int], name: str) -> frozenset[int]:

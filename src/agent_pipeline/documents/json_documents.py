@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from agent_pipeline.documents.entries import Place, listed_entry, read_id, scraped_entry
+from agent_pipeline.documents.entries import Place, listed, listed_entry, read_id, scraped_entry
 from agent_pipeline.documents.files import decode, open_named
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.errors import InputError
@@ -61,7 +61,7 @@ def _refuse_empty(path: Path) -> object:
 def _scraped(path: Path, value: dict[str, object]) -> list[SourceEntry]:
     present = [name for name in _LISTS if name in value]
     if not present:
-        keys = ", ".join(sorted(map(repr, value))[:8]) or "no keys"
+        keys = listed(sorted(value)) or "no keys"
         raise InputError(f"{path}: unknown shape: an object with {keys}, but neither {' nor '.join(_LISTS)}")
     entries: list[SourceEntry] = []
     for name in present:

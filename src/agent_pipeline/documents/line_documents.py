@@ -2,15 +2,20 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 
-from agent_pipeline.documents.entries import MAX_DOCUMENT_BYTES, TEXT_KEYS, Place, invalid, listed_entry
+from agent_pipeline.documents.entries import MAX_DOCUMENT_BYTES, TEXT_KEYS, Place, invalid, listed, listed_entry
 from agent_pipeline.documents.files import BOM, ReadLine
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.errors import InputError
 
 MAX_LINE_BYTES = 3 * MAX_DOCUMENT_BYTES + 2 * 1024 * 1024
 """Room for the largest document with every letter written as an escape, and for its metadata."""
+
+
+_SKIPPED_BYTES = 64 * 1024
+"""Of a line that is too long so much is looked at together."""
 
 
 def read_json_lines(readline: ReadLine, name: str, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[SourceEntry]:
@@ -78,13 +83,12 @@ def _csv_header(rows: Iterator[list[str]], lines: "_RowLines", name: str) -> lis
         raise InputError(f"{name}: the source is empty") from None
     except (csv.Error, _RowTooLargeError) as exc:
         raise InputError(f"{name}:{lines.row_number}: no CSV header: {exc}") from exc
-    repeated = {column for column in header if header.count(column) > 1}
+    repeated = [column for column, times in Counter(header).items() if times > 1]
     if repeated:
-        raise InputError(f"{name}:{lines.row_number}: the header names a column twice: {sorted(repeated)}")
+        raise InputError(f"{name}:{lines.row_number}: the header names a column twice: {listed(repeated)}")
     if not set(TEXT_KEYS) & set(header):
-        columns = ", ".join(map(repr, header[:12]))
         raise InputError(
-            f"{name}:{lines.row_number}: no column {', '.join(TEXT_KEYS)} in the header ({columns}); "
+            f"{name}:{lines.row_number}: no column {', '.join(TEXT_KEYS)} in the header ({listed(header)}); "
             "fields are separated by commas and the first row names them"
         )
     return header
@@ -158,8 +162,6 @@ def _numbered_lines(readline: ReadLine, max_line_bytes: int) -> Iterator[tuple[i
         if len(line) <= max_line_bytes:
             yield number, line
             continue
-        while not line.endswith(b"\n"):
-            line = readline(max_line_bytes + 1)
-            if not line:
-                break
+        while line and not line.endswith(b"\n"):
+            line = readline(_SKIPPED_BYTES)
         yield number, None

@@ -11,6 +11,7 @@ _MAX_NAME_BYTES = 255
 _DEFAULT_EXTENSION = "md"
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 _FOREIGN_EXTENSION = re.compile(r"\.(?=[A-Za-z][A-Za-z0-9]{0,9}$)")
+_LASTING = re.compile(r"-[0-9a-f]{10}$")
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", "conin", "conout", "clock"]
     + [f"{device}{digit}" for device in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -70,6 +71,20 @@ def safe_stem(value: object, extension: str) -> str:
 def id_stem(document_id: str, extension: str) -> str:
     """Return the stem that a document's id makes; never empty."""
     return safe_stem(document_id, extension) or f"document-{_digest(document_id)}"
+
+
+def lasting_stem(document_id: str) -> str:
+    """Return a stem that no other id has, whatever a folder holds: the same in every session of a run.
+
+    >>> lasting_stem("7"), lasting_stem("guide/intro.md")
+    ('7', 'guide-intro-md-f5e30844a0')
+    """
+    stem = safe_stem(document_id, "")
+    is_plain = stem == document_id == folded(document_id) and not _LASTING.search(stem)
+    if stem and is_plain and len(stem.encode()) <= _MAX_NAME_BYTES // 2:
+        return stem
+    cut = stem.encode()[: _MAX_NAME_BYTES // 2].decode("utf-8", "ignore")
+    return f"{cut.rstrip('.-_') or 'document'}-{_digest(document_id)}"
 
 
 def fit(stem: str, suffix: str, extension: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from agent_pipeline.documents.files import ReadLine, UnbufferedLines, open_named
+from agent_pipeline.documents.files import ReadLine, UnbufferedLines, is_folder, open_named
 from agent_pipeline.documents.folder_documents import (
     FileSearch,
     find_files,
@@ -122,9 +122,7 @@ def open_source(spec: SourceSpec, *, limit: int | None = None, threaded: bool = 
     if spec.glob is not None:
         return _open_search(search_glob(spec.glob, spec.root), f"the glob {spec.glob!r}", limit, threaded=threaded)
     path = Path(os.path.normpath(spec.root / (spec.path or "")))
-    if "\x00" in str(path):
-        raise InputError(f"{str(path)!r} is not a usable path")
-    if path.is_dir():
+    if is_folder(path):
         return _open_search(search_folder(path), "the folder", limit, threaded=threaded)
     return _open_file(path, limit, threaded=threaded)
 
@@ -153,8 +151,8 @@ def _open_file(path: Path, limit: int | None, *, threaded: bool) -> Source:
 
 
 def _open_search(search: FileSearch, name: str, limit: int | None, *, threaded: bool) -> Source:
-    if not search.folder.is_dir():
-        raise InputError(f"{search.folder}: the source does not exist or is no folder")
+    if not is_folder(search.folder):
+        raise InputError(f"{str(search.folder)!r}: the source does not exist or is no folder")
     if next(find_files(search), None) is None:
         raise InputError(f"{search.folder}: the source is empty: {name} matches no file (hidden ones don't count)")
     return Source(partial(read_files, search), limit=limit, threaded=threaded)

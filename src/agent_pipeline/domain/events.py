@@ -38,6 +38,43 @@ class PipelineStarted(Event):
     requests_in_flight: int
     simulator: bool
     documents: int | None = None
+    session: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """A run goes on: what the process before left unfinished.
+
+    `session` counts the processes that worked on this run, from 1. `interrupted_documents` and `interrupted_attempts`
+    were under way when the one before was killed; the attempts stay charged in full, as unknown spend.
+    """
+
+    name = "PIPELINE_RESUMED"
+    run_id: str
+    session: int
+    interrupted_documents: int
+    interrupted_attempts: int
+    charged_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRepaired(Event):
+    """The last line of a file was torn when its process was killed, and is taken away."""
+
+    name = "FILE_REPAIRED"
+    level = "warning"
+    path: str
+    removed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrphansRemoved(Event):
+    """What a killed process left half done is gone: `temporary` files, `unrecorded` artifacts."""
+
+    name = "ORPHANS_REMOVED"
+    level = "warning"
+    temporary: int
+    unrecorded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +152,16 @@ class StageFinished(Event):
     cycle: int
     duration_seconds: float
     error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReused(Event):
+    """A stage's result was in the ledger already; nothing was asked for it."""
+
+    name = "STAGE_REUSED"
+    document_id: str
+    stage: str
+    cycle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +248,55 @@ class DocumentFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunStopping(Event):
-    """The run ends early: a signal, a budget, a deadline, an error that concerns every document."""
+    """The run ends early: a signal, a budget, a deadline, an error that concerns every document.
+
+    `further` tells what one more signal does, where a signal it was.
+    """
 
     name = "PIPELINE_STOPPING"
     level = "warning"
     reason: str
     detail: str
+    further: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelling(Event):
+    """What is in flight is cancelled: the grace period is over, a second signal came, or all would fail alike."""
+
+    name = "PIPELINE_CANCELLING"
+    level = "warning"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Event):
+    """Something stands still: an `attempt` that gets no bytes, or the whole `loop`, held by `culprit`."""
+
+    name = "STALL"
+    level = "warning"
+    kind: str
+    document_id: str | None
+    culprit: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTreeWritten(Event):
+    """A tree of all tasks was written: on SIGUSR1 or a stall."""
+
+    name = "TASK_TREE"
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunAbandoned(Event):
+    """Tasks did not end when they were cancelled; a process of its own leaves without waiting for them."""
+
+    name = "PIPELINE_ABANDONED"
+    level = "error"
+    culprits: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +322,10 @@ class SdkLogRecord(Event):
 
 @dataclass(frozen=True, slots=True)
 class PipelineFinished(Event):
-    """All documents have their terminal record; what follows is flushing."""
+    """All documents have their terminal record; what follows is flushing.
+
+    `kept` documents were finished before this session and are not worked on again.
+    """
 
     name = "PIPELINE_FINISHED"
     outcome: str
@@ -247,3 +340,4 @@ class PipelineFinished(Event):
     attempts: int
     total_tokens: int
     duration_seconds: float
+    kept: int = 0

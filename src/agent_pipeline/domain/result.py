@@ -19,7 +19,7 @@ class DocumentCounts:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """What the run asked for and was charged.
+    """What the run asked for and was charged, in all its sessions.
 
     `requests` are calls stages made, `attempts` HTTP requests sent for them, `charged_tokens` what the budget was
     charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
@@ -32,6 +32,17 @@ class UsageTotals:
     total_tokens: int = 0
     charged_tokens: int = 0
     unknown_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTotals:
+    """What this process did of the run; `kept_documents` were finished before and not worked on again."""
+
+    number: int = 1
+    kept_documents: int = 0
+    requests: int = 0
+    attempts: int = 0
+    charged_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ class RunResult:
         failures: the documents that failed, in source order.
         next: commands worth typing now.
         dropped: telemetry lost, by sink (full disk, full queue).
+        session: the part of this process; `documents`, `usage` and `cost_usd` are the whole run's.
+        left_open: what the run opened and did not close, one line each.
     """
 
     run_id: str
@@ -73,3 +86,5 @@ class RunResult:
     failures: tuple[DocumentFailure, ...] = ()
     next: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+    session: SessionTotals = field(default_factory=SessionTotals)
+    left_open: tuple[str, ...] = ()

@@ -40,6 +40,12 @@ WaitReason = Literal["admission", "cooldown", "budget", "backoff", "retry_after"
 class AttemptRecord:
     """One HTTP attempt, as the ledger, the log and the events show it.
 
+    It is recorded twice under one `attempt_id`: as its first byte is about to leave, with `outcome` None and the
+    whole reservation as its charge, and at its end. So a process that is killed leaves no request without a row.
+
+    `call_id` is shared by all attempts of one call. `trace_id` is the document's, `span_id` the Agents SDK's span
+    that asked, None for a plain call.
+
     `sent` is False when no byte left (no connection, cancelled before): such an attempt is logged, but is no row of
     the ledger. `number` counts from 1 within one call; a 429 does not raise it. `wait_seconds` is the time between
     asking and sending, `wait_reason` the longest part of it. `reserved_tokens` is the worst case held before sending,
@@ -56,7 +62,7 @@ class AttemptRecord:
     model: str
     number: int
     sent: bool
-    outcome: AttemptOutcome
+    outcome: AttemptOutcome | None
     status_code: int | None
     error_code: str | None
     error: str | None
@@ -71,3 +77,6 @@ class AttemptRecord:
     method: str
     path: str
     started_at: datetime
+    call_id: str = ""
+    trace_id: str | None = None
+    span_id: str | None = None

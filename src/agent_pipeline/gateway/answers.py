@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from openai._streaming import SSEDecoder
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import IncompleteAnswerError, ModelProtocolError, StreamTruncatedError
 from agent_pipeline.gateway.failures import from_report, quoted

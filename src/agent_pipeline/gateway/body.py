@@ -1,5 +1,6 @@
-"""Takes an answer's body off the wire: unpacked in bounded steps, never more of it than the cap."""
+"""Takes an answer's body off the wire: unpacked in bounded steps, never more of it than the cap, never in silence."""
 
+import re
 import zlib
 from collections.abc import AsyncIterator
 
@@ -33,8 +34,8 @@ class BodyDecoder:
         self._wire_bytes = 0
         self._size_bytes = 0
 
-    def feed(self, data: bytes) -> None:
-        """Take the next raw bytes.
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next raw bytes; return what they unpack to.
 
         Raises:
             AnswerTooLargeError: the body passed the cap, packed or unpacked.
@@ -42,9 +43,10 @@ class BodyDecoder:
         """
         self._wire_bytes += len(data)
         self._check_cap(self._wire_bytes)
+        known = len(self._parts)
         if self._unpack is None:
             self._keep(data)
-            return
+            return self._parts[known:]
         try:
             self._keep(self._unpack.decompress(data, _STEP_BYTES))
             while self._unpack.unconsumed_tail:
@@ -53,6 +55,7 @@ class BodyDecoder:
             raise ModelProtocolError(f"the answer can't be decompressed: {exc}") from exc
         if self._unpack.unused_data:
             raise ModelProtocolError("the compressed answer goes on after its end")
+        return self._parts[known:]
 
     def body(self) -> bytes:
         """Return the whole body.
@@ -78,24 +81,59 @@ class BodyDecoder:
             raise AnswerTooLargeError(f"the answer is longer than {self._cap_bytes} bytes")
 
 
-async def read_answer(response: httpx2.Response) -> bytes:
+class EventWatch:
+    """Tells events from what is sent only to keep a connection open: comments (`: ping`) and blank lines."""
+
+    def __init__(self) -> None:
+        self._line = b""
+
+    def hears(self, part: bytes) -> bool:
+        """Take the next part of an event stream; return whether any of it belongs to an event."""
+        begun = self._line + part
+        self._line = begun[max(begun.rfind(b"\n"), begun.rfind(b"\r")) + 1 :][:1]  # what kind of line goes on
+        return bool(part) and _EVENT_LINE.search(begun) is not None
+
+
+_EVENT_LINE = re.compile(rb"(?:\A|[\r\n])[^:\r\n]")
+
+
+async def read_answer(response: httpx2.Response, *, event_timeout: float | None = None) -> bytes:
     """Return the whole body of an answer.
+
+    Args:
+        response: its head has come.
+        event_timeout: seconds an event stream may go on without an event; None is unlimited.
 
     Raises:
         AnswerTooLargeError: it passed the cap; the rest was not read.
         ModelProtocolError: it is not what its content-encoding says.
+        httpx2.ReadTimeout: bytes came, but no event.
         httpx2.TransportError: it broke off.
     """
     stream = _stream(response)
     decoder = BodyDecoder(response.headers.get("content-encoding"))
     chunks = aiter(stream)
+    is_event_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
     try:
-        async for chunk in chunks:
-            decoder.feed(chunk)
+        if is_event_stream and event_timeout is not None:
+            await _take_events(chunks, decoder, event_timeout)
+        else:
+            async for chunk in chunks:
+                decoder.feed(chunk)
     except (AnswerTooLargeError, ModelProtocolError):
         await _abandon(stream, chunks)
         raise
     return decoder.body()
+
+
+async def _take_events(chunks: AsyncIterator[bytes], decoder: BodyDecoder, timeout: float) -> None:
+    watch = EventWatch()
+    with trio.move_on_after(timeout) as scope:
+        async for chunk in chunks:
+            if watch.hears(b"".join(decoder.feed(chunk))):
+                scope.deadline = trio.current_time() + timeout
+    if scope.cancelled_caught:
+        raise httpx2.ReadTimeout("the stream went on without an event")
 
 
 async def read_refusal(response: httpx2.Response) -> bytes:

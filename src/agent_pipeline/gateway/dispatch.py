@@ -1,9 +1,10 @@
 """Listens to httpx2 while it makes one exchange: whether bytes may have left, and that no socket is left behind."""
 
+import weakref
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 
 
 @runtime_checkable
@@ -14,8 +15,32 @@ class _Connected(Protocol):
 
 
 @runtime_checkable
-class _Closable(Protocol):
+class _Socket(Protocol):
     def close(self) -> object: ...
+
+    def fileno(self) -> int: ...
+
+
+class Connections:
+    """Counts the sockets that were opened for requests; they are looked at, not held.
+
+    Attributes:
+        opened: so far.
+    """
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self._sockets: weakref.WeakSet[_Socket] = weakref.WeakSet()
+
+    def add(self, socket: _Socket) -> None:
+        """Count one that was just opened."""
+        self.opened += 1
+        self._sockets.add(socket)
+
+    @property
+    def closed(self) -> int:
+        """Those that are closed by now; one that is gone from memory took its descriptor along."""
+        return self.opened - sum(socket.fileno() != -1 for socket in self._sockets)
 
 
 class DispatchNote:
@@ -25,24 +50,23 @@ class DispatchNote:
     leaves its socket to the garbage collector (httpcore2 closes it on errors only), so it is closed here.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, connections: Connections) -> None:
         self._attempt = attempt
-        self._connection: object = None
+        self._connections = connections
+        self._socket: _Socket | None = None
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
         """Take one event."""
         match event.partition(".")[2]:
             case "send_request_headers.started":
-                self._attempt.dispatched = True
+                self._attempt.dispatch()
             case "connect_tcp.complete":
-                self._connection = info.get("return_value")
+                connection = info.get("return_value")
+                socket = connection.get_extra_info("socket") if isinstance(connection, _Connected) else None
+                if isinstance(socket, _Socket):
+                    self._socket = socket
+                    self._connections.add(socket)
             case "start_tls.complete":
-                self._connection = None
-            case "start_tls.failed":
-                self._close()
-
-    def _close(self) -> None:
-        if isinstance(self._connection, _Connected):
-            socket = self._connection.get_extra_info("socket")
-            if isinstance(socket, _Closable):
-                socket.close()
+                self._socket = None
+            case "start_tls.failed" if self._socket is not None:
+                self._socket.close()

@@ -11,6 +11,7 @@ from agent_pipeline.gateway.parameters import output_tokens_cap
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.roles import RoleClient
 from agent_pipeline.gateway.transport import Binding, GateTransport
+from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 
 class Gateway:
@@ -23,6 +24,7 @@ class Gateway:
         pool: of connections.
         read_timeout: seconds without a byte; None is unlimited.
         connect_timeout: seconds; None is unlimited.
+        keys: in no request's body, whoever put one there.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class Gateway:
         pool: ConnectionPool,
         read_timeout: float | None,
         connect_timeout: float | None,
+        keys: SecretValues = NO_SECRETS,
     ) -> None:
         self._runtime = runtime
         self._endpoints = endpoints
         self.gate = gate
         self.pool = pool
+        self._keys = keys
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
 
@@ -78,5 +82,5 @@ class Gateway:
             official=endpoint.is_official,
             params=resolved.params,
             instructions=None if role is None else role.instructions,
-            transport=GateTransport(binding, gate=self.gate, pool=self.pool),
+            transport=GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys),
         )

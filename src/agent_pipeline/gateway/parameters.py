@@ -68,9 +68,12 @@ class Asked(BaseModel):
     max_tokens: PositiveInt | None = None
 
     def output_tokens_bound(self, role_cap: int) -> int:
-        """Return the most output tokens that may be billed; `role_cap` is for requests that set none."""
+        """Return the most output tokens that may be billed; `role_cap` is for requests that set none.
+
+        Where a request has several caps, the largest counts: nobody knows which of them the server reads.
+        """
         caps = (self.max_output_tokens, self.max_completion_tokens, self.max_tokens)
-        return next((cap for cap in caps if cap is not None), role_cap) * (self.n or 1)
+        return max((cap for cap in caps if cap is not None), default=role_cap) * (self.n or 1)
 
 
 def read_asked(body: bytes) -> Asked:

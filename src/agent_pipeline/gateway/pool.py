@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import httpx2
 import trio
 
+from agent_pipeline.gateway.dispatch import Connections
+
 SHARD_CONNECTIONS = 16
 """The pool of httpx2 looks at all its connections on each request, so many small pools cost less than a large one."""
 
@@ -49,9 +51,13 @@ class ConnectionPool:
 
     Args:
         make_shard: builds one shard's transport; another one is given where no network is wanted.
+
+    Attributes:
+        connections: the sockets opened for its exchanges.
     """
 
     def __init__(self, make_shard: Callable[[], httpx2.AsyncBaseTransport] = _shard) -> None:
+        self.connections = Connections()
         self._make_shard = make_shard
         self._shards: list[httpx2.AsyncBaseTransport] = []
         self._free: list[int] = []

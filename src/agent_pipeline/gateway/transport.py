@@ -5,14 +5,15 @@ retried like any other answer, and a document's asyncio loop is entered once per
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx2
 from pydantic import SecretStr
 
-from agent_pipeline.config.key_guard import HIDDEN
-from agent_pipeline.control.gate import Attempt, Call, Gate, Price
+from agent_pipeline.config.key_guard import HIDDEN, SHORTEST_SECRET
+from agent_pipeline.control.call import Attempt, Call, Price
+from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import RequestRejectedError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
@@ -21,13 +22,12 @@ from agent_pipeline.gateway.dispatch import DispatchNote
 from agent_pipeline.gateway.failures import from_status, from_transport
 from agent_pipeline.gateway.parameters import Asked, read_asked
 from agent_pipeline.gateway.pool import ConnectionPool
+from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 _KEPT_HEADERS = frozenset({"accept", "content-type", "user-agent", "openai-beta", "idempotency-key"})
 """All else a client library adds, from the environment or about this machine, stays here."""
 
 _LONGEST_REQUEST_ID = 200
-_SHORTEST_SECRET = 8
-"""What is shorter is a placeholder, and may be a part of any word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,15 @@ class GateTransport(httpx2.AsyncBaseTransport):
     Raises errors of ours only (and `trio.Cancelled`): they leave the OpenAI client and the Agents SDK as they are.
     """
 
-    def __init__(self, binding: Binding, *, gate: Gate, pool: ConnectionPool) -> None:
+    def __init__(self, binding: Binding, *, gate: Gate, pool: ConnectionPool, keys: SecretValues = NO_SECRETS) -> None:
         self._binding = binding
         self._gate = gate
         self._pool = pool
+        self._keys = keys
         self._origin = _origin(httpx2.URL(binding.base_url))
         secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
         self._own_headers = {"accept-encoding": "gzip"} | ({"authorization": f"Bearer {secret}"} if secret else {})
-        self._secret = secret if len(secret) >= _SHORTEST_SECRET else None
+        self._secret = secret if len(secret) >= SHORTEST_SECRET else None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the checked answer to one request, after as many attempts as the gate allows."""
@@ -72,7 +73,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
             raise RequestRejectedError(
                 f"role {binding.role} may ask {binding.base_url} only; a request to {request.url.host} was not sent"
             )
-        body = await request.aread()
+        body = self._without_keys(await request.aread())
         asked = read_asked(body)
         call = Call(
             role=binding.role,
@@ -117,20 +118,28 @@ class GateTransport(httpx2.AsyncBaseTransport):
             request.url,
             headers=kept | self._own_headers,
             content=body,
-            extensions={"timeout": timeouts, "trace": DispatchNote(attempt)},
+            extensions={"timeout": timeouts, "trace": DispatchNote(attempt, self._pool.connections)},
         )
         try:
             async with self._pool.exchange(outgoing) as response:
                 attempt.status_code = response.status_code
-                attempt.provider_request_id = _request_id(response.headers)
-                read = read_answer if response.is_success else read_refusal
-                return response.status_code, response.headers, await read(response)
+                attempt.provider_request_id = _request_id(response.headers, self._hide)
+                if response.is_success:
+                    answered = await read_answer(response, event_timeout=timeouts.get("read"))
+                else:
+                    answered = await read_refusal(response)
+                return response.status_code, response.headers, answered
         except Exception as exc:
             place = f"{request.url.host}:{request.url.port or request.url.scheme}"
             error = from_transport(exc, number=attempt.number, timeouts=timeouts, place=place, hide=self._hide)
             if error is exc:
                 raise
             raise error from exc
+
+    def _without_keys(self, body: bytes) -> bytes:
+        """Return a request's body with no key in it, this provider's or another's: a tool may have come upon one."""
+        text = body.decode("utf-8", "surrogateescape")
+        return self._keys.text(text).encode("utf-8", "surrogateescape") if self._keys.holds(text) else body
 
     def _hide(self, text: str) -> str:
         return text if self._secret is None else text.replace(self._secret, HIDDEN)
@@ -140,6 +149,6 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _request_id(headers: httpx2.Headers) -> str | None:
-    named = headers.get("x-request-id", "")[:_LONGEST_REQUEST_ID]
+def _request_id(headers: httpx2.Headers, hide: Callable[[str], str]) -> str | None:
+    named = hide(headers.get("x-request-id", ""))[:_LONGEST_REQUEST_ID]
     return named if named and named.isascii() and named.isprintable() else None

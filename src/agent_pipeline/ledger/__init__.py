@@ -1,6 +1,28 @@
 """The ledger of a run: one SQLite file that says what happened to every document, and nothing it says is ever lost."""
 
+from agent_pipeline.ledger.answers import (
+    AttemptRow,
+    DocumentRow,
+    KnownDocument,
+    RunRow,
+    Session,
+    SessionRow,
+    StageResultRow,
+)
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
-from agent_pipeline.ledger.readers import recorded_artifacts
+from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
 
-__all__ = ["Ledger", "open_ledger", "recorded_artifacts"]
+__all__ = [
+    "AttemptRow",
+    "DocumentRow",
+    "KnownDocument",
+    "Ledger",
+    "LedgerReader",
+    "RunRow",
+    "Session",
+    "SessionRow",
+    "StageResultRow",
+    "open_ledger",
+    "open_reader",
+    "recorded_artifacts",
+]

@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from agent_pipeline.errors import AgentPipelineError, LedgerError
+from agent_pipeline.failpoints import reach
 
 Connect = Callable[[Path], sqlite3.Connection]
 
@@ -16,8 +17,8 @@ Connect = Callable[[Path], sqlite3.Connection]
 class Entry:
     """One piece of work for a writer, and what came of it.
 
-    Work changes something with one statement at most and makes its checks first: a statement that fails on a
-    constraint undoes itself alone, so the rest of its group needs no savepoint.
+    Work makes its checks first and changes something with one statement at most, or else in a savepoint of its own: a
+    statement that fails on a constraint undoes itself alone, so the rest of its group is safe from a refusal.
 
     Attributes:
         is_read: whether it changes nothing.
@@ -59,7 +60,9 @@ def commit_group(connection: sqlite3.Connection, group: Sequence[Entry]) -> Ledg
         for entry in group:
             entry.perform(connection)
         if writes:
+            reach("ledger.before_commit")
             connection.execute("COMMIT")
+            reach("ledger.after_commit")
     except Exception as exc:  # noqa: BLE001 - whatever it was, those who wait must hear of it: nothing was written
         failure = ledger_error(exc, "written")
         with suppress(sqlite3.Error):
@@ -93,6 +96,11 @@ def ledger_error(exc: BaseException, doing: str) -> LedgerError:
     return error
 
 
+def closed_error() -> LedgerError:
+    """Return what those hear who come too late."""
+    return LedgerError("the ledger is closed")
+
+
 def close_connection(connection: sqlite3.Connection) -> LedgerError | None:
     """Move the write-ahead log into the file and close; the last one to close leaves neither -wal nor -shm."""
     failure: LedgerError | None = None
@@ -123,7 +131,7 @@ class Writer(Protocol):
         ...
 
     def put(self, entry: Entry) -> None:
-        """Take work without waiting."""
+        """Take work without waiting, or raise LedgerError when closed."""
         ...
 
     async def wait_settled(self, settled: trio.Event) -> None:
@@ -132,4 +140,8 @@ class Writer(Protocol):
 
     async def aclose(self) -> None:
         """Write what is left, close the file; can't be cancelled, but is bounded."""
+        ...
+
+    def close_now(self, timeout: float) -> bool:
+        """From any thread: take nothing more, write what is left, close; return whether all of it was written."""
         ...

@@ -1,22 +1,122 @@
-"""Reading a finished (or killed) run's ledger without changing what it says."""
+"""Reading a run's ledger, finished, killed or going on, without changing a byte on disk."""
 
-import os
+import shutil
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from agent_pipeline.domain.document import Artifact
+from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import LedgerError
+from agent_pipeline.ledger.answers import AttemptRow, DocumentRow, RunRow, SessionRow, StageResultRow
+from agent_pipeline.ledger.schema import check_format
+
+RowT = TypeVar("RowT")
+Columns = tuple[Any, ...]
+"""A row as SQLite gives it."""
+
+_RUN_COLUMNS = "run_id, name, started_at, ended_at, outcome, reason, config_sha256, version, config_path, options_json"
+_SESSION_COLUMNS = "session, pid, host, version, config_sha256, started_at, ended_at, outcome, reason"
+_DOCUMENT_COLUMNS = (
+    "document_id, artifact_path, artifact_sha256, artifact_size_bytes, started_at, ended_at, position, source, "
+    "content_sha256, outcome, error_code, error, failed_stage, reworks, trace_id, plan_sha256, session"
+)
+_RESULT_COLUMNS = "document_id, stage, cycle, input_sha256, output_json, started_at, ended_at"
+_ATTEMPT_NAMES = (
+    *("attempt_id", "document_id", "stage", "cycle", "role", "provider", "model", "number", "outcome", "status_code"),
+    *("error_code", "error", "wait_seconds", "wait_reason", "latency_seconds", "reserved_tokens", "charged_tokens"),
+    *("cost_micro_usd", "provider_request_id", "method", "path", "trace_id", "span_id"),
+)
+_ATTEMPT_COLUMNS = (
+    "session, started_at, call_id, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, "
+    + ", ".join(_ATTEMPT_NAMES)
+)
+
+_ADVICE = {
+    "SQLITE_NOTADB": "; this is no ledger, check the path",
+    "SQLITE_CORRUPT": "; it is damaged, the sqlite3 shell's .recover may save what it held",
+    "SQLITE_CANTOPEN": "; check its permissions",
+}
+
+
+class LedgerReader:
+    """What a ledger says, as of one moment; made by `open_reader`.
+
+    The iterators read as they go, so a large ledger needs little memory; each raises LedgerError where the file turns
+    out to be damaged.
+
+    Attributes:
+        run: the run itself.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        run = next(self._rows(_RUN_COLUMNS, "run", _run), None)
+        if run is None:
+            raise LedgerError(f"{path}: an empty ledger, no run has begun in it")
+        self.run: RunRow = run
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """Read the sessions, the first one first."""
+        return self._rows(_SESSION_COLUMNS, "sessions ORDER BY session", _session)
+
+    def documents(self) -> Iterator[DocumentRow]:
+        """Read the documents in source order."""
+        return self._rows(_DOCUMENT_COLUMNS, "documents ORDER BY position, rowid", _document)
+
+    def stage_results(self) -> Iterator[StageResultRow]:
+        """Read the stages' results, in the order they were kept in."""
+        return self._rows(_RESULT_COLUMNS, "stage_results ORDER BY rowid", _stage_result)
+
+    def attempts(self) -> Iterator[AttemptRow]:
+        """Read the HTTP requests, in the order they were recorded in."""
+        return self._rows(_ATTEMPT_COLUMNS, "attempts ORDER BY rowid", _attempt)
+
+    def integrity_problems(self) -> list[str]:
+        """Return what is wrong with the file itself, and results of documents that are not there; reads all of it."""
+        try:
+            found = [str(said) for (said,) in self._connection.execute("PRAGMA integrity_check") if said != "ok"]
+            orphans = self._connection.execute("PRAGMA foreign_key_check").fetchall()
+        except sqlite3.Error as exc:
+            return [str(exc)]
+        return found + [f"{table}: row {row} belongs to no row of {parent}" for table, row, parent, _ in orphans]
+
+    def _rows(self, columns: str, table: str, row_of: Callable[[Columns], RowT]) -> Iterator[RowT]:
+        with _told(self._path):
+            for row in self._connection.execute(f"SELECT {columns} FROM {table}"):  # noqa: S608 - names of our own
+                yield row_of(row)
+
+
+@contextmanager
+def open_reader(path: Path) -> Generator[LedgerReader]:
+    """Read the ledger at `path` as it is at this moment; a run may go on with it meanwhile.
+
+    Nothing on disk is changed. While a run goes on, a reader that stays keeps the write-ahead log from being moved
+    into the file.
+
+    Raises:
+        LedgerError: there is none, it can't be read, or it is of another version's format; or, at the end, a run
+            went on with a ledger that was closed before, so that what was read may be of two moments.
+    """
+    with _connected(path) as connection:
+        with _told(path):
+            check_format(connection, path)
+            connection.execute("BEGIN")  # one snapshot for all that is read
+        yield LedgerReader(connection, path)
 
 
 def recorded_artifacts(ledger_path: Path) -> list[Artifact]:
-    """Return the artifacts a run recorded as written, in source order.
+    """Return the artifacts a run recorded as written, in source order; of a ledger of any format so far.
 
     Raises:
         LedgerError: there is no ledger at this path, or it can't be read.
     """
-    with _reading(ledger_path) as connection:
+    with _connected(ledger_path) as connection, _told(ledger_path):
         found = connection.execute(
             "SELECT document_id, artifact_path, artifact_sha256, artifact_size_bytes FROM documents "
             "WHERE artifact_path IS NOT NULL ORDER BY position"
@@ -25,22 +125,87 @@ def recorded_artifacts(ledger_path: Path) -> list[Artifact]:
 
 
 @contextmanager
-def _reading(path: Path) -> Generator[sqlite3.Connection]:
-    if not path.is_file():
-        raise LedgerError(f"{path}: there is no ledger")
-    try:
-        with closing(sqlite3.connect(_address(path), uri=True, isolation_level=None)) as connection:
+def _connected(path: Path) -> Generator[sqlite3.Connection]:
+    """Open a ledger for reading so that nothing is written, neither to it nor beside it."""
+    with ExitStack() as stack:
+        with _told(path):
+            if not path.is_file():
+                raise LedgerError(f"{path}: there is no ledger; check the path")
+            address = stack.enter_context(_address(path.resolve()))
+            connection = stack.enter_context(closing(sqlite3.connect(address, uri=True, isolation_level=None)))
             connection.execute("PRAGMA query_only = ON")
-            yield connection
-    except sqlite3.Error as exc:
-        raise LedgerError(f"{path}: the ledger can't be read: {exc}") from exc
+        yield connection
 
 
-def _address(path: Path) -> str:
-    # A reader that may write tidies up after a killed run (the -wal is moved into the file at the last close), which
-    # a read-only one can't; where nothing may be written, a file without -wal is complete by itself.
-    address = path.absolute().as_uri()
-    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        return f"{address}?mode=rw"
-    is_complete = not path.with_name(f"{path.name}-wal").exists()
-    return f"{address}?mode=ro&immutable=1" if is_complete else f"{address}?mode=ro"
+@contextmanager
+def _address(path: Path) -> Generator[str]:
+    # The ledger itself is never opened by us but where no process has it open: closing it would drop the locks that
+    # SQLite holds for this process (POSIX), and another connection could then delete the log of a live run.
+    log, index = (path.with_name(f"{path.name}-{suffix}") for suffix in ("wal", "shm"))
+    if not log.exists():
+        before = _state(path)
+        yield f"{path.as_uri()}?mode=ro&immutable=1"
+        if _state(path) != before:
+            raise LedgerError(f"{path}: the ledger was changed while it was read; read it again")
+    elif index.exists():
+        # A live run's locks and index are used; without one the log is indexed in memory, and the index left alone.
+        yield f"{path.as_uri()}?mode=ro&readonly_shm=1"
+    else:
+        with tempfile.TemporaryDirectory(prefix="agent-pipeline-") as folder:  # where SQLite may make its index
+            for file in (path, log):
+                shutil.copyfile(file, Path(folder, file.name))
+            yield f"{Path(folder, path.name).as_uri()}?mode=rw"
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _told(path: Path) -> Generator[None]:
+    """Turn what goes wrong with a file, or with what it holds, into our own error."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, ValueError, TypeError) as exc:
+        advice = _ADVICE.get(getattr(exc, "sqlite_errorname", ""), "")
+        raise LedgerError(f"{path}: the ledger can't be read: {exc}{advice}") from exc
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _optional_time(text: str | None) -> datetime | None:
+    return None if text is None else _time(text)
+
+
+def _run(row: Columns) -> RunRow:
+    run_id, name, started_at, ended_at, *rest = row
+    return RunRow(run_id, name, _time(started_at), _optional_time(ended_at), *rest)
+
+
+def _session(row: Columns) -> SessionRow:
+    session, pid, host, version, config_sha256, started_at, ended_at, outcome, reason = row
+    times = _time(started_at), _optional_time(ended_at)
+    return SessionRow(session, pid, host, version, config_sha256, *times, outcome, reason)
+
+
+def _document(row: Columns) -> DocumentRow:
+    document_id, path, sha256, size_bytes, started_at, ended_at, *rest = row
+    artifact = None if path is None else Artifact(document_id, path, sha256, size_bytes)
+    return DocumentRow(document_id, artifact, _time(started_at), _optional_time(ended_at), *rest)
+
+
+def _stage_result(row: Columns) -> StageResultRow:
+    document_id, stage, cycle, input_sha256, output_json, started_at, ended_at = row
+    return StageResultRow(document_id, stage, cycle, input_sha256, output_json, _time(started_at), _time(ended_at))
+
+
+def _attempt(row: Columns) -> AttemptRow:
+    session, started_at, call_id, input_tokens, output_tokens, cached, reasoning, *rest = row
+    usage = None if input_tokens is None else Usage(input_tokens, output_tokens, cached, reasoning)
+    named = dict(zip(_ATTEMPT_NAMES, rest, strict=True))
+    return AttemptRow(
+        session, AttemptRecord(sent=True, usage=usage, started_at=_time(started_at), call_id=call_id or "", **named)
+    )

@@ -1,9 +1,10 @@
-"""Python values to SQLite values: what is refused, what is replaced, and the row of an attempt."""
+"""Python values to SQLite values: what is refused, what is replaced, and the rows they make."""
 
 import math
 import re
 from datetime import UTC, datetime
 
+from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import LedgerError
 
@@ -94,7 +95,58 @@ def instant(value: datetime, what: str) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def attempt_row(record: AttemptRecord) -> Row:
+def document_row(document_id: str, position: int, source: str | None, started_at: datetime, session: int) -> Row:
+    """Return what every row of a document has from its beginning."""
+    return {
+        "document_id": key(document_id, "document_id"),
+        "position": integer(position, "position"),
+        "source": message(source),
+        "started_at": instant(started_at, "started_at"),
+        "session": session,
+    }
+
+
+def work_columns(content_sha256: str | None, plan_sha256: str | None, trace_id: str | None) -> Row:
+    """Return the columns that say what a document is worked on with."""
+    return {
+        "content_sha256": optional_key(content_sha256, "content_sha256"),
+        "plan_sha256": optional_key(plan_sha256, "plan_sha256"),
+        "trace_id": optional_key(trace_id, "trace_id"),
+    }
+
+
+def ending_at_once(outcome: Outcome, error_code: str | None, error: str | None, at: datetime) -> Row:
+    """Return the columns of a document that ends as it begins."""
+    return {
+        "outcome": outcome,
+        "error_code": message(error_code),
+        "error": message(error),
+        "ended_at": instant(at, "ended_at"),
+    }
+
+
+def result_key(document_id: str, stage: str, cycle: int, input_sha256: str) -> Row:
+    """Return the columns that a stage's result is found by."""
+    return {
+        "document_id": key(document_id, "document_id"),
+        "stage": key(stage, "stage"),
+        "cycle": integer(cycle, "cycle"),
+        "input_sha256": key(input_sha256, "input_sha256"),
+    }
+
+
+def artifact_columns(artifact: Artifact | None) -> Row:
+    """Return the columns of a document's artifact."""
+    if artifact is None:
+        return dict.fromkeys(("artifact_path", "artifact_sha256", "artifact_size_bytes"))
+    return {
+        "artifact_path": key(artifact.path, "artifact path"),
+        "artifact_sha256": key(artifact.sha256, "artifact sha256"),
+        "artifact_size_bytes": integer(artifact.size_bytes, "artifact size"),
+    }
+
+
+def attempt_row(record: AttemptRecord, session: int) -> Row:
     """Return the row of one HTTP attempt; unknown usage is NULL, not 0."""
     return {
         "attempt_id": key(record.attempt_id, "attempt_id"),
@@ -120,6 +172,10 @@ def attempt_row(record: AttemptRecord) -> Row:
         "method": name(record.method),
         "path": name(record.path),
         "started_at": instant(record.started_at, "started_at"),
+        "session": session,
+        "call_id": message(record.call_id or None),
+        "trace_id": message(record.trace_id),
+        "span_id": message(record.span_id),
     }
 
 

@@ -1,59 +1,96 @@
-"""What may be done to a ledger, one function each: run by the writer, inside its transaction, on its connection.
+"""What may be done to documents, results and attempts, one function each.
 
-Each makes its checks first and then changes something with one statement, so that a refusal leaves nothing behind.
-Every value is bound, never part of the statement.
+Run by the writer, inside its transaction, on its connection. Each makes its checks first and then changes something
+with one statement, so that a refusal leaves nothing behind. Every value is bound, never part of the statement.
 """
 
 import sqlite3
+from collections.abc import Sequence
+from functools import cache
 
+from agent_pipeline.domain.document import Artifact
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
+from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
 
+_IDS_AT_ONCE = 500
+"""Documents that one query asks for; SQLite takes at least 999 values."""
 
-def insert_run(connection: sqlite3.Connection, row: Row) -> None:
-    """Enter the run, or take it up again: an ended run that goes on has not ended."""
-    known = connection.execute("SELECT run_id FROM run").fetchone()
-    if known is not None and known[0] != row["run_id"]:
-        raise LedgerError(f"this ledger belongs to run {known[0]}, not to {row['run_id']}")
-    connection.execute(
-        "INSERT INTO run (run_id, name, started_at, config_sha256, version) "
-        "VALUES (:run_id, :name, :started_at, :config_sha256, :version) "
-        "ON CONFLICT (run_id) DO UPDATE SET ended_at = NULL, outcome = NULL, reason = NULL",
-        row,
-    )
+_SELECT_KNOWN = (
+    "SELECT document_id, position, outcome, content_sha256, plan_sha256, artifact_path, artifact_sha256, "
+    "artifact_size_bytes, error_code, error, failed_stage, session, reworks FROM documents"
+)
 
+_ENDINGS = (
+    "outcome",
+    "error_code",
+    "error",
+    "failed_stage",
+    "reworks",
+    "artifact_path",
+    "artifact_sha256",
+    "artifact_size_bytes",
+    "ended_at",
+)
 
-def end_run(connection: sqlite3.Connection, row: Row) -> None:
-    """Record how the run ended, once."""
-    changed = connection.execute(
-        "UPDATE run SET outcome = :outcome, reason = :reason, ended_at = :ended_at WHERE ended_at IS NULL", row
-    )
-    if changed.rowcount != 1:
-        raise LedgerError("the run has not begun or has already ended")
+_ATTEMPT_ENDINGS = (
+    "outcome",
+    "status_code",
+    "error_code",
+    "error",
+    "latency_seconds",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "reasoning_tokens",
+    "charged_tokens",
+    "cost_micro_usd",
+    "provider_request_id",
+)
+_END_OF_ATTEMPT = (
+    " ON CONFLICT (attempt_id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _ATTEMPT_ENDINGS)
+    + " WHERE attempts.outcome IS NULL"
+)
 
 
 def insert_document(connection: sqlite3.Connection, row: Row) -> None:
     """Enter a document with the columns given; the id must be new."""
-    known = connection.execute(
-        "SELECT position, source FROM documents WHERE document_id = :document_id", row
-    ).fetchone()
+    known = _place(connection, row)
     if known is not None:
-        raise DuplicateDocumentError(
-            f"two documents have the id {row['document_id']!r}: number {known[0]} ({known[1] or 'unknown source'}) "
-            f"and number {row['position']} ({row['source'] or 'unknown source'}); ids must be unique within a run"
-        )
-    columns = ", ".join(row)
-    values = ", ".join(f":{column}" for column in row)
-    connection.execute(f"INSERT INTO documents ({columns}) VALUES ({values})", row)  # noqa: S608 - names of our own
+        raise _duplicate(known, row)
+    _insert(connection, "documents", row)
+
+
+def reopen_document(connection: sqlite3.Connection, row: Row) -> None:
+    """Give a document of an earlier session the columns given, and no other ending than they say."""
+    cleared = dict.fromkeys(_ENDINGS) | {"reworks": 0, "content_sha256": None, "plan_sha256": None, "trace_id": None}
+    row = cleared | row
+    changes = ", ".join(f"{column} = :{column}" for column in row if column != "document_id")
+    changed = connection.execute(
+        f"UPDATE documents SET {changes} WHERE document_id = :document_id AND session < :session",  # noqa: S608 - own
+        row,
+    )
+    if changed.rowcount == 1:
+        return
+    known = _place(connection, row)
+    if known is None:
+        raise LedgerError(f"document {row['document_id']!r} was never begun; it can't be worked on again")
+    raise _duplicate(known, row)
+
+
+def move_document(connection: sqlite3.Connection, row: Row) -> None:
+    """Give a document another position."""
+    changed = connection.execute("UPDATE documents SET position = :position WHERE document_id = :document_id", row)
+    if changed.rowcount != 1:
+        raise LedgerError(f"document {row['document_id']!r} was never begun; it has no place")
 
 
 def end_document(connection: sqlite3.Connection, row: Row) -> None:
     """Write the terminal record of a document that has none."""
+    changes = ", ".join(f"{column} = :{column}" for column in _ENDINGS)
     changed = connection.execute(
-        "UPDATE documents SET outcome = :outcome, error_code = :error_code, error = :error, "
-        "failed_stage = :failed_stage, reworks = :reworks, artifact_path = :artifact_path, "
-        "artifact_sha256 = :artifact_sha256, artifact_size_bytes = :artifact_size_bytes, ended_at = :ended_at "
-        "WHERE document_id = :document_id AND outcome IS NULL",
+        f"UPDATE documents SET {changes} WHERE document_id = :document_id AND outcome IS NULL",  # noqa: S608 - own
         row,
     )
     if changed.rowcount == 1:
@@ -61,6 +98,19 @@ def end_document(connection: sqlite3.Connection, row: Row) -> None:
     known = connection.execute("SELECT outcome FROM documents WHERE document_id = :document_id", row).fetchone()
     state = "was never begun" if known is None else f"has already ended ({known[0]})"
     raise LedgerError(f"document {row['document_id']!r} {state}; it can't end as {row['outcome']}")
+
+
+def select_documents(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, KnownDocument]:
+    """Return what is known of those of the documents that are known."""
+    found: dict[str, KnownDocument] = {}
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[first : first + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = connection.execute(f"{_SELECT_KNOWN} WHERE document_id IN ({marks})", some)
+        for document_id, position, outcome, content, plan, path, sha256, size_bytes, *rest in rows:
+            artifact = None if path is None else Artifact(document_id, path, sha256, size_bytes)
+            found[document_id] = KnownDocument(document_id, position, outcome, content, plan, artifact, *rest)
+    return found
 
 
 def insert_stage_result(connection: sqlite3.Connection, row: Row) -> None:
@@ -88,11 +138,36 @@ def select_stage_result(connection: sqlite3.Connection, row: Row) -> str | None:
 
 
 def insert_attempt(connection: sqlite3.Connection, row: Row) -> None:
-    """Add one HTTP attempt."""
-    connection.execute(
-        "INSERT INTO attempts VALUES (:attempt_id, :document_id, :stage, :cycle, :role, :provider, :model, :number, "
-        ":outcome, :status_code, :error_code, :error, :wait_seconds, :wait_reason, :latency_seconds, :input_tokens, "
-        ":output_tokens, :cached_input_tokens, :reasoning_tokens, :reserved_tokens, :charged_tokens, :cost_micro_usd, "
-        ":provider_request_id, :method, :path, :started_at)",
-        row,
+    """Add one HTTP attempt as it begins."""
+    _insert(connection, "attempts", row)
+
+
+def end_attempt(connection: sqlite3.Connection, row: Row) -> None:
+    """Record the end of an HTTP attempt, once, whether its beginning was recorded or not."""
+    if _insert(connection, "attempts", row, on_conflict=_END_OF_ATTEMPT) != 1:
+        raise LedgerError(f"attempt {row['attempt_id']} has already ended; its id is not unique")
+
+
+def _insert(connection: sqlite3.Connection, table: str, row: Row, *, on_conflict: str = "") -> int:
+    return connection.execute(_insertion(table, tuple(row)) + on_conflict, row).rowcount
+
+
+@cache
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608 - names of our own
+
+
+def _place(connection: sqlite3.Connection, row: Row) -> tuple[int, str | None] | None:
+    known: tuple[int, str | None] | None = connection.execute(
+        "SELECT position, source FROM documents WHERE document_id = :document_id", row
+    ).fetchone()
+    return known
+
+
+def _duplicate(known: tuple[int, str | None], row: Row) -> DuplicateDocumentError:
+    position, source = known
+    return DuplicateDocumentError(
+        f"two documents have the id {row['document_id']!r}: number {position} ({source or 'unknown source'}) "
+        f"and number {row['position']} ({row['source'] or 'unknown source'}); ids must be unique within a run"
     )

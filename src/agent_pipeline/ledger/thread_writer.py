@@ -13,6 +13,7 @@ from agent_pipeline.ledger.commit import (
     Connect,
     Entry,
     close_connection,
+    closed_error,
     commit_group,
     ledger_error,
     refuse_group,
@@ -37,6 +38,8 @@ class _Mailbox:
 
     def put(self, entry: Entry) -> None:
         with self._changed:
+            if self._is_closed:
+                raise closed_error()
             # A thread that was called needs no second call: waking it costs more than the row.
             if not self._entries or (entry.is_awaited and not self._is_urgent):
                 self._changed.notify()
@@ -71,6 +74,7 @@ class ThreadWriter:
         self._token = trio.lowlevel.current_trio_token()
         self._opened = trio.Event()
         self._ended = trio.Event()
+        self._is_drained = False
         # A daemon: a disk that hangs forever must not keep the process.
         self._thread = threading.Thread(target=self._run, name="ledger writer", daemon=True)
 
@@ -88,7 +92,7 @@ class ThreadWriter:
             raise self.failure
 
     def put(self, entry: Entry) -> None:
-        """Queue work."""
+        """Queue work, or raise LedgerError when closed."""
         self._mailbox.put(entry)
 
     async def wait_settled(self, settled: trio.Event) -> None:
@@ -108,6 +112,15 @@ class ThreadWriter:
             self._thread.join()
         self._tell([])
 
+    def close_now(self, timeout: float) -> bool:
+        """Have the thread write all that is queued and close the file; return whether it wrote all in time.
+
+        A file that is still being closed then has lost nothing: what was written is in its write-ahead log.
+        """
+        self._mailbox.close()
+        self._thread.join(timeout)
+        return self._is_drained and self.failure is None
+
     def _run(self) -> None:
         try:
             connection = self._connect(self._path)
@@ -118,6 +131,7 @@ class ThreadWriter:
         self._hop(self._opened.set)
         while group := self._mailbox.take():
             self._write(connection, group)
+        self._is_drained = True
         failure = close_connection(connection)
         self.failure = self.failure or failure
         self._hop(self._ended.set)

@@ -1,18 +1,21 @@
 """Documents into the nursery: a place first, then a task; and what makes a run stop early."""
 
+import math
 from collections import Counter, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import trio
 
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.domain.events import RunStopping
+from agent_pipeline.domain.events import RunCancelling, RunStopping
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import DocumentCounts, DocumentFailure
-from agent_pipeline.errors import AgentPipelineError, BudgetExceededError
-from agent_pipeline.pipeline.journey import Ending, Itinerary, travel
+from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError
+from agent_pipeline.ledger import KnownDocument
+from agent_pipeline.pipeline.itinerary import Itinerary
+from agent_pipeline.pipeline.journey import Ending, travel
 
 SHOWN_FAILURES = 100
 """Failures a result carries; the ledger has them all."""
@@ -20,13 +23,14 @@ SHOWN_FAILURES = 100
 
 @dataclass(slots=True)
 class Stop:
-    """Why no more documents are admitted; the first reason stays.
+    """Why no more documents are admitted, and whether those in flight are cancelled; the first reason stays.
 
     Attributes:
-        scope: around the documents.
+        scope: around the documents; `cancel` cancels it and says so.
         reason: a stable word, None while the run goes on.
         error: what caused it, where an error did.
         admission: around the waiting for places and for the source, which may never say anything again.
+        cancelling: set when the documents in flight are being cancelled, or would be if there were any.
     """
 
     emit: Emit
@@ -34,25 +38,63 @@ class Stop:
     reason: str | None = None
     error: AgentPipelineError | None = None
     admission: trio.CancelScope = field(default_factory=trio.CancelScope)
+    cancelling: trio.Event = field(default_factory=trio.Event)
+    _limited: trio.Event = field(default_factory=trio.Event)
+    _timeout: float = math.inf
 
-    def request(self, reason: str, detail: str, *, cancel: bool, error: AgentPipelineError | None = None) -> None:
-        """Stop admitting; with `cancel`, also cancel the documents in flight."""
+    def request(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        cancel: bool,
+        error: AgentPipelineError | None = None,
+        further: str | None = None,
+    ) -> None:
+        """Stop admitting, and with `cancel` those in flight as well; `further` tells what one more signal does."""
         if self.reason is None:
             self.reason, self.error = reason, error
-            self.emit(RunStopping(reason, detail))
+            self.emit(RunStopping(reason, detail, further))
             self.admission.cancel()
         if cancel:
-            self.scope.cancel()
+            self.cancel(reason)
 
     def request_for(self, error: AgentPipelineError) -> None:
         """Stop for an error that concerns every document.
 
-        A budget that is used up cancels nobody: what is in flight may still fit. All else would fail alike.
+        A budget that is used up, or a disk that is full, cancels nobody: what is in flight may still fit, or has been
+        paid for. All else would fail alike.
         """
         if isinstance(error, BudgetExceededError):
             self.request(f"budget:{error.dimension}", str(error), cancel=False, error=error)
         else:
-            self.request(error.code, str(error), cancel=True, error=error)
+            self.request(error.code, str(error), cancel=not isinstance(error, DiskFullError), error=error)
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the documents in flight, and say so once."""
+        if not self.cancelling.is_set():
+            self.cancelling.set()
+            self.emit(RunCancelling(reason))
+            self.scope.cancel()
+
+    def limit(self, timeout: float) -> None:
+        """Let the documents end `timeout` seconds from now; `watch_limit` tells when they do."""
+        self.scope.deadline = trio.current_time() + timeout
+        self._timeout = timeout
+        self._limited.set()
+
+    async def watch_limit(self) -> None:
+        """Stop the run when its own timeout runs out; a task beside the documents, until then or until cancelled.
+
+        The scope's deadline alone would cancel them without a word, and nobody would know since when.
+        """
+        await self._limited.wait()
+        await trio.sleep_until(self.scope.deadline)
+        self.time_out()
+
+    def time_out(self) -> None:
+        """Stop because the run's own timeout ran out."""
+        self.request("deadline:run", f"the run's timeout of {self._timeout:g} s ran out", cancel=True)
 
 
 @dataclass(slots=True)
@@ -63,13 +105,26 @@ class Tally:
     failure_codes: Counter[str] = field(default_factory=Counter)
     failures: deque[tuple[int, DocumentFailure]] = field(default_factory=lambda: deque(maxlen=SHOWN_FAILURES))
     taken: int = 0
+    kept: int = 0
 
-    def count(self, ending: Ending) -> None:
-        """Take one document's one ending."""
+    def count_kept(self, entry: SourceEntry, known: KnownDocument) -> None:
+        """Take the ending a document had in an earlier session."""
+        self.taken += 1
+        self.kept += 1
+        self.outcomes[known.outcome or "cancelled"] += 1
+        if known.outcome == "failed":
+            code = known.error_code or AgentPipelineError.code
+            self.failure_codes[code] += 1
+            self.failures.append(
+                (entry.position, DocumentFailure(entry.id, known.failed_stage, code, known.error or ""))
+            )
+
+    def count(self, ending: Ending, clean: Callable[[str], str] = str) -> None:
+        """Take one document's one ending; `clean` takes secrets out of what it says."""
         self.outcomes[ending.outcome] += 1
         if ending.outcome == "failed" and ending.error is not None:
             self.failure_codes[ending.error.code] += 1
-            failure = DocumentFailure(ending.document_id, ending.stage, ending.error.code, str(ending.error))
+            failure = DocumentFailure(ending.document_id, ending.stage, ending.error.code, clean(str(ending.error)))
             self.failures.append((ending.position, failure))
 
     def counts(self) -> DocumentCounts:
@@ -130,6 +185,6 @@ class Admission:
             ending.error = exc
         finally:
             self._places.release_on_behalf_of(ending)
-            self._tally.count(ending)
+            self._tally.count(ending, self._itinerary.clean)
             if ending.error is not None and ending.error.disposition == "fail_run":
                 self._stop.request_for(ending.error)

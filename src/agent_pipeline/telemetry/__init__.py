@@ -3,11 +3,14 @@
 from agent_pipeline.telemetry.events_file import EventsSink
 from agent_pipeline.telemetry.http_log import HttpLogSink
 from agent_pipeline.telemetry.log_line import ParsedLine, format_line, parse_line
-from agent_pipeline.telemetry.redaction import REDACTED, Redactor
+from agent_pipeline.telemetry.opening import OpenFile, continue_file, create_file
+from agent_pipeline.telemetry.reading import ReadLine, parse_json_object, read_lines
+from agent_pipeline.telemetry.redaction import Redactor
 from agent_pipeline.telemetry.reviews import ReviewsSink
 from agent_pipeline.telemetry.run_log import RunLogSink
 from agent_pipeline.telemetry.sdk_log import SdkLogCapture
 from agent_pipeline.telemetry.sdk_trace import SdkTraceSink
+from agent_pipeline.telemetry.secret_values import NO_SECRETS, REDACTED, SecretValues
 from agent_pipeline.telemetry.sink import LinesLostError, SelectiveSink, Sink, SourceSink
 from agent_pipeline.telemetry.writer import Telemetry, TelemetryStatistics, open_telemetry
 
@@ -28,11 +31,20 @@ __all__ = [
     "RunLogSink",
     "SdkLogCapture",
     "SdkTraceSink",
+    # files: made, gone on with, read back
+    "OpenFile",
+    "continue_file",
+    "create_file",
+    "ReadLine",
+    "parse_json_object",
+    "read_lines",
     # the run log's lines
     "ParsedLine",
     "format_line",
     "parse_line",
     # secrets
+    "NO_SECRETS",
     "REDACTED",
     "Redactor",
+    "SecretValues",
 ]

@@ -58,9 +58,8 @@ class HttpLogSink:
         level = _level(event.attempt)
         if not self._logger.isEnabledFor(level):
             return
-        shown = dict(attempt_fields(event.attempt))
-        if isinstance(shown["error"], str):
-            shown["error"] = self._redactor.text(shown["error"])
+        fields = attempt_fields(event.attempt)
+        shown = {key: self._redactor.text(value) if isinstance(value, str) else value for key, value in fields}
         order = dict.fromkeys((*_FIRST, *shown))
         message = " ".join(f"{key}={quoted(text_of(shown[key]))}" for key in order if shown[key] is not None)
         record = self._logger.makeRecord(HTTP_LOGGER, level, __file__, 0, message, (), None, extra=shown)

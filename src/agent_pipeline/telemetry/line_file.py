@@ -4,21 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from agent_pipeline.domain.events import FileRepaired
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.telemetry.opening import OpenFile, create_file
 from agent_pipeline.telemetry.redaction import PATTERNS_ONLY, Redactor
 from agent_pipeline.telemetry.sink import LinesLostError
-
-
-def create_file(path: Path) -> int:
-    """Create a new file for appending (0600) and the folders above it (0700); return its descriptor.
-
-    Raises:
-        FileExistsError: something is there already; it is left alone.
-        OSError: the folder or file can't be made.
-    """
-    for folder in reversed([folder for folder in path.parents if not folder.exists()]):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 class LineFile:
@@ -27,10 +17,10 @@ class LineFile:
     A write that fails in the middle of a line takes that line back, so that what follows starts on a line of its own.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, opened: OpenFile) -> None:
+        self._descriptor = opened.descriptor
+        self._size = opened.size
         self._lines: list[str] = []
-        self._size = 0
         self._torn = False
 
     def add(self, line: str) -> None:
@@ -59,19 +49,30 @@ class LineFile:
             lost = data.count(b"\n", max(whole, 1 if self._torn else 0))
             self._take_back(whole, written)
             raise LinesLostError(lost, error) from error
-        self._size += written
+        self._grow(written)
         self._torn = False
+
+    def _grow(self, size: int) -> None:
+        if self._size is not None:
+            self._size += size
 
     def _take_back(self, whole: int, written: int) -> None:
         self._torn = self._torn and whole == 0
-        self._size += whole
-        if written > whole:
-            try:
-                os.ftruncate(self._descriptor, self._size)
-            except OSError:
-                # Not a regular file: the torn line stays, and the next flush begins with a newline.
-                self._torn = True
-                self._size += written - whole
+        self._grow(whole)
+        if written > whole and not self._cut():
+            # The torn line stays, and the next flush begins with a newline.
+            self._torn = True
+            self._grow(written - whole)
+
+    def _cut(self) -> bool:
+        """Cut the file to its whole lines; say whether that could be done."""
+        if self._size is None:
+            return False
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Write what is left and close the descriptor, also when the writing fails."""
@@ -82,25 +83,29 @@ class LineFile:
 
 
 class LineSink:
-    """A sink's file: created by `start`, so that a run that can't log says so before it begins.
+    """A sink's file: opened by `start`, so that a run that can't log says so before it begins.
 
     Args:
-        path: must not exist; folders above it are made.
+        path: folders above it are made.
         redactor: applied to every text before it becomes part of a line.
-        create: how the file comes to be.
+        open_with: `create_file`, for which nothing may be there, or `continue_file`; what that cuts off is told as a
+            `FileRepaired` event.
     """
 
     def __init__(
-        self, path: Path, *, redactor: Redactor = PATTERNS_ONLY, create: Callable[[Path], int] = create_file
+        self, path: Path, *, redactor: Redactor = PATTERNS_ONLY, open_with: Callable[[Path], OpenFile] = create_file
     ) -> None:
         self.path = path
         self._redactor = redactor
-        self._create = create
+        self._open_with = open_with
         self._file: LineFile | None = None
 
-    def start(self, _emit: Emit, /) -> None:
-        """Create the file."""
-        self._file = LineFile(self._create(self.path))
+    def start(self, emit: Emit, /) -> None:
+        """Open the file."""
+        opened = self._open_with(self.path)
+        self._file = LineFile(opened)
+        if opened.removed_bytes:
+            emit(FileRepaired(str(self.path), opened.removed_bytes))
 
     def write(self, line: str) -> None:
         """Add one line to what the next flush writes."""

@@ -30,15 +30,12 @@ class RunLogSink(LineSink):
             redact = self._redactor
             # Value by value, before quoting: a replacement in the finished line could break its quotes.
             clean = [
-                (word(redact.text(key)), redact.value(value if type(value) in _PLAIN else text_of(value), key))
+                (word(redact.text(key)), redact.value(text_of(value), key))
                 for key, value in fields
                 if value is not None
             ]
             line = format_line(at, level, " ".join(word(redact.text(part)) for part in name.split(" ")), clean)
         self.write(line)
-
-
-_PLAIN = (str, int, float, bool)
 
 
 def _parts(event: Event, redactor: Redactor) -> tuple[str, str, Iterable[tuple[str, object]]]:

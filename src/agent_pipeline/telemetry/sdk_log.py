@@ -9,8 +9,9 @@ from pathlib import Path
 
 from agent_pipeline.domain.events import Event, SdkLogRecord
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.telemetry.line_file import LineSink, create_file
+from agent_pipeline.telemetry.line_file import LineSink
 from agent_pipeline.telemetry.log_line import format_line, word
+from agent_pipeline.telemetry.opening import OpenFile, create_file
 from agent_pipeline.telemetry.redaction import PATTERNS_ONLY, Redactor
 
 SDK_LOGGER = "openai.agents"
@@ -26,11 +27,11 @@ class SdkLogCapture(LineSink):
     otherwise show every DEBUG record. Two runs at once in one process each get the records of both.
 
     Args:
-        path: must not exist; folders above it are made.
+        path: folders above it are made.
         redactor: applied to every message.
         content: keep texts that are passed to the logger (prompts, answers, tool arguments, exceptions' messages).
             Without it they are replaced by their length, whatever OPENAI_AGENTS_DONT_LOG_MODEL_DATA says.
-        create: how the file comes to be.
+        open_with: how the file comes to be.
     """
 
     name = "sdk_log"
@@ -41,9 +42,9 @@ class SdkLogCapture(LineSink):
         *,
         redactor: Redactor = PATTERNS_ONLY,
         content: bool = False,
-        create: Callable[[Path], int] = create_file,
+        open_with: Callable[[Path], OpenFile] = create_file,
     ) -> None:
-        super().__init__(path, redactor=redactor, create=create)
+        super().__init__(path, redactor=redactor, open_with=open_with)
         self._render = _full_text if content else _without_content
         self._handler: _QueueHandler | None = None
 
@@ -52,7 +53,7 @@ class SdkLogCapture(LineSink):
         return issubclass(kind, SdkLogRecord)
 
     def start(self, emit: Emit, /) -> None:
-        """Create the file, then listen."""
+        """Open the file, then listen."""
         super().start(emit)
         self._handler = _QueueHandler(emit, self._render)
         _listeners.add(self._handler)

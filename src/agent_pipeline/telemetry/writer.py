@@ -13,6 +13,7 @@ import trio
 from agent_pipeline.domain.events import Event, SdkLogRecord
 from agent_pipeline.telemetry.lane import Item, Lane
 from agent_pipeline.telemetry.sink import Sink, SourceSink
+from agent_pipeline.telemetry.writer_thread import WriterThread
 
 _BATCH = 256
 """Events between two flushes of a sink: also under load the files are never further behind."""
@@ -53,6 +54,7 @@ class Telemetry:
             raise ValueError(message)
         self._capacity = capacity
         self._threaded = threaded
+        self._thread: WriterThread | None = None
         self._clock = clock
         self._queue: SimpleQueue[Item | None] = SimpleQueue()  # None: no more to come
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -110,46 +112,86 @@ class Telemetry:
                 errors={lane.name: lane.error for lane in self._lanes if lane.error is not None},
             )
 
+    def close_now(self, timeout: float) -> bool:
+        """Take no more, write what is queued and close the sinks; for a process that leaves without its usual way out.
+
+        From any thread, also while Trio's is blocked. What is not written within `timeout` seconds is counted as
+        dropped. What sinks hold beyond their files (handlers) is given back by the usual way only, which may follow.
+
+        Returns:
+            Whether nothing was lost, neither now nor before.
+        """
+        if self._thread is None:
+            self._close_inline(timeout)
+        else:
+            self._announce_end()
+            self._thread.block_until_done(timeout)
+        self._conclude(timeout)
+        return not self.dropped
+
     # --- beginning and end, called by open_telemetry ---------------------------------------------------------------
 
-    def _start(self) -> None:
-        """Start every sink that has a start; where one fails, those before it are stopped and closed."""
-        started: list[Sink] = []
-        try:
-            for lane in self._lanes:
-                if isinstance(lane.sink, SourceSink):
-                    lane.sink.start(self.emit)
-                started.append(lane.sink)
-        except BaseException:
-            for sink in started:
-                if isinstance(sink, SourceSink):
-                    sink.stop()
-                sink.close()
-            raise
+    def _start_sinks(self) -> None:
+        """Start every sink that has a start; where one fails, those before it are stopped and closed.
 
-    async def _finish(self, flush_timeout: float, thread: "_WriterThread | None") -> None:
+        What they emit meanwhile waits until all are there.
+        """
+        started: list[Sink] = []
+        with self._driving:
+            try:
+                for lane in self._lanes:
+                    if isinstance(lane.sink, SourceSink):
+                        lane.sink.start(self.emit)
+                    started.append(lane.sink)
+            except BaseException:
+                for sink in started:
+                    if isinstance(sink, SourceSink):
+                        sink.stop()
+                    sink.close()
+                raise
+
+    def _start_writing(self) -> None:
+        if self._threaded:
+            self._thread = WriterThread(self._drive)
+
+    async def _finish(self, flush_timeout: float) -> None:
         """Write what is queued, close the sinks, give back what they hold; leave after `flush_timeout` seconds."""
         try:
-            if thread is not None:
-                self._closing = True
-                self._queue.put(None)
-                self._wake.put(None)
-                await thread.wait_ended(flush_timeout)
-            elif self._driving.acquire(timeout=flush_timeout):
+            if self._thread is None:
+                self._close_inline(flush_timeout)
+            else:
+                self._announce_end()
+                await self._thread.wait_ended(flush_timeout)
+        finally:
+            self._conclude(flush_timeout)
+            for lane in self._lanes:
+                if isinstance(lane.sink, SourceSink):
+                    lane.sink.stop()
+
+    def _announce_end(self) -> None:
+        """Take no more, and tell the thread."""
+        self._closing = True
+        self._queue.put(None)
+        self._wake.put(None)
+
+    def _close_inline(self, timeout: float) -> None:
+        """Do the thread's last work here, once nobody else drives the sinks."""
+        if self._driving.acquire(timeout=timeout):
+            try:
                 self._driver = threading.get_ident()
                 self._closing = True
                 self._drain([])
                 self._close_sinks()
+            finally:
                 self._driving.release()
-        finally:
-            with self._counts:
-                self._closing = self._ended = True
-                self._abandoned.set()
-                for lane in self._lanes:
-                    lane.give_up(f"not finished {flush_timeout:g} s after the end")
+
+    def _conclude(self, timeout: float) -> None:
+        """Count what is not written by now as lost, for good."""
+        with self._counts:
+            self._closing = self._ended = True
+            self._abandoned.set()
             for lane in self._lanes:
-                if isinstance(lane.sink, SourceSink):
-                    lane.sink.stop()
+                lane.give_up(f"not finished {timeout:g} s after the end")
 
     # --- whoever drives the sinks ------------------------------------------------------------------------------------
 
@@ -238,33 +280,6 @@ class Telemetry:
                 self._reject(item[0])
 
 
-class _WriterThread:
-    """The thread, and a way for Trio to wait for its end; a daemon, so that a stuck sink can't hold the process."""
-
-    def __init__(self, drive: Callable[[], None]) -> None:
-        self._drive = drive
-        self._ended = trio.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._drive()
-        finally:
-            try:
-                self._token.run_sync_soon(self._ended.set)
-            except trio.RunFinishedError:
-                return  # the run left after its timeout, nobody waits
-
-    async def wait_ended(self, timeout: float) -> None:
-        """Wait until the thread is gone, `timeout` seconds at most."""
-        with trio.move_on_after(timeout):
-            await self._ended.wait()
-        if self._ended.is_set():
-            self._thread.join()
-
-
 @asynccontextmanager
 async def open_telemetry(
     sinks: Sequence[Sink],
@@ -292,12 +307,10 @@ async def open_telemetry(
         ValueError: two sinks have one name.
     """
     telemetry = Telemetry(sinks, capacity=capacity, threaded=threaded, clock=clock)
-    telemetry._start()  # noqa: SLF001 - same module, not for users
-    thread: _WriterThread | None = None
+    telemetry._start_sinks()  # noqa: SLF001 - same module, not for users
     try:
-        if threaded:
-            thread = _WriterThread(telemetry._drive)  # noqa: SLF001 - same module, not for users
+        telemetry._start_writing()  # noqa: SLF001 - same module, not for users
         yield telemetry
     finally:
         with trio.CancelScope(shield=True):
-            await telemetry._finish(flush_timeout, thread)  # noqa: SLF001 - same module, not for users
+            await telemetry._finish(flush_timeout)  # noqa: SLF001 - same module, not for users

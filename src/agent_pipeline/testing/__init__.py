@@ -1,5 +1,37 @@
-"""Fakes for tests of pipelines: in memory, no threads, so that virtual time drives them."""
+"""For tests of pipelines: fakes in memory, a sweep that cancels at every step, whole runs in simulated worlds."""
 
-from agent_pipeline.testing.scripted_provider import ScriptedProvider, Step
+from typing import TYPE_CHECKING
 
-__all__ = ["ScriptedProvider", "Step"]
+from agent_pipeline.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from agent_pipeline.testing.cancellation import cancel_at_every_step as cancel_at_every_step
+    from agent_pipeline.testing.cancellation import virtual_clock as virtual_clock
+    from agent_pipeline.testing.scripted_provider import ScriptedProvider as ScriptedProvider
+    from agent_pipeline.testing.scripted_provider import Step as Step
+    from agent_pipeline.testing.worlds.world import WorldReport as WorldReport
+    from agent_pipeline.testing.worlds.world import simulate_world as simulate_world
+
+__all__ = [
+    # one attempt
+    "ScriptedProvider",
+    "Step",
+    # one operation, cancelled everywhere
+    "cancel_at_every_step",
+    "virtual_clock",
+    # whole runs
+    "WorldReport",
+    "simulate_world",
+]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ScriptedProvider": "agent_pipeline.testing.scripted_provider",
+        "Step": "agent_pipeline.testing.scripted_provider",
+        "WorldReport": "agent_pipeline.testing.worlds.world",
+        "cancel_at_every_step": "agent_pipeline.testing.cancellation",
+        "simulate_world": "agent_pipeline.testing.worlds.world",
+        "virtual_clock": "agent_pipeline.testing.cancellation",
+    },
+)

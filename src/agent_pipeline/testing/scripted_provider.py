@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import trio
 
-from agent_pipeline.control.gate import Attempt
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
 
 
@@ -57,7 +57,8 @@ class ScriptedProvider:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await trio.sleep(step.connecting)
-            attempt.dispatched = step.reaches
+            if step.reaches:
+                attempt.dispatch()
             await trio.sleep(step.latency)
         finally:
             self.in_flight -= 1

@@ -7,15 +7,17 @@ from pathlib import Path
 import typer
 
 from agent_pipeline.cli.commands.config_file import find_config
+from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.display.choice import choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
-from agent_pipeline.cli.flags import RunFlags
+from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.endpoints import missing_keys, redactor_of
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
 from agent_pipeline.domain.result import RunResult
+from agent_pipeline.telemetry import Redactor
 
 
 def run_pipeline(
@@ -33,11 +35,18 @@ def run_pipeline(
         AgentPipelineError: the run could not begin, or its source could not be used.
         typer.BadParameter: a flag makes no sense.
     """
-    options, overrides = _options(flags), _overrides(flags)
+    options, overrides = _options(flags), overrides_of(flags)
     loaded = load_pipeline_config(find_config(config), overrides)
     options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
-    progress = Progress()
-    result = _run(loaded, options, flags, progress)
+    return run_and_show(loaded, options, flags, expect=expect)
+
+
+def run_and_show(
+    loaded: PipelineConfig, options: RunOptions, flags: ContinuedFlags, *, expect: int | None = None
+) -> int:
+    """Run what is loaded under a display, print how it ended, return the exit code."""
+    progress, redactor = Progress(), hide(redactor_of(loaded.runtime))
+    result = _run(loaded, options, flags, progress, redactor)
     if expect is not None and result.documents.total < expect:
         result = _too_few(result, expect)
     ended = Ended(
@@ -45,7 +54,7 @@ def run_pipeline(
         detail=progress.stopping,
         artifacts=loaded.artifacts,
         simulator=options.offline,
-        clean=redactor_of(loaded.runtime),
+        clean=redactor,
     )
     _show(ended, flags)
     return result.exit_code
@@ -58,13 +67,15 @@ def _options(flags: RunFlags) -> RunOptions:
         skip=tuple(flags.skip),
         offline=flags.offline,
         clean=flags.clean,
-        fail_on_error=flags.tolerated_failures(),
+        fail_on_error=flags.tolerated_failures() or 0,
         own_process=True,
+        strict_shutdown=flags.strict_shutdown,
         faults=None if flags.faults is None else str(flags.faults),
     )
 
 
-def _overrides(flags: RunFlags) -> Overrides:
+def overrides_of(flags: ContinuedFlags) -> Overrides:
+    """Return what the flags change of the files."""
     return Overrides(
         budget_tokens=flags.budget_tokens,
         budget_usd=flags.money(),
@@ -75,7 +86,7 @@ def _overrides(flags: RunFlags) -> Overrides:
     )
 
 
-def _show(ended: Ended, flags: RunFlags) -> None:
+def _show(ended: Ended, flags: ContinuedFlags) -> None:
     """Print how the run ended, in the form that was asked for."""
     if flags.json:
         print_json(result_object(ended))
@@ -101,8 +112,10 @@ def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_
     return options
 
 
-def _run(config: PipelineConfig, options: RunOptions, flags: RunFlags, progress: Progress) -> RunResult:
-    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, redactor_of(config.runtime))
+def _run(
+    config: PipelineConfig, options: RunOptions, flags: ContinuedFlags, progress: Progress, redactor: Redactor
+) -> RunResult:
+    display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, redactor)
     # The SDK wraps the coroutine of a turn in another; cancelled before its first step, the inner one is reported as
     # forgotten. That is no news for whoever pressed Ctrl-C.
     warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)

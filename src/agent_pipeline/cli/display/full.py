@@ -92,9 +92,8 @@ class FullDisplay:
         failure = progress.last_failure
         if failure is not None:
             text = f"last failure: document {failure.document_id}: {failure.error_code}: "
-            lines.append(_cut(text + self._redactor.text(failure.error), "red"))
-        if progress.stopping is not None:
-            lines.append(_cut(f"stopping: {progress.stopping}", "yellow"))
+            lines.append(_cut(self._redactor.text(text + failure.error), "red"))
+        lines += [_cut(self._redactor.text(words), "yellow") for words in progress.ending]
         return lines
 
 

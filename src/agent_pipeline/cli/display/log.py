@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.domain.events import Event
-from agent_pipeline.telemetry import LinesLostError, Redactor, RunLogSink
+from agent_pipeline.telemetry import LinesLostError, OpenFile, Redactor, RunLogSink
 
 _STDERR = 2
 
@@ -17,7 +17,7 @@ class LogDisplay(RunLogSink):
     name = "display"
 
     def __init__(self, progress: Progress, redactor: Redactor) -> None:
-        super().__init__(Path("stderr"), redactor=redactor, create=lambda _: os.dup(_STDERR))
+        super().__init__(Path("stderr"), redactor=redactor, open_with=_stderr)
         self._progress = progress
         self._gone = False
 
@@ -39,3 +39,8 @@ class LogDisplay(RunLogSink):
         """Write what is left and let stderr go."""
         self.flush()
         super().close()
+
+
+def _stderr(_path: Path) -> OpenFile:
+    """Return stderr as a file of lines, nothing of which may be cut off: others write there too."""
+    return OpenFile(os.dup(_STDERR), size=None)

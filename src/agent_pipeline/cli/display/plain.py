@@ -3,9 +3,17 @@
 from datetime import datetime
 from pathlib import PurePath
 
-from agent_pipeline.cli.display.progress import Progress
+from agent_pipeline.cli.display.progress import Progress, ending_words
 from agent_pipeline.cli.output import Channel, one_line
-from agent_pipeline.domain.events import DocumentFinished, Event, PipelineStarted, RunStopping
+from agent_pipeline.domain.events import (
+    DocumentFinished,
+    Event,
+    PipelineStarted,
+    RunCancelling,
+    RunStopping,
+    Stall,
+    TaskTreeWritten,
+)
 from agent_pipeline.telemetry import Redactor
 
 PERIOD = 10.0
@@ -32,8 +40,12 @@ class PlainDisplay:
                 self._tell(at, f"{event.pipeline}: {' > '.join(event.stages)}; log in {event.run_dir}")
             case DocumentFinished():
                 self._tell(at, self._ending(event))
-            case RunStopping():
-                self._tell(at, f"stopping: {event.detail}")
+            case RunStopping() | RunCancelling():
+                self._tell(at, "; ".join(ending_words(event)))
+            case Stall(kind="loop"):
+                self._tell(at, f"nothing else has run for {event.seconds:.0f} s: {event.culprit}")
+            case TaskTreeWritten():
+                self._tell(at, f"task tree in {event.path}")
             case _ if self._told_at is not None and (at - self._told_at).total_seconds() >= PERIOD:
                 self._tell(at, progress.status())
             case _:
@@ -54,7 +66,7 @@ class PlainDisplay:
         failure = progress.failures.pop(event.document_id, None)
         if failure is not None:
             where = "" if failure.stage is None else f" at {failure.stage}"
-            return f"{line}{where}: {failure.error_code}: {self._redactor.text(failure.error)}"
+            return f"{line}{where}: {failure.error_code}: {failure.error}"
         if event.artifact is not None:
             line += f": {PurePath(event.artifact).name}"
         elif event.error_code is not None:
@@ -63,4 +75,4 @@ class PlainDisplay:
 
     def _tell(self, at: datetime, text: str) -> None:
         self._told_at = at
-        self._channel.write(f"{self._progress.seconds(at):7.1f} s  {one_line(text)}\n")
+        self._channel.write(f"{self._progress.seconds(at):7.1f} s  {one_line(self._redactor.text(text))}\n")

@@ -11,9 +11,19 @@ from agent_pipeline.domain.events import (
     Event,
     PipelineFailure,
     PipelineStarted,
+    RunCancelling,
     RunStopping,
     StageStarted,
 )
+
+
+def ending_words(event: RunStopping | RunCancelling) -> list[str]:
+    """Return how a run ends early, for people: what it does, and what one more signal would do."""
+    match event:
+        case RunStopping():
+            return [f"stopping: {event.detail}", *([] if event.further is None else [event.further])]
+        case RunCancelling():
+            return [f"cancelling documents in flight ({event.reason})"]
 
 
 @dataclass(slots=True)
@@ -25,6 +35,7 @@ class Progress:
         stages: current stage of each document in flight, None before its first.
         failures: of documents whose end is about to be told.
         stopping: why the run ends early, as the first to say so put it.
+        ending: what the run does about it now, and what one more signal would do.
     """
 
     run_dir: str | None = None
@@ -39,6 +50,7 @@ class Progress:
     failures: dict[str, PipelineFailure] = field(default_factory=dict)
     last_failure: PipelineFailure | None = None
     stopping: str | None = None
+    ending: list[str] = field(default_factory=list)
 
     def take(self, event: Event, at: datetime) -> None:
         """Count one event."""
@@ -56,7 +68,9 @@ class Progress:
                 self.stages.pop(event.document_id, None)
                 self.outcomes[event.outcome] += 1
             case RunStopping():
-                self.stopping = self.stopping or event.detail
+                self.stopping, self.ending = self.stopping or event.detail, ending_words(event)
+            case RunCancelling():
+                self.ending = ending_words(event)
             case PipelineStarted():
                 self.begun_at = at
                 self.run_dir, self.pipeline = event.run_dir, event.pipeline

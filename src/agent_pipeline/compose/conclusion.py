@@ -1,0 +1,146 @@
+"""How a run is concluded: its last row, its result, its manifest."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.proof import Resources
+from agent_pipeline.compose.runtime import Runtime
+from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, judge
+from agent_pipeline.config.pipeline import PipelineConfig
+from agent_pipeline.domain.events import PipelineFinished
+from agent_pipeline.domain.result import RunOutcome, RunResult, SessionTotals, UsageTotals
+from agent_pipeline.errors import LedgerError
+from agent_pipeline.ledger import recorded_artifacts
+from agent_pipeline.pipeline.admission import Tally
+
+
+async def conclude(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, duration: float
+) -> RunResult:
+    """Write the run's last row and event; return the result."""
+    stop = runtime.stop
+    dropped = sum(runtime.records.telemetry.dropped.values())
+    outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
+    usage, cost_usd, session = _totals(runtime, tally)
+    counts = tally.counts()
+    await runtime.records.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
+    runtime.records.telemetry.emit(
+        PipelineFinished(
+            outcome=outcome,
+            reason=reason,
+            exit_code=exit_code,
+            **asdict(counts),
+            requests=usage.requests,
+            attempts=usage.attempts,
+            total_tokens=usage.total_tokens,
+            duration_seconds=duration,
+            kept=tally.kept,
+        )
+    )
+    return RunResult(
+        run_id=runtime.records.directory.run_id,
+        run_dir=str(runtime.records.directory.path),
+        outcome=outcome,
+        exit_code=exit_code,
+        reason=reason,
+        documents=counts,
+        usage=usage,
+        cost_usd=cost_usd,
+        duration_seconds=round(duration, 3),
+        artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.records.directory.ledger)),
+        failures=tally.shown_failures(),
+        next=_next_commands(runtime, config, result=(outcome, reason), failed=counts.failed),
+        session=session,
+    )
+
+
+def _totals(runtime: Runtime, tally: Tally) -> tuple[UsageTotals, float | None, SessionTotals]:
+    """Return usage and cost of the whole run, and the part of this session."""
+    earlier, gate = runtime.records.session, runtime.gate.statistics()
+    tokens = runtime.gate.budget.tokens.statistics()
+    money = runtime.gate.budget.micro_usd.statistics()
+    reported = earlier.usage + gate.usage
+    usage = UsageTotals(
+        requests=earlier.requests + gate.requests,
+        attempts=earlier.attempts + gate.attempts,
+        input_tokens=reported.input_tokens,
+        output_tokens=reported.output_tokens,
+        total_tokens=reported.total_tokens,
+        charged_tokens=tokens.spent,
+        unknown_tokens=tokens.unknown,
+    )
+    session = SessionTotals(
+        number=earlier.number,
+        kept_documents=tally.kept,
+        requests=gate.requests,
+        attempts=gate.attempts,
+        charged_tokens=tokens.spent - earlier.charged_tokens,
+    )
+    cost_usd = None if gate.unknown_cost or earlier.unknown_cost else money.spent / 1_000_000
+    return usage, cost_usd, session
+
+
+def with_losses(result: RunResult, dropped: Mapping[str, int]) -> RunResult:
+    """Return the result with what the last flush lost; a run whose logs have gaps is no plain success."""
+    result = replace(result, dropped=dict(dropped))
+    if dropped and result.exit_code == OK:
+        return replace(result, exit_code=DOCUMENTS_FAILED, reason="telemetry_dropped")
+    return result
+
+
+_MORE = {"budget:tokens": " --budget-tokens MORE", "budget:usd": " --budget-usd MORE"}
+
+
+def _next_commands(
+    runtime: Runtime, config: PipelineConfig, *, result: tuple[RunOutcome, str | None], failed: int
+) -> tuple[str, ...]:
+    """Return what is worth typing now, the most useful first."""
+    directory = runtime.records.directory
+    run, artifacts, log = (os.path.relpath(path) for path in (directory.path, config.artifacts, directory.log))
+    commands = [f"less {log}", f"agent-pipeline verify {run}"]
+    outcome, reason = result
+    if outcome != "completed":
+        more = _MORE.get(reason or "", "")
+        return (f"agent-pipeline resume {run}{more}", *commands)
+    if failed:
+        return (f"agent-pipeline resume {run} --retry-failed", *commands)
+    return (f"ls {artifacts}", *commands)
+
+
+def write_manifest(
+    runtime: Runtime,
+    config: PipelineConfig,
+    options: RunOptions,
+    resources: Resources,
+    result: RunResult | None = None,
+) -> None:
+    """Write the run's last file, after everything else is closed."""
+    pool = runtime.pool.statistics()
+    manifest: dict[str, Any] = {
+        "run_id": runtime.records.directory.run_id,
+        "pipeline": config.name,
+        "started_at": runtime.records.started_at.isoformat(),
+        "ended_at": datetime.now(UTC).isoformat(),
+        "simulator": options.offline,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("agent-pipeline", "openai", "openai-agents", "httpx2", "trio")},
+        },
+        "result": None if result is None else asdict(result),
+        "resources": dict(resources.pairs),
+        "requests_at_once_peak": pool.peak,
+        "requests_open": pool.active,
+        "files": runtime.records.directory.file_hashes(),
+        "dropped": dict(runtime.records.telemetry.dropped),
+    }
+    cleaned = runtime.records.redactor.value(manifest)
+    try:
+        runtime.records.directory.write_manifest(cleaned)
+    except OSError as exc:
+        raise LedgerError(f"the manifest can't be written: {exc}") from exc

@@ -1,0 +1,74 @@
+"""What the gate is asked for, and what passes between it and the sender of one attempt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent_pipeline.control.scope import CallScope
+from agent_pipeline.domain.usage import Usage, WaitReason
+
+
+class Price(Protocol):
+    """What tokens of one model cost."""
+
+    def cost_micro_usd(self, usage: Usage) -> int:
+        """Return the cost in integer micro-dollars."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request a stage makes, however many attempts it takes.
+
+    Attributes:
+        input_tokens_bound: no tokenizer makes more tokens of this request (its bytes bound byte-level BPE).
+        output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
+        price: None where the model has no known price.
+    """
+
+    role: str
+    provider: str
+    model: str
+    method: str
+    path: str
+    input_tokens_bound: int
+    output_tokens_cap: int
+    price: Price | None
+    scope: CallScope
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """What one attempt is told (its number and ids), and what it tells while it goes on.
+
+    Attributes:
+        number: from 1; a 429 does not raise it.
+        attempt_id: of this attempt alone.
+        call_id: shared by all attempts of one call.
+        dispatched: whether bytes may have left; set by `dispatch`.
+        usage: set by the sender as soon as the answer reports it, before the answer is judged.
+        waits: seconds between asking and sending, by reason; set by the gate.
+        on_dispatch: called once, as the first byte is about to leave; set by the gate.
+    """
+
+    number: int
+    attempt_id: str = ""
+    call_id: str = ""
+    dispatched: bool = field(default=False, init=False)
+    status_code: int | None = None
+    provider_request_id: str | None = None
+    usage: Usage | None = None
+    waits: dict[WaitReason, float] = field(default_factory=dict)
+    on_dispatch: Callable[[], None] | None = None
+
+    def dispatch(self) -> None:
+        """Tell that the first byte is about to leave; every sender calls it, and sends nothing before.
+
+        What it raises (a ledger that can't be written) must keep the request from leaving; the attempt then counts
+        as not dispatched. Calling it again does nothing.
+        """
+        if self.dispatched:
+            return
+        if self.on_dispatch is not None:
+            self.on_dispatch()
+        self.dispatched = True

@@ -1,0 +1,174 @@
+"""Publishing artifacts, in whichever thread: filled, synced, given a name nobody has, and taken back if that fails."""
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from agent_pipeline.documents.folder import id_of, opened, reporting, unlink, unlink_same
+from agent_pipeline.documents.names import candidate_names, folded
+from agent_pipeline.documents.temporary import TemporaryFile, fill, publish, temporary_file
+from agent_pipeline.domain.document import Artifact, Document
+from agent_pipeline.errors import ArtifactError
+from agent_pipeline.failpoints import reach
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def text_bytes(document: Document) -> bytes:
+    """Return a document's text as UTF-8."""
+    # Half a character can't be encoded; the rest of what was paid for is worth keeping.
+    return _SURROGATE.sub("\ufffd", document.text).encode()
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One document to write, and what became of it."""
+
+    document: Document
+    content: bytes = b""
+    temporary: TemporaryFile | None = None
+    name: str | None = None
+    artifact: Artifact | None = None
+    error: ArtifactError | None = None
+
+    def result(self) -> Artifact:
+        """Return the artifact.
+
+        Raises:
+            ArtifactError: there is none.
+        """
+        if self.error is not None or self.artifact is None:
+            raise self.error or ArtifactError(f"the artifact of document {self.document.id!r} was not written")
+        return self.artifact
+
+
+class Publisher:
+    """Puts the artifacts of one run into their folder, one group at a time, whichever thread that happens in."""
+
+    def __init__(self, directory: Path, run_tag: str) -> None:
+        self._directory = directory
+        self._run_tag = run_tag
+        self._taken: set[str] | None = None
+        self._evidence: dict[str, str] = {}
+        self._confirmed: deque[str] = deque()
+
+    @property
+    def has_confirmed(self) -> bool:
+        """Whether there are temporary names to remove."""
+        return bool(self._confirmed)
+
+    def confirm(self, path: str) -> None:
+        """Note that an artifact is on record, from any thread: its temporary name goes with the next group."""
+        name = self._evidence.pop(path, None)
+        if name is not None:
+            self._confirmed.append(name)
+
+    def remove_confirmed(self) -> None:
+        """Remove the temporary names of artifacts that are on record."""
+        with suppress(OSError), opened(self._directory) as folder:
+            self._remove_confirmed(folder)
+
+    def write(self, group: Sequence[Job]) -> None:
+        """Write these; what goes wrong with one job is told to that one."""
+        names = ", ".join(repr(job.document.id) for job in group)
+        try:
+            with self._reporting_for(names), opened(self._directory) as folder, ExitStack() as files:
+                # All are written before the first is synced: that one sync takes most of the others' work along.
+                for job in group:
+                    self._attempt(folder, job, partial(self._fill, folder, files, job))
+                for job in group:
+                    self._attempt(folder, job, partial(self._finish, folder, job))
+                try:
+                    os.fsync(folder)
+                    reach("artifact.synced")
+                except OSError:
+                    for job in group:
+                        self._withdraw(folder, job)
+                    raise
+                self._remove_confirmed(folder)
+        except ArtifactError as exc:
+            for job in group:
+                job.error = job.error or exc
+
+    def _attempt(self, folder: int, job: Job, step: Callable[[], None]) -> None:
+        """Take one job's next step, unless an earlier one failed."""
+        if job.error is None:
+            try:
+                with self._reporting_for(repr(job.document.id)):
+                    step()
+            except ArtifactError as exc:
+                job.error = exc
+                self._withdraw(folder, job)
+
+    def _fill(self, folder: int, files: ExitStack, job: Job) -> None:
+        job.temporary = files.enter_context(temporary_file(folder, self._run_tag))
+        job.content = text_bytes(job.document)
+        fill(job.temporary, job.content)
+        reach("artifact.filled")
+
+    def _finish(self, folder: int, job: Job) -> None:
+        temporary = job.temporary
+        if temporary is None:
+            return
+        os.fsync(temporary.descriptor)
+        job.name = self._publish(folder, temporary, job.document)
+        path = str(self._directory / job.name)
+        if temporary.is_evidence:
+            self._evidence[path] = temporary.name
+        sha256 = hashlib.sha256(job.content).hexdigest()
+        job.artifact = Artifact(job.document.id, path, sha256, len(job.content))
+        reach("artifact.linked")
+
+    def _publish(self, folder: int, temporary: TemporaryFile, document: Document) -> str:
+        for name in candidate_names(document):
+            if not self._take(folder, name):
+                continue
+            try:
+                publish(folder, temporary, name)
+            except FileExistsError:
+                continue  # it came into being after the folder was listed: somebody else's, so the name stays taken
+            except OSError:
+                self.give_back(name)
+                raise
+            return name
+        raise AssertionError("names never run out")
+
+    def _withdraw(self, folder: int, job: Job) -> None:
+        """Take an artifact back that has its name already, since its document will be told that it has none."""
+        job.artifact = None
+        if job.name is None or job.temporary is None:
+            return
+        # Where not even this can be done, the evidence stays, and the next session does it.
+        with suppress(OSError):
+            unlink_same(folder, job.name, id_of(os.fstat(job.temporary.descriptor)))
+            job.temporary.is_evidence = False
+            self.give_back(job.name)
+        self._evidence.pop(str(self._directory / job.name), None)
+
+    def _take(self, folder: int, name: str) -> bool:
+        if self._taken is None:
+            self._taken = {folded(known) for known in os.listdir(folder)}
+        if folded(name) in self._taken:
+            return False
+        self._taken.add(folded(name))
+        return True
+
+    def give_back(self, name: str) -> None:
+        """Let a name be used again: its file is gone."""
+        if self._taken is not None:
+            self._taken.discard(folded(name))
+
+    def _remove_confirmed(self, folder: int) -> None:
+        # A name that stays costs nothing, and its artifact is on record: the next session removes the name alone.
+        with suppress(OSError):
+            while self._confirmed:
+                unlink(folder, self._confirmed.popleft())
+
+    def _reporting_for(self, names: str) -> AbstractContextManager[None]:
+        return reporting(self._directory, f"the artifact of document {names} can't be written")

@@ -1,0 +1,133 @@
+"""Artifacts as ledgers recorded them: whether they are still what was written, and their removal."""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from agent_pipeline.documents.folder import unlink
+from agent_pipeline.domain.document import Artifact
+from agent_pipeline.errors import ArtifactError
+
+# Gone, a link, a socket, a name no file can have: not the file that was recorded. What says that this can't be found
+# out (no rights, no descriptors, a failing disk) is not among them.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
+
+
+def artifact_is_whole(artifact: Artifact, directory: Path) -> bool:
+    """Say whether an artifact is a regular file directly in `directory`, of the size and SHA-256 on record.
+
+    Raises:
+        ArtifactError: it is there, but can't be read.
+    """
+    return artifacts_are_whole([artifact], directory)[0]
+
+
+def artifacts_are_whole(artifacts: Iterable[Artifact], directory: Path) -> list[bool]:
+    """Say it of each of many; blocks while it reads: for a thread, some thousands at a time.
+
+    Raises:
+        ArtifactError: one is there, but can't be read.
+    """
+    with _existing(directory) as folder:
+        return [folder.digest(one.path, size_bytes=one.size_bytes) == one.sha256 for one in artifacts]
+
+
+def remove_artifacts(paths_with_hashes: Iterable[tuple[str, str]], *, directory: Path) -> list[str]:
+    """Remove artifacts that earlier runs wrote into `directory` and nobody has changed since.
+
+    What lies elsewhere, is no regular file, or has another content is left alone.
+
+    Args:
+        paths_with_hashes: path and SHA-256 as ledgers recorded them.
+        directory: the only folder in which anything is removed.
+
+    Returns:
+        The paths that were removed.
+
+    Raises:
+        ArtifactError: a file that should go can't be read or removed; those before it are gone.
+    """
+    with _existing(directory) as folder:
+        return [path for path, sha256 in paths_with_hashes if folder.digest(path) == sha256 and folder.remove(path)]
+
+
+def claimed_names(names: Collection[str], recorded: Iterable[str], directory: Path) -> set[str]:
+    """Return which of these names in `directory` are among the recorded paths."""
+    with _existing(directory) as folder:
+        return {name for path in recorded if path.rpartition("/")[2] in names and (name := folder.name_of(path))}
+
+
+class _Folder:
+    """The artifacts folder, by its real path and its descriptor, so that what is looked at lies nowhere else."""
+
+    def __init__(self, path: str, descriptor: int | None) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._real = lru_cache(maxsize=64)(os.path.realpath)
+
+    def name_of(self, path: str) -> str | None:
+        """Return the name of what lies directly in the folder, None for what lies elsewhere."""
+        parent, name = os.path.split(path)
+        is_usable = "\x00" not in path and name not in {"", ".", ".."}
+        return name if is_usable and self._real(parent) == self._path else None
+
+    def digest(self, path: str, *, size_bytes: int | None = None) -> str | None:
+        """Return the SHA-256 of a regular file; None for anything else, and for one of another size than this.
+
+        Raises:
+            ArtifactError: it is there, but can't be read.
+        """
+        name = self.name_of(path)
+        if name is None or self._descriptor is None:
+            return None
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+            try:
+                return _digest(descriptor, size_bytes)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            if exc.errno in _NOT_THERE:
+                return None
+            raise ArtifactError(f"{path}: can't be read: {exc.strerror}") from exc
+
+    def remove(self, path: str) -> bool:
+        """Remove what has just been looked at; False if it is gone."""
+        name = self.name_of(path)
+        if name is None or self._descriptor is None:
+            return False
+        try:
+            return unlink(self._descriptor, name)
+        except OSError as exc:
+            raise ArtifactError(f"{path}: can't be removed: {exc.strerror}") from exc
+
+
+@contextmanager
+def _existing(directory: Path) -> Generator[_Folder]:
+    """Open the folder; one that is not there holds nothing."""
+    path = os.path.realpath(directory)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno not in _NOT_THERE:
+            raise ArtifactError(f"{path}: the artifacts folder can't be read: {exc.strerror}") from exc
+        yield _Folder(path, None)
+        return
+    try:
+        yield _Folder(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(descriptor: int, size_bytes: int | None) -> str | None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or size_bytes not in {None, status.st_size}:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""What is read from a ledger: what a session starts from, what is known of a document, and the rows of each table."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_pipeline.domain.document import Artifact, Outcome
+from agent_pipeline.domain.result import RunOutcome
+from agent_pipeline.domain.usage import AttemptRecord, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it begins, and what all earlier ones of its run add up to.
+
+    Attributes:
+        number: 1 for the first process that works on the run.
+        interrupted_documents: how many the last session left open, because it was killed.
+        interrupted_attempts: requests it had sent and knew no end of.
+        attempts: HTTP requests sent.
+        requests: calls they were made for.
+        usage: tokens the answers reported.
+        charged_tokens: what the budget was charged.
+        unknown_tokens: the part of it that nobody reported: those requests may have been billed, or not.
+        charged_micro_usd: what the requests of known price were charged.
+        unknown_cost: whether a request had no known price.
+        last_position: the highest position of a document, 0 if there is none.
+    """
+
+    number: int
+    interrupted_documents: int
+    interrupted_attempts: int
+    attempts: int
+    requests: int
+    usage: Usage
+    charged_tokens: int
+    unknown_tokens: int
+    charged_micro_usd: int
+    unknown_cost: bool
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """What the ledger says of a document; `outcome` is None while it is worked on."""
+
+    document_id: str
+    position: int
+    outcome: Outcome | None
+    content_sha256: str | None
+    plan_sha256: str | None
+    artifact: Artifact | None
+    error_code: str | None
+    error: str | None
+    failed_stage: str | None
+    session: int
+    reworks: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """The run: name and beginning of its first session, the rest of its last; `outcome` is None while it goes on."""
+
+    run_id: str
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: RunOutcome | None
+    reason: str | None
+    config_sha256: str
+    version: str
+    config_path: str | None
+    options_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One process that worked on the run; `ended_at` is None while it does, or where it was killed."""
+
+    session: int
+    pid: int
+    host: str
+    version: str
+    config_sha256: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: RunOutcome | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """One document, with the session that worked on it last."""
+
+    document_id: str
+    artifact: Artifact | None
+    started_at: datetime
+    ended_at: datetime | None
+    position: int
+    source: str | None
+    content_sha256: str | None
+    outcome: Outcome | None
+    error_code: str | None
+    error: str | None
+    failed_stage: str | None
+    reworks: int
+    trace_id: str | None
+    plan_sha256: str | None
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageResultRow:
+    """What a stage made of one input."""
+
+    document_id: str
+    stage: str
+    cycle: int
+    input_sha256: str
+    output_json: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One HTTP request that was sent, and the session that sent it."""
+
+    session: int
+    attempt: AttemptRecord

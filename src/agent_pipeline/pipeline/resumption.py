@@ -1,0 +1,120 @@
+"""A run that goes on: which documents earlier sessions finished for good, and which are worked on again."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
+
+from agent_pipeline.domain.document import Artifact, SourceEntry
+from agent_pipeline.errors import DuplicateDocumentError
+from agent_pipeline.ledger import KnownDocument
+from agent_pipeline.pipeline.admission import Tally
+from agent_pipeline.pipeline.itinerary import Itinerary
+from agent_pipeline.pipeline.journey import identified
+
+_AT_ONCE = 256
+_CHARACTERS_AT_ONCE = 4 * 1024 * 1024
+
+_NOBODYS_FAULT = "provider_unreachable"
+"""A failure that says nothing of the document: nothing was ever sent."""
+
+
+class Resumption:
+    """Passes on the entries of a source that need work, and counts the others as they ended before.
+
+    A document is kept if it succeeded, its content and all that determines its result are what they were, and its
+    artifact is whole; skipped, if it still is; failed, if nothing has changed and failures are not to be retried.
+
+    Args:
+        itinerary: of this session; learns which documents were begun before.
+        last_position: of the entries that earlier sessions met.
+        retry_failed: work on failed documents again.
+        whole: returns those of many artifacts whose files are as they were recorded.
+        tally: takes the endings of kept documents.
+    """
+
+    def __init__(
+        self,
+        itinerary: Itinerary,
+        *,
+        last_position: int,
+        retry_failed: bool,
+        whole: Callable[[Sequence[Artifact]], Awaitable[Collection[Artifact]]],
+        tally: Tally,
+    ) -> None:
+        self._itinerary = itinerary
+        self._last_position = last_position
+        self._retry_failed = retry_failed
+        self._whole = whole
+        self._tally = tally
+        # By position: 1 where the entry met there is the document that the ledger has there. Two entries of one id
+        # are told apart from one that moved by it; a byte each is what a million documents can spare.
+        self._in_place = bytearray(last_position + 1)
+
+    async def unfinished(self, entries: AsyncGenerator[SourceEntry]) -> AsyncGenerator[SourceEntry]:
+        """Yield what needs work, in order; `entries` is closed with this.
+
+        What earlier sessions met is read ahead a little; what is new is asked for only when it is wanted.
+
+        Raises:
+            DuplicateDocumentError: two entries have one id.
+        """
+        async with aclosing(entries):
+            while batch := await self._take(entries):
+                known = await self._itinerary.ledger.find_documents([entry.id for entry in batch])
+                keepable = [known[entry.id] for entry in batch if self._may_keep(entry, known.get(entry.id))]
+                artifacts = [one.artifact for one in keepable if one.artifact is not None]
+                whole = {artifact.document_id for artifact in await self._whole(artifacts)} if artifacts else set()
+                kept = {one.document_id for one in keepable if one.artifact is None or one.document_id in whole}
+                seen: set[str] = set()
+                for entry in batch:
+                    self._refuse_second(entry, known.get(entry.id), again=entry.id in seen)
+                    seen.add(entry.id)
+                    if entry.id in kept:
+                        await self._keep(entry, known[entry.id])
+                        continue
+                    if entry.id in known:
+                        self._itinerary.begun_before[entry.id] = known[entry.id].artifact
+                    yield entry
+
+    async def _take(self, entries: AsyncGenerator[SourceEntry]) -> list[SourceEntry]:
+        batch: list[SourceEntry] = []
+        characters = 0
+        while len(batch) < _AT_ONCE and characters < _CHARACTERS_AT_ONCE:
+            entry = await anext(entries, None)
+            if entry is None:
+                break
+            batch.append(entry)
+            characters += 0 if entry.document is None else len(entry.document.text)
+            if entry.position >= self._last_position:
+                break
+        return batch
+
+    def _may_keep(self, entry: SourceEntry, known: KnownDocument | None) -> bool:
+        """Tell whether the document's ending holds, but for its artifact."""
+        if known is None or known.outcome in {None, "cancelled"}:
+            return False
+        if known.outcome == "skipped" or entry.skipped is not None:
+            return known.outcome == "skipped" and entry.skipped is not None
+        if known.outcome == "failed" and (self._retry_failed or known.error_code == _NOBODYS_FAULT):
+            return False
+        document, _, digest = identified(entry)
+        if document is None:
+            return known.outcome == "failed" and known.content_sha256 is None
+        return known.content_sha256 == digest and known.plan_sha256 == self._itinerary.plan_sha256
+
+    def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
+        if known is None:
+            return  # the ledger refuses the second of two new ones
+        met_here = again or known.session == self._itinerary.session or entry.id in self._itinerary.begun_before
+        met_in_place = known.position != entry.position and self._in_place[known.position]
+        if met_here or met_in_place:
+            raise DuplicateDocumentError(
+                f"two documents have the id {entry.id!r}: number {known.position} and number {entry.position} "
+                f"({entry.source or 'unknown source'}); ids must be unique within a run"
+            )
+        if known.position == entry.position:
+            self._in_place[entry.position] = 1
+
+    async def _keep(self, entry: SourceEntry, known: KnownDocument) -> None:
+        if known.position != entry.position:
+            await self._itinerary.ledger.move_document(entry.id, entry.position)
+        self._tally.count_kept(entry, known)
