@@ -15,8 +15,11 @@ settings.register_profile("light", max_examples=30, deadline=None, derandomize=T
 settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile("light")
 
-# Under nohup SIGHUP is ignored, and so it would be in every process that a test starts.
+# Under nohup SIGHUP is ignored, in a script's background job SIGINT, and so they would be in every process that a test
+# starts.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _refused: list[str] = []
 

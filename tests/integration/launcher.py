@@ -70,7 +70,8 @@ def _become(order: dict[str, object]) -> int:
         sys.argv = [str(order["script"]), *command]
         runpy.run_path(str(order["script"]), run_name="__main__")
         return 0
-    return main(command)
+    sys.argv = ["agent-pipeline", *command]
+    return main()
 
 
 def _answer(value: dict[str, object]) -> None:

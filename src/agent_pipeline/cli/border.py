@@ -1,5 +1,6 @@
 """The border of every command: what goes wrong becomes one message and an exit code, never a traceback."""
 
+import atexit
 import os
 import signal
 import sys
@@ -25,63 +26,101 @@ _ENDINGS = {
 """Signals that end a command: the word for it, and the exit code."""
 
 
+class _Signals:
+    """Lets SIGTERM and SIGHUP arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only.
+
+    While a run listens for signals itself, that comes first. This is for the seconds before (imports) and after: the
+    default would end the process without any `finally`. What somebody else handles or ignores (nohup) stays so.
+    """
+
+    def __init__(self) -> None:
+        ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        others = [one for one in (signal.SIGTERM, signal.SIGHUP) if ours and signal.getsignal(one) is signal.SIG_DFL]
+        self._before = dict.fromkeys(others, signal.SIG_DFL) | (
+            {signal.SIGINT: signal.default_int_handler} if ours else {}
+        )
+        self._first: signal.Signals | None = None
+        for one in others:
+            signal.signal(one, self._interrupt)
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        self._first = self._first or signal.Signals(number)
+        signal.raise_signal(signal.SIGINT)
+
+    def ending(self) -> tuple[str, int]:
+        """Return the word and the exit code for the signal that came."""
+        return _ENDINGS[self._first or signal.SIGINT]
+
+    def leave_with(self, code: int) -> None:
+        """Let one that is still to come end the process at once: all is done, an interrupt would be a traceback."""
+        for one in self._before:
+            signal.signal(one, lambda *_: os._exit(code))
+
+    def ignore(self) -> None:
+        """Let none have any effect: the interpreter gives up its handlers before its end, and the default one kills."""
+        for one in self._before:
+            signal.signal(one, signal.SIG_IGN)
+
+    def give_back(self) -> None:
+        """Let them do what they did."""
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def _open_signals(*, give_back: bool) -> Generator[_Signals]:
+    signals = _Signals()
+    if not give_back:
+        atexit.register(signals.ignore)  # the first to be registered is the last to be called
+    try:
+        yield signals
+    finally:
+        if give_back:
+            signals.give_back()
+
+
 def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str) -> int:
     """Run a command line; return the exit code of the process.
 
     Args:
         app: the commands.
-        arguments: None takes those of the process.
+        arguments: None takes those of the process, whose end this is: a signal that comes later, while the interpreter
+            leaves, ends it at once, with the same exit code.
         name: what usage messages call the program.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with _open_signals(give_back=arguments is not None) as signals:
+        try:
+            code = _ended(app, given, signals, name=name)
+        except KeyboardInterrupt:  # one more, while another was being answered
+            code = signals.ending()[1]
+        signals.leave_with(code)
+    return code
+
+
+def _ended(app: typer.Typer, given: list[str], signals: _Signals, *, name: str) -> int:
+    """Run the command line, and say what went wrong; return the exit code."""
     as_json = "--json" in given
     debug = "--debug" in given or os.environ.get("AGENT_PIPELINE_DEBUG", "") not in {"", "0"}
-    with _signals_as_interrupt() as received:
-        try:
-            command = get_command(app)
-            # Not `main`: it would turn some exceptions into exit codes on its own.
-            with command.make_context(name, given) as context:
-                code = command.invoke(context)
-            out().flush()
-            return code if isinstance(code, int) else 0
-        except typer.Exit as exc:
-            return exc.exit_code
-        except typer.TyperException as exc:
-            return _usage(exc, as_json=as_json)
-        except KeyboardInterrupt:
-            return _interrupted(received, as_json=as_json)
-        except Exception as exc:  # noqa: BLE001 - the border of the process: a bug becomes exit code 70
-            return _failed(exc, as_json=as_json, debug=debug)
-        except BaseExceptionGroup as group:
-            if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
-                return _interrupted(received, as_json=as_json)
-            raise
-
-
-@contextmanager
-def _signals_as_interrupt() -> Generator[list[signal.Signals]]:
-    """Let SIGTERM and SIGHUP arrive as KeyboardInterrupt, which Trio delivers at a checkpoint only; yield which came.
-
-    While a run listens for signals itself, that comes first. This is for the seconds before (imports) and after:
-    the default would end the process without any `finally`. What somebody else handles or ignores (nohup) stays so.
-    """
-    received: list[signal.Signals] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        received.append(signal.Signals(number))
-        signal.raise_signal(signal.SIGINT)
-
-    ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if ours and signal.getsignal(one) is signal.SIG_DFL]
-    for one in taken:
-        signal.signal(one, interrupt)
     try:
-        yield received
-    finally:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command = get_command(app)
+        # Not `main`: it would turn some exceptions into exit codes on its own.
+        with command.make_context(name, given) as context:
+            code = command.invoke(context)
+        out().flush()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.TyperException as exc:
+        return _usage(exc, as_json=as_json)
+    except KeyboardInterrupt:
+        return _interrupted(signals, as_json=as_json)
+    except Exception as exc:  # noqa: BLE001 - the border of the process: a bug becomes exit code 70
+        return _failed(exc, as_json=as_json, debug=debug)
+    except BaseExceptionGroup as group:
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
+            return _interrupted(signals, as_json=as_json)
+        raise
 
 
 def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
@@ -97,11 +136,10 @@ def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
     return exc.exit_code
 
 
-def _interrupted(received: list[signal.Signals], *, as_json: bool) -> int:
-    """Say what ended the command; whoever does not want to wait even for that ends the process with the next Ctrl-C."""
-    if current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    word, code = _ENDINGS[received[0] if received else signal.SIGINT]
+def _interrupted(signals: _Signals, *, as_json: bool) -> int:
+    """Say what ended the command; who does not want to wait even for that ends the process with the next Ctrl-C."""
+    word, code = signals.ending()
+    signals.leave_with(code)
     say(word)
     if as_json:
         print_json({"error": {"code": word, "message": word}, "exit_code": code})
