@@ -254,6 +254,29 @@ def test_third_signal_leaves_at_once_whatever_goes_on(
         assert_readable(Leavings(run))
 
 
+def test_what_was_left_at_once_can_be_gone_on_with(launcher: Launcher, tmp_path: Path) -> None:
+    """Each document that was accepted has an ending by then, and the next session takes it up again."""
+    with open_separate_simulator(launcher, tmp_path / "server", latency=0.5) as simulator:
+        project = make_project(tmp_path / "project", prose(10), base_url=simulator.base_url, limits=LONG)
+        process = launcher.start("run", project.config, "--json", cwd=tmp_path)
+        wait_until(lambda: simulator.requests() >= 10, 30, lambda: process.stderr)
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):  # faster than a hundred requests are cancelled
+            process.signal(number)
+            time.sleep(0.002)
+        left_at_once = process.wait(PATIENCE)
+        (run,) = project.runs()
+        accepted = Leavings(run).documents
+        verified = launcher.start("verify", run, cwd=tmp_path).wait()
+        resumed = launcher.start("resume", run, "--json", cwd=tmp_path).wait()
+        verified_again = launcher.start("verify", run, cwd=tmp_path).wait()
+
+    assert left_at_once.exit_code == 130
+    assert {row["outcome"] for row in accepted} == {"cancelled"}
+    assert len(accepted) == 10
+    assert (verified.exit_code, resumed.exit_code, verified_again.exit_code) == (0, 0, 0), verified.stdout
+    assert {row["outcome"] for row in Leavings(run).documents} == {"succeeded"}
+
+
 LATE = """
 import atexit
 import signal
@@ -322,4 +345,6 @@ def test_leaving_at_once_says_what_is_left_and_how_to_go_on(launcher: Launcher, 
     assert_readable(left)
     (abandoned,) = left.named("PIPELINE_ABANDONED")
     assert len(json.loads(abandoned.fields["culprits"])) == 21
+    assert {(row["outcome"], row["error_code"]) for row in left.documents} == {("cancelled", "interrupted")}
+    assert len(left.documents) == 30
     assert left.named("PIPELINE_FINISHED") == []

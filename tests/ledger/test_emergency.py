@@ -12,6 +12,7 @@ from tests.ledger.steps import (
     DISPATCHED,
     begin,
     begin_session,
+    finish,
     open_session,
     run_and_kill,
     state_of,
@@ -21,7 +22,7 @@ from tests.ledger.watched import Watched
 from agent_pipeline import failpoints
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger, open_reader
-from agent_pipeline.ledger.commit import Connect, Writer
+from agent_pipeline.ledger.commit import Connect, Entry, Writer
 from agent_pipeline.ledger.inline_writer import InlineWriter
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.ledger.thread_writer import ThreadWriter
@@ -56,11 +57,33 @@ async def test_closing_now_writes_what_is_queued(path: Path, query: Ask, *, thre
     assert len(query("SELECT * FROM attempts")) == 1
 
 
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_closing_now_ends_what_is_open(path: Path, query: Ask, *, threaded: bool) -> None:
+    """Each document that was accepted has an ending, and one that had ended stays as it was."""
+    async with open_session(path, threaded=threaded) as ledger:
+        await begin(ledger, "1")
+        await begin(ledger, "2", position=2)
+        await finish(ledger, "2")
+        ledger.record_attempt(DISPATCHED)
+
+        assert ledger.close_now(5)
+        assert ledger.close_now(5)
+
+    one, two = query("SELECT outcome, error_code, error, ended_at FROM documents ORDER BY position")
+    assert (one["outcome"], one["error_code"]) == ("cancelled", "interrupted")
+    assert one["error"] == "the process left before the document ended"
+    assert one["ended_at"]
+    assert (two["outcome"], two["error"]) == ("failed", "never approved")
+    attempts = query("SELECT outcome, error_code, charged_tokens FROM attempts")
+    assert attempts == [{"outcome": "failed", "error_code": "interrupted", "charged_tokens": DISPATCHED.charged_tokens}]
+    assert query("SELECT ended_at FROM sessions") == [{"ended_at": None}]
+
+
 class LeavingThread(ThreadWriter):
     """A writer that is closed as soon as somebody waits."""
 
     async def wait_settled(self, settled: trio.Event) -> None:
-        assert self.close_now(5)
+        assert self.close_now(5, Entry(lambda _: None, is_read=False, is_awaited=False))
         await super().wait_settled(settled)
 
 
@@ -68,7 +91,7 @@ class LeavingInline(InlineWriter):
     """The same without a thread."""
 
     async def wait_settled(self, settled: trio.Event) -> None:
-        assert self.close_now(5)
+        assert self.close_now(5, Entry(lambda _: None, is_read=False, is_awaited=False))
         await super().wait_settled(settled)
 
 

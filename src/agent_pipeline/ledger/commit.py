@@ -142,6 +142,6 @@ class Writer(Protocol):
         """Write what is left, close the file; can't be cancelled, but is bounded."""
         ...
 
-    def close_now(self, timeout: float) -> bool:
-        """From any thread: take nothing more, write what is left, close; return whether all of it was written."""
+    def close_now(self, timeout: float, last: Entry) -> bool:
+        """From any thread: take `last` and nothing more, write what is left, close; return whether all was written."""
         ...

@@ -73,15 +73,16 @@ class InlineWriter:
             self._close()
         self._tell(group)
 
-    def close_now(self, timeout: float) -> bool:
+    def close_now(self, timeout: float, last: Entry) -> bool:
         """Write what is left and close the file, once no other thread writes; return whether all was written.
 
         Nobody is woken: those who wait are about to write on their own, and find that it was done.
         """
-        self._is_closed = True
+        is_first, self._is_closed = not self._is_closed, True
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
+            self._entries += [last] * is_first
             self._write()
             self._close()
         finally:

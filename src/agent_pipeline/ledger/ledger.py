@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar, cast
@@ -301,13 +301,17 @@ class Ledger:
     def close_now(self, timeout: float) -> bool:
         """Write what is queued and close the file within `timeout` seconds, from any thread; take nothing more.
 
+        Documents and attempts that are open then end as `cancelled` and `failed`, with the code `interrupted`.
+
         For a process that is about to leave without waiting for its tasks. Started by a signal, it needs a thread of
         its own: a signal handler runs in the middle of whatever the main thread was doing to the ledger.
 
         Returns:
             whether all was written.
         """
-        return self._writer.close_now(timeout)
+        row = {"ended_at": rows.instant(datetime.now(UTC), "ended_at")}
+        last = Entry(partial(sessions.leave_session, row=row), is_read=False, is_awaited=False)
+        return self._writer.close_now(timeout, last)
 
     def _current_session(self) -> int:
         if self._session is None:

@@ -53,21 +53,30 @@ def end_session(connection: sqlite3.Connection, row: Row) -> None:
                 raise LedgerError("the run has not begun or has already ended")
 
 
+def leave_session(connection: sqlite3.Connection, row: Row) -> None:
+    """End the documents and attempts of a process that leaves without waiting for them; its session stays open."""
+    with _whole(connection):
+        _interrupt(connection, str(row["ended_at"]), "left")
+
+
 def _close_interrupted(connection: sqlite3.Connection, row: Row) -> tuple[int, int]:
     """End what a killed session left open; return how many documents and attempts that were."""
     connection.execute(
         "UPDATE sessions SET outcome = 'incomplete', reason = 'killed', ended_at = :started_at WHERE ended_at IS NULL",
         row,
     )
+    return _interrupt(connection, str(row["started_at"]), "was killed")
+
+
+def _interrupt(connection: sqlite3.Connection, ended_at: str, what: str) -> tuple[int, int]:
+    """End what is open, because the process `what`; return how many documents and attempts that were."""
     documents = connection.execute(
-        "UPDATE documents SET outcome = 'cancelled', error_code = :code, ended_at = :started_at, "
-        "error = 'the process was killed before the document ended' WHERE outcome IS NULL",
-        {**row, "code": INTERRUPTED},
+        "UPDATE documents SET outcome = 'cancelled', error_code = ?, ended_at = ?, error = ? WHERE outcome IS NULL",
+        (INTERRUPTED, ended_at, f"the process {what} before the document ended"),
     )
     attempts = connection.execute(
-        "UPDATE attempts SET outcome = 'failed', error_code = :code, "
-        "error = 'the process was killed before the answer was recorded' WHERE outcome IS NULL",
-        {"code": INTERRUPTED},
+        "UPDATE attempts SET outcome = 'failed', error_code = ?, error = ? WHERE outcome IS NULL",
+        (INTERRUPTED, f"the process {what} before the answer was recorded"),
     )
     return documents.rowcount, attempts.rowcount
 

@@ -46,8 +46,10 @@ class _Mailbox:
             self._entries.append(entry)
             self._is_urgent = self._is_urgent or entry.is_awaited
 
-    def close(self) -> None:
+    def close(self, last: Entry | None = None) -> None:
         with self._changed:
+            if last is not None and not self._is_closed:
+                self._entries.append(last)
             self._is_closed = True
             self._changed.notify()
 
@@ -112,12 +114,12 @@ class ThreadWriter:
             self._thread.join()
         self._tell([])
 
-    def close_now(self, timeout: float) -> bool:
+    def close_now(self, timeout: float, last: Entry) -> bool:
         """Have the thread write all that is queued and close the file; return whether it wrote all in time.
 
         A file that is still being closed then has lost nothing: what was written is in its write-ahead log.
         """
-        self._mailbox.close()
+        self._mailbox.close(last)
         self._thread.join(timeout)
         return self._is_drained and self.failure is None
 
