@@ -309,7 +309,7 @@ class Ledger:
         Returns:
             whether all was written.
         """
-        row = {"ended_at": rows.instant(datetime.now(UTC), "ended_at")}
+        row: Row = {"ended_at": rows.instant(datetime.now(UTC), "ended_at")}
         last = Entry(partial(sessions.leave_session, row=row), is_read=False, is_awaited=False)
         return self._writer.close_now(timeout, last)
 
