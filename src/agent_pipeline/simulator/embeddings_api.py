@@ -26,7 +26,7 @@ def embeddings_ask(body: JsonObject) -> Ask:
     """Understand the body of `POST /v1/embeddings`."""
     inputs = _inputs(body)
     _dimensions(body)
-    if body.get("encoding_format") not in {None, "float", "base64"}:
+    if body.get("encoding_format") not in (None, "float", "base64"):
         raise invalid("encoding_format", "'float' or 'base64'")
     texts = tuple(as_text(one) for one in inputs if isinstance(one, str))
     numbers = sum(len(one) for one in inputs if isinstance(one, list))
