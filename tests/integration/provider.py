@@ -2,12 +2,14 @@
 
 import json
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 from tests.integration.command import Launcher, wait_until
+
+from agent_pipeline.domain.document import JsonValue
 
 
 class SeparateSimulator:
@@ -32,10 +34,44 @@ class SeparateSimulator:
         assert isinstance(count, int)
         return count
 
+    def of_model(self, name: str) -> Mapping[str, int]:
+        """Return what it has seen of one model: `requests`, `refused`, `most_requests_per_minute` and so on."""
+        models = self.statistics()["models"]
+        assert isinstance(models, dict)
+        seen = models[name]
+        assert isinstance(seen, dict)
+        return seen
+
     def close(self) -> int:
         """Stop it as a user does; return its exit code."""
         self._process.signal(signal.SIGTERM)
         return self._process.wait(20).exit_code
+
+
+def failing_for(words: str, status: int = 500) -> dict[str, JsonValue]:
+    """Return the fault that lets each request fail that says these words, and no other."""
+    return {"kind": "status", "status": status, "match": {"contains": words}}
+
+
+def model_down(model: str, status: int = 503) -> dict[str, JsonValue]:
+    """Return the fault that lets one model fail for all, while others answer."""
+    return {"kind": "status", "status": status, "match": {"model": model}}
+
+
+def rate_limit(
+    *, requests: int | None = None, tokens: int | None = None, retry_after: float | bool = True, headers: bool = True
+) -> dict[str, JsonValue]:
+    """Return the limit of so many requests and tokens in any minute, for each model."""
+    limits: dict[str, JsonValue] = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+    return {"kind": "rate_limit", **limits, "retry_after": retry_after, "headers": headers}
+
+
+def capacity(
+    *, in_flight: int | None = None, per_second: int | None = None, retry_after: float | bool = False
+) -> dict[str, JsonValue]:
+    """Return the hidden capacity of each model."""
+    limits: dict[str, JsonValue] = {"requests_in_flight": in_flight, "requests_per_second": per_second}
+    return {"kind": "capacity", **limits, "retry_after": retry_after}
 
 
 @contextmanager

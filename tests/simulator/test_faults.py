@@ -112,6 +112,35 @@ def test_html_and_an_empty_object_with_status_200() -> None:
     assert (empty.status, empty.body, empty.header("content-length")) == (200, b"{}", "2")
 
 
+def test_pings_between_good_events_are_no_part_of_the_answer() -> None:
+    """Comments keep a connection open; a client that takes one for an event, or for the end, is wrong."""
+    reply = ask(simulating({"kind": "ping", "delay": 0.5}), stream=True)
+
+    pings, events = reply.steps[::2], reply.steps[1::2]
+    assert {(step.data, step.delay) for step in pings} == {(b": ping\n\n", 0.5)}
+    assert tuple(events) == tuple(STREAM.steps)
+    assert reply.ending == "complete"
+
+
+@pytest.mark.parametrize("events", [0, 3])
+def test_pings_without_an_event_go_on_and_on(events: int) -> None:
+    """A stall that a timeout between bytes never sees."""
+    reply = ask(simulating({"kind": "ping", "delay": 60, "events": events}), stream=True)
+
+    day = 24 * 60
+    assert (reply.status, reply.ending) == (200, "hang")
+    assert len(reply.steps) == 2 * events + day
+    assert tuple(reply.steps[: 2 * events][1::2]) == tuple(STREAM.steps[:events])
+    assert {step.data for step in reply.steps[2 * events :]} == {b": ping\n\n"}
+
+
+def test_pings_are_for_streams() -> None:
+    """A plain reply is no place for comments."""
+    reply = ask(simulating({"kind": "ping", "events": 0}))
+
+    assert reply.body == WHOLE.body
+
+
 @given(size=st.integers(1, 400), stream=st.booleans())
 @settings(max_examples=20, deadline=None)
 def test_a_slow_drip_is_the_whole_reply_in_small_steps(size: int, *, stream: bool) -> None:
@@ -259,6 +288,21 @@ def test_a_file_holds_the_plan(tmp_path: Path) -> None:
         ({"faults": [{"kind": "status", "status": 429, "headers": {"Content-Length": "1"}}]}, "faults.0"),
         ({"faults": [{"kind": "slow_drip", "bytes": 0}]}, "faults.0.bytes"),
         ({"faults": [{"kind": "hang", "match": {"paht": "/"}}]}, "faults.0.match.paht"),
+        ({"faults": [{"kind": "rate_limit"}]}, "faults.0"),
+        ({"faults": [{"kind": "rate_limit", "requests_per_minute": 0}]}, "faults.0.requests_per_minute"),
+        ({"faults": [{"kind": "rate_limit", "requests_per_minute": True}]}, "faults.0.requests_per_minute"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": -1}]}, "faults.0.tokens_per_minute"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": float("inf")}]}, "faults.0.tokens_per_minute"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": 1, "rate": 1}]}, "faults.0.rate"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": 1, "headers": "no"}]}, "faults.0.headers"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": 1, "retry_after": -1}]}, "faults.0.retry_after"),
+        ({"faults": [{"kind": "rate_limit", "tokens_per_minute": 1, "retry_after": "1"}]}, "faults.0.retry_after"),
+        ({"faults": [{"kind": "capacity"}]}, "faults.0"),
+        ({"faults": [{"kind": "capacity", "requests_in_flight": 0}]}, "faults.0.requests_in_flight"),
+        ({"faults": [{"kind": "capacity", "requests_per_second": 0.5}]}, "faults.0.requests_per_second"),
+        ({"faults": [{"kind": "capacity", "requests_per_second": 1, "headers": True}]}, "faults.0.headers"),
+        ({"faults": [{"kind": "ping", "delay": 0}]}, "faults.0.delay"),
+        ({"faults": [{"kind": "ping", "events": -1}]}, "faults.0.events"),
     ],
 )
 def test_a_wrong_plan_is_refused_by_key(data: JsonObject, key: str) -> None:
@@ -277,8 +321,13 @@ def test_a_wrong_plan_is_refused_by_key(data: JsonObject, key: str) -> None:
         ("seed: [\n", ":2:1: "),
         ("- 1\n", "must hold keys"),
         ("seed: !!python/object:os.system {}\n", ":1:7: "),
-        ("[" * 5000, "YAML"),
-        ("\x00", "YAML"),
+        ("[" * 5000, ":1:33: "),
+        ("\x00", ":1:1: "),
+        ("seed: &a 1\n", ":1:7: "),
+        ("faults:\n  - kind: status\n    status: 200\n", ":3:5: faults.0.status: "),
+        ("faults:\n  - {kind: hang, rtae: 1}\n", ":2:18: faults.0.rtae: "),
+        ("faults:\n  - {kind: rate_limit, requests_per_minute: 0}\n", ":2:24: faults.0.requests_per_minute: "),
+        ("seed: 1\nfaults:\n  - kind: capacity\n", ":3:5: faults.0: give requests_in_flight"),
     ],
 )
 def test_a_file_that_is_no_plan_is_refused_by_place(tmp_path: Path, text: str, words: str) -> None:
@@ -295,7 +344,7 @@ def test_a_file_that_is_no_plan_is_refused_by_place(tmp_path: Path, text: str, w
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """By its name."""
-    with pytest.raises(ConfigError, match="can't be read"):
+    with pytest.raises(ConfigError, match="no such file"):
         FaultPlan.load(tmp_path / "absent.yaml")
 
 

@@ -144,3 +144,32 @@ async def test_latency_comes_before_the_head_and_chunk_delay_between_events(star
 
     assert head - started >= 0.1
     assert end - head >= 0.01 * 5
+
+
+async def test_pings_keep_a_stream_open_that_says_nothing(start: Start) -> None:
+    """Bytes keep coming, so that no read timeout ends it; the events have stopped."""
+    simulator, port = await start({"kind": "ping", "delay": 0.02, "events": 2})
+    received = b""
+
+    async with client_of(port) as client:
+        with trio.move_on_after(0.25) as scope:
+            async with client.stream("POST", PATH, json=STREAM, timeout=httpx.Timeout(5, read=0.15)) as response:
+                async for chunk in response.aiter_raw():
+                    received += chunk
+
+    assert scope.cancelled_caught
+    assert received.count(b"event: ") == 2
+    assert received.endswith(b": ping\n\n: ping\n\n")
+    await wait_connections_closed(simulator)
+    assert simulator.statistics.requests_in_flight == 0
+
+
+async def test_the_openai_client_reads_through_pings(start: Start) -> None:
+    """Comments are no events to it."""
+    _, port = await start({"kind": "ping", "delay": 0.002})
+
+    async with openai_of(port) as client:
+        events = [event.type async for event in await client.responses.create(model="m", input=TEXT, stream=True)]
+
+    assert events[0] == "response.created"
+    assert events[-1] == "response.completed"

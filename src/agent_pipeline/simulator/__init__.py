@@ -1,10 +1,10 @@
 """The OpenAI-compatible provider that needs no network and no key: rules free of I/O, and a thin Trio server."""
 
-from agent_pipeline.simulator.faults import FaultPlan
+from agent_pipeline.simulator.plan import FaultPlan
 from agent_pipeline.simulator.reading import DEFECT, LASTING_DEFECT
 from agent_pipeline.simulator.rules import Simulator
 from agent_pipeline.simulator.server import serve
-from agent_pipeline.simulator.statistics import Statistics
+from agent_pipeline.simulator.statistics import ModelStatistics, Statistics
 from agent_pipeline.simulator.wire import BodyStep, Ending, SimulatorReply, SimulatorRequest
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "BodyStep",
     "Ending",
     "FaultPlan",
+    "ModelStatistics",
     "Simulator",
     "SimulatorReply",
     "SimulatorRequest",

@@ -2,17 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from agent_pipeline.simulator.composer import compose
-from agent_pipeline.simulator.conversation import HANDOFF_PREFIX, Ask, FunctionTool
+from agent_pipeline.simulator.conversation import BYTES_PER_TOKEN, HANDOFF_PREFIX, Ask, FunctionTool, count_tokens
 from agent_pipeline.simulator.document_text import find_document
 from agent_pipeline.simulator.json_values import dumps
 from agent_pipeline.simulator.reading import Reading, words_of
 from agent_pipeline.simulator.schema_rules import SchemaUnusableError
 from agent_pipeline.simulator.wire import BadRequestError
-
-BYTES_PER_TOKEN: Final = 4
 
 _REWRITING = re.compile(
     r"\b(?:clean|convert|copy|edit|fix|format|polish|refactor|rewrite|repeat|tidy|transform|translate)"
@@ -36,12 +33,6 @@ class Answer:
     output_tokens: int
 
 
-def count_tokens(*texts: str) -> int:
-    """Return a deterministic count: the UTF-8 bytes by four, rounded up; never more than the bytes themselves."""
-    total = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    return -(-total // BYTES_PER_TOKEN)
-
-
 def answer_to(ask: Ask) -> Answer:
     """Return the answer to a request.
 
@@ -59,7 +50,7 @@ def answer_to(ask: Ask) -> Answer:
     name = tool.name if tool else ""
     text, complete = _capped(text, name, ask.output_cap)
     output_tokens = count_tokens(name, text) if complete else ask.output_cap or 0
-    return Answer(text, tool.name if tool else None, complete, count_tokens(*ask.texts()), output_tokens)
+    return Answer(text, tool.name if tool else None, complete, ask.input_tokens(), output_tokens)
 
 
 def _arguments(tool: FunctionTool, reading: Reading) -> str:

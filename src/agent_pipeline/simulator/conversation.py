@@ -9,6 +9,7 @@ from agent_pipeline.simulator.json_values import JsonObject, as_list, as_object,
 from agent_pipeline.simulator.wire import BadRequestError
 
 HANDOFF_PREFIX: Final = "transfer_to_"
+BYTES_PER_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Ask:
         schema: the JSON schema the answer must satisfy; None for plain text.
         json_mode: any JSON object is wanted (`json_object`).
         output_cap: most output tokens allowed, None for no cap.
+        counted_tokens: those that were sent as numbers and not as text.
     """
 
     model: str
@@ -64,6 +66,11 @@ class Ask:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     tool_outputs: tuple[ToolOutput, ...] = ()
     output_cap: int | None = None
+    counted_tokens: int = 0
+
+    def input_tokens(self) -> int:
+        """Return how many tokens the request is billed for."""
+        return count_tokens(*self.texts()) + self.counted_tokens
 
     def texts(self) -> list[str]:
         """Return every text of the request that a model would read."""
@@ -75,6 +82,12 @@ class Ask:
     def says(self, words: str) -> bool:
         """Whether a message or instruction contains these words."""
         return any(words in text for text in (*self.user_texts, *self.other_texts))
+
+
+def count_tokens(*texts: str) -> int:
+    """Return a deterministic count: the UTF-8 bytes by four, rounded up; never more than the bytes themselves."""
+    total = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return -(-total // BYTES_PER_TOKEN)
 
 
 def parse_body(body: bytes) -> JsonObject:
@@ -96,7 +109,7 @@ def responses_ask(body: JsonObject) -> Ask:
     """Understand the body of `POST /v1/responses`."""
     spoken = body.get("input")
     if not isinstance(spoken, str | list):
-        raise _missing("input") if spoken is None else _invalid("input", "a text or a list of items")
+        raise missing("input") if spoken is None else invalid("input", "a text or a list of items")
     items: list[JsonValue] = [{"role": "user", "content": spoken}] if isinstance(spoken, str) else spoken
     ask = _common(body, "max_output_tokens")
     names: dict[str, str] = {}
@@ -120,7 +133,7 @@ def chat_ask(body: JsonObject) -> Ask:
     """Understand the body of `POST /v1/chat/completions`."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise _missing("messages") if messages is None else _invalid("messages", "a list with at least one message")
+        raise missing("messages") if messages is None else invalid("messages", "a list with at least one message")
     if body.get("n") not in (None, 1):
         raise BadRequestError("The simulator answers with one choice; leave out 'n'.", param="n")
     ask = _common(body, "max_completion_tokens", "max_tokens")
@@ -146,29 +159,41 @@ def chat_ask(body: JsonObject) -> Ask:
     )
 
 
-def _missing(param: str) -> BadRequestError:
+def missing(param: str) -> BadRequestError:
+    """Return the refusal of a request that lacks a parameter."""
     return BadRequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
-def _invalid(param: str, wanted: str) -> BadRequestError:
+def invalid(param: str, wanted: str) -> BadRequestError:
+    """Return the refusal of a request with a parameter of the wrong kind."""
     return BadRequestError(f"Invalid value for '{param}': expected {wanted}.", param=param, code="invalid_type")
 
 
-def _common(body: JsonObject, *cap_names: str) -> Ask:
+def model_of(body: JsonObject) -> str:
+    """Return the model that is asked.
+
+    Raises:
+        BadRequestError: none is, or not by name.
+    """
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise _missing("model") if not model else _invalid("model", "a text")
+        raise missing("model") if not model else invalid("model", "a text")
+    return as_text(model)
+
+
+def _common(body: JsonObject, *cap_names: str) -> Ask:
+    model = model_of(body)
     if body.get("stream") not in (None, True, False):
-        raise _invalid("stream", "true or false")
+        raise invalid("stream", "true or false")
     cap: int | None = None
     for name in cap_names:
         value = body.get(name)
         if value is None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _invalid(name, "a whole number, at least 1")
+            raise invalid(name, "a whole number, at least 1")
         cap = value if cap is None else min(cap, value)
-    return Ask(model=as_text(model), body=body, stream=body.get("stream") is True, output_cap=cap)
+    return Ask(model=model, body=body, stream=body.get("stream") is True, output_cap=cap)
 
 
 def _content_text(content: JsonValue) -> str:
@@ -192,7 +217,7 @@ def _with_schema(ask: Ask, wanted: JsonObject, holder: JsonObject) -> Ask:
         return replace(ask, json_mode=wanted.get("type") == "json_object")
     schema = holder.get("schema")
     if not isinstance(schema, dict):
-        raise _invalid("schema", "a JSON schema")
+        raise invalid("schema", "a JSON schema")
     return replace(ask, schema=schema, strict=holder.get("strict") is True)
 
 
@@ -204,7 +229,7 @@ def _tools(body: JsonObject, definition: Callable[[JsonObject], JsonObject]) -> 
         function = definition(tool)
         name = as_text(function.get("name"))
         if not name:
-            raise _missing("tools[].name")
+            raise missing("tools[].name")
         strict = function.get("strict") is True
         parameters = as_object(function.get("parameters"))
         found.append(FunctionTool(name, as_text(function.get("description")), parameters, strict))

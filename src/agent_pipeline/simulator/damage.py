@@ -1,10 +1,18 @@
 """Do to a reply what a fault says."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Final, overload
 
-from agent_pipeline.simulator.faults import BrokenReplyFault, Fault, LatencyFault, SlowDripFault, StatusFault
+from agent_pipeline.simulator.faults import (
+    LatencyFault,
+    PingFault,
+    SlowDripFault,
+    StatusFault,
+    StrikingFault,
+)
 from agent_pipeline.simulator.wire import (
     BadRequestError,
     BodyStep,
@@ -14,30 +22,37 @@ from agent_pipeline.simulator.wire import (
     plain_reply,
 )
 
+_PING: Final = b": ping\n\n"
+_PING_TIMEOUT: Final = 86_400.0
+"""Seconds after which even the comments end; the longest that anything in a faults file takes."""
 _HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Sign in to continue</h1></body></html>\n"
 
 
-def replacement(fault: Fault) -> SimulatorReply | None:
+def replacement(fault: StrikingFault) -> SimulatorReply | None:
     """Return the reply that stands in for the answer, None where the fault needs an answer to work on."""
     if isinstance(fault, StatusFault):
         return _status_reply(fault)
     return _REPLACEMENTS.get(fault.kind)
 
 
-def damaged(reply: SimulatorReply, fault: Fault) -> SimulatorReply:
+def damaged(reply: SimulatorReply, fault: StrikingFault) -> SimulatorReply:
     """Return an answer with the fault done to it."""
     if isinstance(fault, SlowDripFault):
         return replace(reply, steps=_Drip(reply.body, fault.bytes, fault.delay))
     if isinstance(fault, LatencyFault):
         return replace(reply, delay=reply.delay + fault.delay)
-    if isinstance(fault, BrokenReplyFault) and fault.kind == "truncate_stream":
+    if isinstance(fault, PingFault):
+        return _pinged(reply, fault)
+    return _broken(reply, fault.kind)
+
+
+def _broken(reply: SimulatorReply, kind: str) -> SimulatorReply:
+    if kind == "truncate_stream":
         return replace(reply, steps=reply.steps[: max(1, len(reply.steps) // 2)])
-    if isinstance(fault, BrokenReplyFault) and fault.kind == "malformed_json":
+    if kind == "malformed_json":
         return _malformed(reply)
     endings: dict[str, Ending] = {"reset_mid_body": "reset", "hang_mid_body": "hang"}
-    if fault.kind in endings:
-        return replace(reply, steps=_half(reply.steps), ending=endings[fault.kind])
-    return reply
+    return replace(reply, steps=_half(reply.steps), ending=endings[kind]) if kind in endings else reply
 
 
 def _status_reply(fault: StatusFault) -> SimulatorReply:
@@ -79,16 +94,23 @@ def _malformed(reply: SimulatorReply) -> SimulatorReply:
     return replace(reply, steps=(*reply.steps[:middle], broken, *reply.steps[middle + 1 :]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Drip(Sequence[BodyStep]):
-    """A body cut into small steps as they are asked for: a long one would be many objects."""
+def _pinged(reply: SimulatorReply, fault: PingFault) -> SimulatorReply:
+    """Put a comment before each event that still comes; where that is not all, nothing but comments follow."""
+    ping = BodyStep(_PING, fault.delay)
+    events = reply.steps[: fault.events]
+    steps = tuple(step for event in events for step in (ping, event))
+    if len(events) == len(reply.steps):
+        return replace(reply, steps=steps)
+    return replace(reply, steps=_Pings(steps, ping, math.ceil(_PING_TIMEOUT / fault.delay)), ending="hang")
 
-    body: bytes
-    size: int
-    delay: float
 
-    def __len__(self) -> int:
-        return (len(self.body) + self.size - 1) // self.size
+class _LazySteps(Sequence[BodyStep]):
+    """Steps made as they are asked for: all of them would be many objects."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _at(self, index: int) -> BodyStep: ...
 
     @overload
     def __getitem__(self, index: int) -> BodyStep: ...
@@ -102,4 +124,34 @@ class _Drip(Sequence[BodyStep]):
         at = index if index >= 0 else index + len(self)
         if not 0 <= at < len(self):
             raise IndexError(index)
-        return BodyStep(self.body[at * self.size : (at + 1) * self.size], self.delay)
+        return self._at(at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drip(_LazySteps):
+    """A body cut into small steps."""
+
+    body: bytes
+    size: int
+    delay: float
+
+    def __len__(self) -> int:
+        return (len(self.body) + self.size - 1) // self.size
+
+    def _at(self, index: int) -> BodyStep:
+        return BodyStep(self.body[index * self.size : (index + 1) * self.size], self.delay)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pings(_LazySteps):
+    """Some steps, then one comment after the other."""
+
+    steps: tuple[BodyStep, ...]
+    ping: BodyStep
+    pings: int
+
+    def __len__(self) -> int:
+        return len(self.steps) + self.pings
+
+    def _at(self, index: int) -> BodyStep:
+        return self.steps[index] if index < len(self.steps) else self.ping

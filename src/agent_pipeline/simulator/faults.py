@@ -1,40 +1,23 @@
-"""What is to go wrong: the faults file as values, validated strictly."""
+"""What can go wrong: each kind of fault as a checked value."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agent_pipeline.errors import ConfigError
-
-_MAX_FILE_BYTES: Final = 1024 * 1024
-_UNION_MEMBERS: Final = {"float", "constrained-float", "str", "constrained-str", "LatencyRange"}
 _HEADER_VALUE: Final = r"^(?:[!-~](?:[ -~]*[!-~])?)?$"
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+RetryAfter = Seconds | bool
+Count = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Base of all that a faults file holds: no unknown keys, no silent conversion."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class LatencyRange(_Strict):
-    """Seconds, drawn evenly between `min` and `max` for each request."""
-
-    min: Seconds
-    max: Seconds
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> Self:
-        if self.min > self.max:
-            raise ValueError("min is above max")
-        return self
-
-
-class Match(_Strict):
+class Match(Strict):
     """Which requests a fault is for; what is left out matches all.
 
     Attributes:
@@ -48,18 +31,26 @@ class Match(_Strict):
     contains: str | None = None
 
 
-class _Fault(_Strict):
+class _Meant(Strict):
+    """What goes wrong for some requests.
+
+    Attributes:
+        match: which requests are meant.
+    """
+
+    match: Match = Match()
+
+
+class _Fault(_Meant):
     """One way to fail, and when.
 
     Attributes:
         rate: share of the matching requests, drawn from the seed and the request, not from the order of arrival.
         script: numbers of the matching requests that fail, counted from 1 as they arrive; in the place of `rate`.
-        match: which requests are meant.
     """
 
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
     script: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] | None = None
-    match: Match = Match()
 
     @model_validator(mode="after")
     def _has_one_trigger(self) -> Self:
@@ -118,80 +109,66 @@ class LatencyFault(_Fault):
     delay: Seconds
 
 
-Fault = Annotated[StatusFault | BrokenReplyFault | SlowDripFault | LatencyFault, Field(discriminator="kind")]
-
-
-class FaultPlan(_Strict):
-    """What is to go wrong; the default is nothing.
+class PingFault(_Fault):
+    """A stream that is kept open by comments (`: ping`), which are bytes and no events.
 
     Attributes:
-        seed: drawn from in the place of the simulator's own seed.
-        latency: seconds before each reply.
-        chunk_delay: seconds between two events of a stream.
-        faults: looked at in this order; the first that strikes is the one.
+        delay: seconds before each comment.
+        events: how many events still come, each after a comment; then nothing but comments. None: all of them.
     """
 
-    seed: int | None = None
-    latency: Seconds | LatencyRange = 0.0
-    chunk_delay: Seconds = 0.0
-    faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
-
-    @classmethod
-    def from_mapping(cls, data: Mapping[str, object], *, place: str = "") -> "FaultPlan":
-        """Validate what a faults file holds.
-
-        Raises:
-            ConfigError: names the key and what is wrong with it; `place` is the file.
-        """
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as exc:
-            errors = exc.errors(include_url=False, include_context=False)
-            first = max(errors, key=lambda error: len(error["loc"]))  # the union member that was got furthest into
-            raise ConfigError(_problem(str(first["msg"]), first["input"]), place=place, key=_key(first["loc"])) from exc
-
-    @classmethod
-    def load(cls, path: Path) -> "FaultPlan":
-        """Read a faults file (YAML, so JSON too).
-
-        Raises:
-            ConfigError: it can't be read, is not YAML, or is not a valid plan.
-        """
-        return cls.from_mapping(_read(path), place=str(path))
+    kind: Literal["ping"]
+    delay: Annotated[float, Field(ge=0.001, le=86_400)] = 0.05
+    events: Annotated[int, Field(ge=0)] | None = None
 
 
-def _read(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8")
-    except OSError as exc:
-        raise ConfigError(f"can't be read: {exc.strerror}", place=str(path)) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError("is not UTF-8", place=str(path)) from exc
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError("is longer than 1 MiB", place=str(path))
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"is not YAML: {getattr(exc, 'problem', None) or exc}", place=place) from exc
-    except (RecursionError, ValueError) as exc:
-        raise ConfigError("is not YAML that can be read", place=str(path)) from exc
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ConfigError("must hold keys such as seed, latency and faults", place=str(path))
-    return value
+class _LimitFault(_Meant):
+    """A limit that the provider keeps for each model by itself: what is above it gets a 429.
+
+    Attributes:
+        retry_after: seconds; or whether to say how long it takes until the request would pass.
+    """
+
+    retry_after: RetryAfter = True
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    """Return a key path, without the names pydantic adds for the member of a union it tried."""
-    parts = [*location[:2], *location[3:]] if location[:1] == ("faults",) else [*location]
-    return ".".join(str(part) for part in parts if part not in _UNION_MEMBERS and "[" not in str(part))
+class RateLimitFault(_LimitFault):
+    """So many requests and tokens in any 60 seconds.
+
+    Attributes:
+        headers: whether replies say how much is left (`x-ratelimit-...`).
+    """
+
+    kind: Literal["rate_limit"]
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    headers: bool = True
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ValueError("give requests_per_minute, tokens_per_minute or both")
+        return self
 
 
-def _problem(message: str, given: object) -> str:
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | None) else ""
-    return message.removeprefix("Value error, ") + shown
+class CapacityFault(_LimitFault):
+    """So many requests at once, or in any second."""
+
+    kind: Literal["capacity"]
+    retry_after: RetryAfter = False
+    requests_in_flight: Count | None = None
+    requests_per_second: Count | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests_in_flight is None and self.requests_per_second is None:
+            raise ValueError("give requests_in_flight, requests_per_second or both")
+        return self
+
+
+LimitFault = RateLimitFault | CapacityFault
+StrikingFault = StatusFault | BrokenReplyFault | SlowDripFault | LatencyFault | PingFault
+Fault = Annotated[
+    StatusFault | BrokenReplyFault | SlowDripFault | LatencyFault | PingFault | RateLimitFault | CapacityFault,
+    Field(discriminator="kind"),
+]

@@ -1,19 +1,19 @@
 """The simulated provider without its network: a request goes in, a reply comes out."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from agent_pipeline.simulator.answer import Answer, answer_to
-from agent_pipeline.simulator.chat_api import completion_events, completion_object
-from agent_pipeline.simulator.conversation import Ask, chat_ask, parse_body, responses_ask
-from agent_pipeline.simulator.damage import damaged, replacement
-from agent_pipeline.simulator.faults import BrokenReplyFault, Fault, FaultPlan, LatencyRange
+from agent_pipeline.simulator.apis import APIS, Api
+from agent_pipeline.simulator.clock import Clock
+from agent_pipeline.simulator.conversation import parse_body
+from agent_pipeline.simulator.damage import damaged
 from agent_pipeline.simulator.identity import CREATED_AT, Identity, digest_of
 from agent_pipeline.simulator.json_values import JsonObject
-from agent_pipeline.simulator.responses_api import response_events, response_object
+from agent_pipeline.simulator.limits import Arrival
+from agent_pipeline.simulator.plan import FaultPlan, LatencyRange
 from agent_pipeline.simulator.statistics import Statistics
+from agent_pipeline.simulator.strikes import Strikes, Verdict
 from agent_pipeline.simulator.wire import (
     MAX_BODY_BYTES,
     BadRequestError,
@@ -21,7 +21,6 @@ from agent_pipeline.simulator.wire import (
     SimulatorRequest,
     error_reply,
     json_reply,
-    stream_reply,
 )
 
 STATISTICS_PATH: Final = "/simulator/statistics"
@@ -29,17 +28,6 @@ MODELS_PATH: Final = "/v1/models"
 MODEL: Final = "simulator"
 
 
-@dataclass(frozen=True, slots=True)
-class _Api:
-    understand: Callable[[JsonObject], Ask]
-    whole: Callable[[Ask, Answer, Identity], JsonObject]
-    events: Callable[[Ask, Answer, Identity], list[bytes]]
-
-
-_APIS: Final = {
-    "/v1/responses": _Api(responses_ask, response_object, response_events),
-    "/v1/chat/completions": _Api(chat_ask, completion_object, completion_events),
-}
 _MODEL_OBJECT: Final[JsonObject] = {
     "id": MODEL,
     "object": "model",
@@ -51,8 +39,8 @@ _MODEL_OBJECT: Final[JsonObject] = {
 class Simulator:
     """An OpenAI-compatible provider that computes its answers from the request; it is no model and says so.
 
-    Replies depend on the seed, the request and how often that very request came before. Only faults with a `script`
-    depend on the order of arrival.
+    Replies depend on the seed, the request and how often that very request came before. Only faults with a `script`,
+    and limits, depend on the order of arrival; limits also on the time, which is Trio's.
 
     Attributes:
         statistics: what was seen so far.
@@ -62,7 +50,8 @@ class Simulator:
         self._plan = faults or FaultPlan()
         self._seed = seed if self._plan.seed is None else self._plan.seed
         self._seen: Counter[bytes] = Counter()
-        self._matched = [0] * len(self._plan.faults)
+        self._strikes = Strikes(self._plan.faults)
+        self._clock = Clock()
         self.statistics = Statistics()
 
     def respond(self, request: SimulatorRequest) -> SimulatorReply:
@@ -76,12 +65,21 @@ class Simulator:
         digest = digest_of(request)
         self._seen[digest] += 1
         identity = Identity(self._seed, digest, self._seen[digest])
+        problem: BadRequestError | None = None
+        arrival: Arrival | None = None
         try:
-            reply = self._reply(request, path, identity)
+            arrival = self._arrival(request, path)
+        except BadRequestError as exc:
+            problem = exc
+        verdict = self._strikes.judge(request, path, identity, arrival)
+        try:
+            reply = self._reply(path, identity, arrival, verdict, problem)
         except BadRequestError as exc:
             reply = error_reply(exc, (("allow", _allowed(path)),) if exc.status == 405 else ())
         self._count(path, reply)
         reply = replace(reply, delay=reply.delay + self._latency(identity))
+        if arrival is not None:
+            reply = self._conclude(arrival, verdict, reply)
         return _announced(reply, identity.name("req")) if reply.status is not None else reply
 
     def refuse(self, status: int, message: str, *, path: str = "") -> SimulatorReply:
@@ -90,48 +88,45 @@ class Simulator:
         self._count(path.partition("?")[0], reply)
         return _announced(reply, f"req_refused_{self.statistics.requests}")
 
-    def _reply(self, request: SimulatorRequest, path: str, identity: Identity) -> SimulatorReply:
-        api = _APIS.get(path)
-        problem: BadRequestError | None = None
-        ask: Ask | None = None
-        try:
-            _check_request(request, path)
-            ask = api.understand(parse_body(request.body)) if api else None
-        except BadRequestError as exc:
-            problem = exc
-        fault = self._fault(path, request, ask, identity)
-        if fault is not None:
-            self.statistics.faults[fault.kind] += 1
-            instead = replacement(fault)
-            if instead is not None:
-                return instead
+    def _arrival(self, request: SimulatorRequest, path: str) -> Arrival | None:
+        """Understand and count a request to a model; None for any other."""
+        _check_request(request, path)
+        if path not in APIS:
+            return None
+        ask = APIS[path].understand(parse_body(request.body))
+        others = self.statistics.requests_in_flight - 1  # the player has counted this one; none plays: nothing counted
+        arrival = Arrival(ask, self._clock.now(), None if others < 0 else others)
+        self.statistics.model(ask.model).came(arrival.now)
+        return arrival
+
+    def _reply(
+        self, path: str, identity: Identity, arrival: Arrival | None, verdict: Verdict, problem: BadRequestError | None
+    ) -> SimulatorReply:
+        if verdict.fault is not None:
+            self.statistics.faults[verdict.fault.kind] += 1
+        if verdict.instead is not None:
+            return verdict.instead
         if problem is not None:
             raise problem
-        reply = _models(path) if api is None or ask is None else self._answer(api, ask, identity)
+        reply = _models(path) if arrival is None else self._answer(APIS[path], arrival, identity, verdict)
+        fault = verdict.damages()
         return reply if fault is None else damaged(reply, fault)
 
-    def _answer(self, api: _Api, ask: Ask, identity: Identity) -> SimulatorReply:
-        answer = answer_to(ask)
-        self.statistics.input_tokens += answer.input_tokens
-        self.statistics.output_tokens += answer.output_tokens
-        if ask.stream:
-            return stream_reply(api.events(ask, answer, identity), self._plan.chunk_delay)
-        return json_reply(api.whole(ask, answer, identity))
+    def _answer(self, api: Api, arrival: Arrival, identity: Identity, verdict: Verdict) -> SimulatorReply:
+        made = api.make(arrival.ask, identity, self._plan.chunk_delay)
+        self.statistics.input_tokens += made.input_tokens
+        self.statistics.output_tokens += made.output_tokens
+        model = self.statistics.model(arrival.ask.model)
+        model.answered(arrival.now, made.input_tokens, made.output_tokens)
+        verdict.answered(arrival, made.output_tokens)
+        return made.reply
 
-    def _fault(self, path: str, request: SimulatorRequest, ask: Ask | None, identity: Identity) -> Fault | None:
-        """Return the first fault that strikes; every matching one counts the request, so that scripts keep in step."""
-        struck: Fault | None = None
-        for index, fault in enumerate(self._plan.faults):
-            if not _is_meant(fault, path, request, ask):
-                continue
-            self._matched[index] += 1
-            if fault.script is not None:
-                strikes = self._matched[index] in fault.script
-            else:
-                strikes = fault.rate is None or identity.chance("fault", index) < fault.rate
-            if strikes and struck is None:
-                struck = fault
-        return struck
+    def _conclude(self, arrival: Arrival, verdict: Verdict, reply: SimulatorReply) -> SimulatorReply:
+        if reply.status == 429:
+            self.statistics.model(arrival.ask.model).refused += 1
+        verdict.replied(arrival, reply)
+        headers = verdict.headers(arrival)
+        return replace(reply, headers=(*reply.headers, *headers)) if headers and reply.status is not None else reply
 
     def _latency(self, identity: Identity) -> float:
         latency = self._plan.latency
@@ -144,25 +139,12 @@ class Simulator:
         self.statistics.ends[path if _is_known(path) else "(unknown)", end] += 1
 
 
-def _is_meant(fault: Fault, path: str, request: SimulatorRequest, ask: Ask | None) -> bool:
-    match = fault.match
-    if isinstance(fault, BrokenReplyFault) and fault.kind == "truncate_stream" and not (ask and ask.stream):
-        return False
-    if match.path is not None and match.path != path:
-        return False
-    if match.model is not None and (ask is None or match.model != ask.model):
-        return False
-    if match.contains is None:
-        return True
-    return ask.says(match.contains) if ask else match.contains.encode() in request.body
-
-
 def _is_known(path: str) -> bool:
-    return path in _APIS or path in {STATISTICS_PATH, MODELS_PATH, f"{MODELS_PATH}/{MODEL}"}
+    return path in APIS or path in {STATISTICS_PATH, MODELS_PATH, f"{MODELS_PATH}/{MODEL}"}
 
 
 def _allowed(path: str) -> str:
-    return "POST" if path in _APIS else "GET"
+    return "POST" if path in APIS else "GET"
 
 
 def _check_request(request: SimulatorRequest, path: str) -> None:

@@ -1,9 +1,58 @@
 """What the simulator has seen: requests by path and end, connections, and the most at once of either."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
+from agent_pipeline.simulator.clock import MINUTE, SlidingWindow
 from agent_pipeline.simulator.json_values import JsonObject
+from agent_pipeline.simulator.per_model import PerModel
+
+
+@dataclass(slots=True)
+class ModelStatistics:
+    """What was seen of the requests for one model, by the name that was asked.
+
+    Attributes:
+        requests: all that were understood, refused ones among them.
+        refused: those that got a 429, for whatever reason.
+        most_requests_per_minute: the most that came, refused or not, in any 60 seconds.
+        most_tokens_per_minute: the most tokens of answers, input and output, that were asked for in any 60 seconds;
+            they count at the moment when their request came.
+    """
+
+    requests: int = 0
+    refused: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    most_requests_per_minute: int = 0
+    most_tokens_per_minute: int = 0
+    _requests: SlidingWindow = field(default_factory=partial(SlidingWindow, MINUTE), repr=False, compare=False)
+    _tokens: SlidingWindow = field(default_factory=partial(SlidingWindow, MINUTE), repr=False, compare=False)
+
+    def came(self, now: float) -> None:
+        """Count a request."""
+        self.requests += 1
+        self.most_requests_per_minute = max(self.most_requests_per_minute, self._requests.add(now, 1))
+
+    def answered(self, now: float, input_tokens: int, output_tokens: int) -> None:
+        """Count what the answer to a request reports; `now` is when the request came."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        total = self._tokens.add(now, input_tokens + output_tokens)
+        self.most_tokens_per_minute = max(self.most_tokens_per_minute, total)
+
+    def as_json(self) -> JsonObject:
+        """Return the counters."""
+        return {
+            "requests": self.requests,
+            "refused": self.refused,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "most_requests_per_minute": self.most_requests_per_minute,
+            "most_tokens_per_minute": self.most_tokens_per_minute,
+        }
 
 
 @dataclass(slots=True)
@@ -30,6 +79,16 @@ class Statistics:
     connections_opened: int = 0
     connections_open: int = 0
     max_connections_open: int = 0
+    _models: PerModel[ModelStatistics] = field(default_factory=partial(PerModel, ModelStatistics))
+
+    @property
+    def models(self) -> Mapping[str, ModelStatistics]:
+        """What was seen of each model that was asked."""
+        return self._models.values
+
+    def model(self, name: str) -> ModelStatistics:
+        """Return the counters of one model, zero where it was not asked yet."""
+        return self._models.of(name)
 
     @property
     def requests(self) -> int:
@@ -72,4 +131,5 @@ class Statistics:
             "faults": {**dict(sorted(self.faults.items()))},
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
+            "models": {name: model.as_json() for name, model in sorted(self.models.items())},
         }

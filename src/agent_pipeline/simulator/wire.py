@@ -1,5 +1,6 @@
 """What goes over the wire, free of I/O: a request, and a reply as steps that some player performs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -55,6 +56,15 @@ class SimulatorReply:
     def body(self) -> bytes:
         """All bytes of the body that are sent."""
         return b"".join(step.data for step in self.steps)
+
+    def whole_at(self, start: float) -> float:
+        """Return when a reply that begins at `start` is whole, if the client takes all as it comes; inf for a hang."""
+        if self.ending == "hang":
+            return math.inf
+        at = start + self.delay
+        for step in self.steps:
+            at += step.delay  # one by one, as a player waits: the sum would round differently
+        return at
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, by its lower-case name."""
