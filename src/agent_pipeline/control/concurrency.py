@@ -12,11 +12,14 @@ DECREASE = 0.8
 GROWTH_HOLD = 15.0
 """Seconds without growth after a 5xx, a timeout or a lost connection; they say nothing about the limit itself."""
 
-FIRST_PROBE, LONGEST_PROBE = 60.0, 600.0
+FIRST_PROBE, LONGEST_PROBE = 120.0, 1200.0
 """Seconds from a refusal to the next try above the highest level that went well; doubled by every refusal."""
 
-TRIAL = 20.0
+TRIAL = 10.0
 """Seconds that a level above that has to go well before it counts; a bucket of requests empties slowly."""
+
+AT_ONCE = 1.0
+"""Seconds; what is refused so soon after a change, or after the first of an episode, tells how many had room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class AdaptiveLimit:
     """The limit on requests in flight of one lane, between two bounds.
 
     It doubles while all goes well and it is used. From the first 429 on it remembers the highest level that is not
-    known to be refused (`_stable`): an episode of 429s takes a fifth away, once; what is missing to that level comes
-    back by halves, one round at a time; and rarely, ever more rarely after refusals, it tries one more than that. A
+    known to be refused (`_stable`): an episode of 429s takes a fifth away, once; a round that goes well gives back what
+    is missing to that level; and rarely, ever more rarely after refusals, it tries one more than that. A
     level that goes well for a while becomes the new one, and the next step up is twice as large, so that a capacity
     that grew is found. Refused at a level that had gone well (a capacity in requests per second fluctuates, others may
     share it), it takes steps down that double.
@@ -66,7 +69,7 @@ class AdaptiveLimit:
         self._step_down = 1
         self._probe_period = FIRST_PROBE
         self._probe_at = math.inf
-        self._trial_began = -math.inf
+        self._changed_at = -math.inf
 
     def on_send(self) -> int:
         """Count a request that is about to be sent; return its number, which its ending is reported with."""
@@ -90,29 +93,37 @@ class AdaptiveLimit:
         return self._grow(now)
 
     def on_rate_limited(self, now: float, *, number: int, in_flight: int) -> LimitChange | None:
-        """Take a refusal into account; return the change where it begins an episode. Arguments as for `on_success`."""
+        """Take a refusal into account; return the change where it begins an episode.
+
+        Args:
+            now: any clock that does not go back.
+            number: the request's.
+            in_flight: requests that are left in flight now. Where all that is too much was refused at once, those are
+                the ones that had room.
+        """
         if number <= self._changed_after:
-            if self._stable is not None:  # of the same episode; the least that was refused tells most
-                self._stable = max(min(self._stable, in_flight - 1), self.limit)
+            if self._stable is not None and now <= self._changed_at + AT_ONCE:
+                self._stable = max(min(self._stable, in_flight), self._minimum)
             return None
-        old, new = self.limit, max(self._minimum, min(self.limit - 1, int(self.limit * DECREASE)))
+        new = max(self._minimum, min(self.limit - 1, int(self.limit * DECREASE)))
         if self._stable is None:
-            self._stable = in_flight - 1
-        elif in_flight <= self._stable:
-            self._stable = in_flight - self._step_down
+            self._stable = max(in_flight, self._minimum)
+        elif in_flight < self._stable:
+            self._stable = max(in_flight + 1 - self._step_down, new)
             self._step_down *= 2
-        self._stable = max(self._stable, new)
+        elif now <= self._changed_at + AT_ONCE:
+            self._stable = in_flight
         self._step_up = 1
         self._probe_at = now + self._probe_period
         self._probe_period = min(2 * self._probe_period, LONGEST_PROBE)
-        return self._change(new, "rate_limited", old)
+        return self._change(now, new, "rate_limited")
 
     def on_failure(self, now: float) -> None:
         """Stop growing for a while: the provider, or the way to it, is in trouble."""
         self._hold_until = now + GROWTH_HOLD
         self._clean = 0
 
-    def set_bounds(self, minimum: int, maximum: int) -> LimitChange | None:
+    def set_bounds(self, now: float, minimum: int, maximum: int) -> LimitChange | None:
         """Move the bounds; a limit outside goes to the nearer one. What is in flight above it is left alone."""
         if not 1 <= minimum <= maximum:
             msg = f"1 <= minimum <= maximum is wanted, not {minimum}, {maximum}"
@@ -121,34 +132,33 @@ class AdaptiveLimit:
         new = max(minimum, min(self.limit, maximum))
         if self._stable is not None:
             self._stable = max(minimum, min(self._stable, maximum))
-        return self._change(new, "configured", self.limit)
+        return self._change(now, new, "configured")
 
     def _grow(self, now: float) -> LimitChange | None:
         """Take the next step up after a round of as many answers as may be in flight."""
         old, stable = self.limit, self._stable
         if stable is None:
-            return self._change(min(2 * old, self._maximum), "doubled", old)
+            return self._change(now, min(2 * old, self._maximum), "doubled")
         if old < stable:
-            return self._change(min(old + math.ceil((stable - old) / 2), self._maximum), "recovered", old)
+            return self._change(now, min(stable, self._maximum), "recovered")
         if old == stable:
             if now < self._probe_at:
                 return None
-            reason: Reason = "probed"
-        else:
-            if now < self._trial_began + TRIAL:
-                return None
-            reason = "confirmed"
-            self._stable = old
-            self._step_up = max(1, min(2 * self._step_up, old // 8))
-            self._step_down = 1
-            self._probe_period = max(self._probe_period / 2, FIRST_PROBE)
-        self._trial_began = now
-        return self._change(min(old + self._step_up, self._maximum), reason, old)
+            return self._change(now, min(old + self._step_up, self._maximum), "probed")
+        if now < self._changed_at + TRIAL:
+            return None
+        self._stable = old
+        self._step_up = max(1, min(2 * self._step_up, old // 3))
+        self._step_down = 1
+        self._probe_period = max(self._probe_period / 2, FIRST_PROBE)
+        return self._change(now, min(old + self._step_up, self._maximum), "confirmed")
 
-    def _change(self, new: int, reason: Reason, old: int) -> LimitChange | None:
+    def _change(self, now: float, new: int, reason: Reason) -> LimitChange | None:
+        old = self.limit
         if new == old:
             return None
         self.limit = new
+        self._changed_at = now
         self._changed_after = self._sent
         self._clean = 0
         self._is_used = False

@@ -6,7 +6,7 @@ from typing import Literal
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 60.0
 """Seconds of pause after one probe was refused, doubled for each further one in a row; more where more is asked for."""
 
-SHORTEST_WAVE, LONGEST_WAVE = 0.1, 1.0
+SHORTEST_WAVE, LONGEST_WAVE = 0.1, 0.5
 """Bounds of the time between two waves, which is as long as the probe took: time to see whether one is refused."""
 
 
