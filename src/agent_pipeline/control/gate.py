@@ -104,6 +104,11 @@ class Gate:
         lanes = {key: lane.statistics() for key, lane in self._lanes.items()}
         return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
 
+    def set_budget(self, *, tokens: int | None, micro_usd: int | None) -> None:
+        """Give the run other caps, None for none; whoever waits for budget asks again, and may now be refused."""
+        self.budget.set_totals(tokens=tokens, micro_usd=micro_usd)
+        self._budget_freed.unpark_all()
+
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
 
