@@ -5,7 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_pipeline.control.budget import BudgetStatistics, BudgetTracker, Hold, Reservation, RunBudget
+from agent_pipeline.control.budget import (
+    BudgetStatistics,
+    BudgetTracker,
+    Hold,
+    Reservation,
+    RunBudget,
+    Shortage,
+    find_shortages,
+)
 
 
 def reserve(tracker: BudgetTracker, amount: int) -> Reservation:
@@ -204,14 +212,15 @@ def test_each_end_of_a_hold_reaches_both_dimensions() -> None:
     assert budget.micro_usd.statistics() == BudgetStatistics(total=100, spent=22, reserved=0, unknown=20)
 
 
-def test_the_dimension_that_never_fits_is_named() -> None:
-    """The message has to say which budget to raise."""
+def test_all_that_never_fits_is_named() -> None:
+    """Who raises one budget only to meet the next has waited for nothing."""
     budget = RunBudget(tokens=100, micro_usd=50)
     hold(budget, tokens=100, micro_usd=50)
 
-    assert budget.never_fits(tokens=100, micro_usd=50) is None
-    assert budget.never_fits(tokens=101, micro_usd=51) == "tokens"
-    assert budget.never_fits(tokens=100, micro_usd=51) == "usd"
+    assert find_shortages([budget], tokens=100, micro_usd=50) == ()
+    assert find_shortages([budget], tokens=101, micro_usd=50) == (Shortage(budget, "tokens", 101),)
+    assert find_shortages([budget], tokens=100, micro_usd=51) == (Shortage(budget, "usd", 51),)
+    assert len(find_shortages([budget], tokens=101, micro_usd=51)) == 2
 
 
 def test_what_earlier_sessions_spent_counts() -> None:
@@ -259,5 +268,5 @@ def test_a_budget_that_is_overspent_fits_nothing_more(amount: int) -> None:
     budget = RunBudget(tokens=100, spent_tokens=130)
 
     assert budget.reserve_nowait(tokens=amount, micro_usd=0) is None
-    assert budget.never_fits(tokens=amount, micro_usd=0) == "tokens"
+    assert find_shortages([budget], tokens=amount, micro_usd=0) == (Shortage(budget, "tokens", amount),)
     assert budget.tokens.remaining() == -30

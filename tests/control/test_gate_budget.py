@@ -178,7 +178,7 @@ async def test_money_is_a_budget_of_its_own(autojump_clock: MockClock) -> None:
         await world.gate.call(make_call(price=FlatPrice(3)), provider.send)
 
     assert caught.value.dimension == "usd"
-    assert "may cost 120;" in str(caught.value)
+    assert "may cost 120 micro-dollars;" in str(caught.value)
     assert provider.attempts == []
     world.assert_nothing_is_held()
 

@@ -41,6 +41,10 @@ class FlatPrice:
         """Return the cost in micro-dollars."""
         return usage.total_tokens * self.micro_usd
 
+    def worst_case_micro_usd(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the cost of as many tokens of any kind."""
+        return (input_tokens + output_tokens) * self.micro_usd
+
 
 @dataclass
 class World:

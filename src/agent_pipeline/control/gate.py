@@ -15,14 +15,14 @@ from typing import TypeVar
 import trio
 
 from agent_pipeline.control.attempt_record import first_record, last_record
-from agent_pipeline.control.budget import Dimension, Hold, RunBudget
+from agent_pipeline.control.budget import Hold, RunBudget, find_shortages, hold_nowait
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane, LaneStatistics
+from agent_pipeline.control.refusal import refusal
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,
-    BudgetExceededError,
     ModelNotFoundError,
     ProviderError,
     RateLimitedError,
@@ -115,7 +115,9 @@ class Gate:
         Raises:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
-            BudgetExceededError: the worst case of this call no longer fits; nothing was sent.
+            BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
+                was sent.
+            DocumentBudgetExceededError: nor its document's.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
         self._requests += 1
@@ -199,18 +201,16 @@ class Gate:
 
     async def _reserve(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Hold:
         """Hold the worst case at an instant without a cooldown; either may come back while the other is waited for."""
-        worst = Usage(call.input_tokens_bound, call.output_tokens_cap)
-        tokens = worst.total_tokens
-        micro_usd = 0 if call.price is None else call.price.cost_micro_usd(worst)
+        tokens, micro_usd = call.worst_case()
+        budgets = self.budget.concerning(call.role, call.scope.budget)
         while True:
             lane.check_open()
             begun = trio.current_time()
             pausing = begun < lane.cooldown_end()
-            if not pausing and (hold := self.budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)) is not None:
+            if not pausing and (hold := hold_nowait(budgets, tokens=tokens, micro_usd=micro_usd)) is not None:
                 return hold
-            dimension = self.budget.never_fits(tokens=tokens, micro_usd=micro_usd)
-            if dimension is not None:
-                raise self._refusal(call, dimension, tokens if dimension == "tokens" else micro_usd)
+            if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
+                raise refusal(call.role, shortages)
             reason: WaitReason = "cooldown" if pausing else "budget"
             if pausing:
                 self._check_wait(call, lane.cooldown_end(), None)
@@ -218,16 +218,6 @@ class Gate:
             else:
                 await self._budget_freed.park()
             waits[reason] = waits.get(reason, 0.0) + trio.current_time() - begun
-
-    def _refusal(self, call: Call, dimension: Dimension, worst: int) -> BudgetExceededError:
-        counted = (self.budget.tokens if dimension == "tokens" else self.budget.micro_usd).statistics()
-        total = counted.total or 0
-        unit = "tokens" if dimension == "tokens" else "micro-dollars"
-        msg = (
-            f"the budget of {total} {unit} has {max(0, total - counted.spent)} left, and the next request of role "
-            f"{call.role} may cost {worst}; raise the budget to go on"
-        )
-        return BudgetExceededError(msg, dimension=dimension)
 
     async def _send(
         self, call: Call, attempt: Attempt, hold: Hold, send: Callable[[Attempt], Awaitable[AnswerT]]
