@@ -8,12 +8,14 @@ import pytest
 from agent_pipeline.control.budget import (
     BudgetStatistics,
     BudgetTracker,
+    Caps,
     Hold,
     Reservation,
     RunBudget,
     Shortage,
     find_shortages,
 )
+from agent_pipeline.control.tracker import reserve_all_nowait
 
 
 def reserve(tracker: BudgetTracker, amount: int) -> Reservation:
@@ -185,6 +187,76 @@ def test_threads_together_never_pass_the_cap() -> None:
     assert not over
     assert tracker.statistics() == BudgetStatistics(total=1_000, spent=charged, reserved=0, unknown=0)
     assert charged >= 1_000 - 8 * 7
+
+
+@pytest.mark.parametrize(("caps", "exist"), [(Caps(), 0), (Caps(tokens=0), 1), (Caps(micro_usd=0), 1)])
+def test_a_cap_of_nothing_is_a_cap(caps: Caps, exist: int) -> None:
+    """Only None is unlimited."""
+    assert caps.exist == bool(exist)
+
+
+def test_several_trackers_are_held_at_one_instant_or_none_is() -> None:
+    """The last one refuses: what the others gave is back before anybody could see it."""
+    wide, narrow = BudgetTracker(100), BudgetTracker(10)
+
+    assert reserve_all_nowait([(wide, 5), (wide, 6), (narrow, 11)]) is None
+    with pytest.raises(ValueError, match="can't reserve -1"):
+        reserve_all_nowait([(wide, 5), (narrow, -1)])
+
+    assert (wide.statistics().reserved, narrow.statistics().reserved) == (0, 0)
+    held = reserve_all_nowait([(wide, 5), (narrow, 10)])
+    assert held is not None
+    assert (wide.remaining(), narrow.remaining()) == (95, 0)
+    assert reserve_all_nowait([]) == []
+
+
+def test_a_tracker_that_is_there_twice_needs_room_for_both() -> None:
+    """Two owners may share one: then each of them counts."""
+    tracker = BudgetTracker(10)
+
+    assert reserve_all_nowait([(tracker, 5), (tracker, 6)]) is None
+    assert tracker.remaining() == 10
+    assert reserve_all_nowait([(tracker, 5), (tracker, 5)]) is not None
+    assert tracker.remaining() == 0
+
+
+def test_a_chain_of_agents_in_threads_shares_one_tracker() -> None:
+    """A asks B, B asks C, each in a thread of its own while the one before still holds: one cap for all of them."""
+    tracker = BudgetTracker(100, spent=10)
+    left: list[int | None] = []
+
+    def work(chain: str, pool: ThreadPoolExecutor) -> None:
+        reservation = reserve(tracker, 30)
+        left.append(tracker.remaining())
+        if chain:
+            pool.submit(work, chain[1:], pool).result()
+        reservation.settle(20)
+
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(work, "BC", pool).result()
+
+    assert left == [60, 30, 0]
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=70, reserved=0, unknown=0)
+    assert tracker.remaining() == 30
+
+
+def test_threads_together_never_see_half_a_hold() -> None:
+    """Who looks while others reserve sees both trackers changed or neither."""
+    first, second = BudgetTracker(1_000), BudgetTracker(3)
+    seen: list[int] = []
+
+    def reserve_in_vain() -> None:
+        for _ in range(300):
+            assert reserve_all_nowait([(first, Yielding(7)), (second, Yielding(4))]) is None
+
+    with ThreadPoolExecutor(4) as pool:
+        trying = [pool.submit(reserve_in_vain) for _ in range(3)]
+        while not all(one.done() for one in trying):
+            seen.append(first.statistics().reserved)
+        for one in trying:
+            one.result()
+
+    assert set(seen) == {0}
 
 
 def test_two_dimensions_are_held_together_or_not_at_all() -> None:

@@ -125,6 +125,39 @@ class StageResultRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleUsage:
+    """What the requests of one role came to.
+
+    Attributes:
+        documents: that it was asked for.
+        requests: calls made.
+        attempts: HTTP requests sent for them.
+        reported: attempts whose usage is known; `usage` is theirs.
+        spent: what all were charged.
+        unknown_cost: whether one of them has no known price.
+    """
+
+    role: str
+    documents: int
+    requests: int
+    attempts: int
+    reported: int
+    usage: Usage
+    spent: Spending
+    unknown_cost: bool
+
+    @property
+    def input_tokens_per_document(self) -> float | None:
+        """The average over the documents, None without one."""
+        return self.usage.input_tokens / self.documents if self.documents else None
+
+    @property
+    def output_tokens_per_document(self) -> float | None:
+        """Likewise."""
+        return self.usage.output_tokens / self.documents if self.documents else None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One HTTP request that was sent, and the session that sent it."""
 

@@ -11,7 +11,7 @@ from agent_pipeline.domain.usage import Spending, Usage
 from agent_pipeline.errors import AgentPipelineError, LedgerError
 from agent_pipeline.ledger.answers import Session
 from agent_pipeline.ledger.rows import Row
-from agent_pipeline.ledger.statements import SPENDING
+from agent_pipeline.ledger.statements import SPENDING, USAGE
 
 INTERRUPTED = "interrupted"
 """The error code of what was under way when its process was killed."""
@@ -88,8 +88,7 @@ def _session(
     """Add up what all sessions so far have done."""
     attempts, unknown_cost, usage, roles = 0, False, Usage(), dict[str, Spending]()
     found = connection.execute(
-        f"SELECT role, count(*), count(*) > count(cost_micro_usd), {SPENDING}, coalesce(sum(input_tokens), 0), "  # noqa: S608 - own
-        "coalesce(sum(output_tokens), 0), coalesce(sum(cached_input_tokens), 0), coalesce(sum(reasoning_tokens), 0) "
+        f"SELECT role, count(*), count(*) > count(cost_micro_usd), {SPENDING}, {USAGE} "  # noqa: S608 - own
         "FROM attempts GROUP BY role ORDER BY role"
     )
     for role, sent, has_unknown_cost, charged, unknown, micro_usd, *reported in found:

@@ -28,6 +28,12 @@ SPENDING = (
 )
 """The columns of a `Spending`, over rows of `attempts`."""
 
+USAGE = ", ".join(
+    f"coalesce(sum({column}), 0)"
+    for column in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+)
+"""The columns of a `Usage`, likewise."""
+
 _ENDINGS = (
     "outcome",
     "error_code",
