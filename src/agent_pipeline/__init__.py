@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import CredentialsRejectedError as CredentialsRejectedError
     from agent_pipeline.errors import DeadlineExceededError as DeadlineExceededError
     from agent_pipeline.errors import DiskFullError as DiskFullError
+    from agent_pipeline.errors import DocumentBudgetExceededError as DocumentBudgetExceededError
     from agent_pipeline.errors import DocumentInvalidError as DocumentInvalidError
     from agent_pipeline.errors import DocumentRejectedError as DocumentRejectedError
     from agent_pipeline.errors import DuplicateDocumentError as DuplicateDocumentError
@@ -98,6 +99,7 @@ __all__ = [
     "AgentRunError",
     "StageError",
     "DocumentRejectedError",
+    "DocumentBudgetExceededError",
     "ArtifactError",
     "DiskFullError",
     "DeadlineExceededError",

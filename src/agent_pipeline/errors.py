@@ -311,6 +311,22 @@ class DeadlineExceededError(AgentPipelineError):
         self.left = dict(left or {})
 
 
+class DocumentBudgetExceededError(AgentPipelineError):
+    """The next request's worst case does not fit into what one document's budget has left; the others go on.
+
+    Attributes:
+        dimension: `tokens` or `usd`; the first of them.
+        dimensions: all that were too small.
+    """
+
+    code = "document_budget_exceeded"
+
+    def __init__(self, message: str, *, dimension: str, others: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.dimension = dimension
+        self.dimensions = (dimension, *others)
+
+
 class WaitTooLongError(AgentPipelineError):
     """A pause the provider asked for would outlast the deadline of this stage, document or run."""
 
@@ -321,18 +337,20 @@ class WaitTooLongError(AgentPipelineError):
 
 
 class BudgetExceededError(AgentPipelineError):
-    """The next request's worst case does not fit into what the budget has left.
+    """The next request's worst case does not fit into what the budget of the run, or of a role, has left.
 
     Attributes:
-        dimension: `tokens` or `usd`.
+        dimension: `tokens`, `usd`, `role:<name>:tokens` or `role:<name>:usd`; the first of them.
+        dimensions: all that were too small.
     """
 
     code = "budget_exceeded"
     disposition = "fail_run"
 
-    def __init__(self, message: str, *, dimension: Literal["tokens", "usd"]) -> None:
+    def __init__(self, message: str, *, dimension: str, others: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.dimension = dimension
+        self.dimensions = (dimension, *others)
 
 
 class LedgerError(AgentPipelineError):

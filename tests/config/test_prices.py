@@ -61,10 +61,10 @@ def test_the_fast_way_gives_what_the_price_list_computes_for_every_model() -> No
     """Rates multiplied out must hold for each listed model that uses them; 41 and 17 make parts of a micro-dollar."""
     found = [find_price(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
     flat = [one for one in found if one is not None and one._rates is not None]
-    slow = [one._tiered(*((117, 41, 17) if one._output_is_priced else (134, 41, 0))) for one in flat]
+    slow = [one._listed(76, 41, 10, 7) for one in flat]
 
     assert len(flat) > 500
-    assert [one.cost_micro_usd(Usage(117, 17, 41)) for one in flat] == slow
+    assert [one.cost_micro_usd(Usage(117, 17, 41, 7)) for one in flat] == slow
 
 
 def test_a_fee_per_request_is_not_lost_to_the_fast_way() -> None:

@@ -5,7 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_pipeline.control.budget import BudgetStatistics, BudgetTracker, Hold, Reservation, RunBudget
+from agent_pipeline.control.budget import (
+    BudgetStatistics,
+    BudgetTracker,
+    Caps,
+    Hold,
+    Reservation,
+    RunBudget,
+    Shortage,
+    find_shortages,
+)
+from agent_pipeline.control.tracker import reserve_all_nowait
 
 
 def reserve(tracker: BudgetTracker, amount: int) -> Reservation:
@@ -179,6 +189,76 @@ def test_threads_together_never_pass_the_cap() -> None:
     assert charged >= 1_000 - 8 * 7
 
 
+@pytest.mark.parametrize(("caps", "exist"), [(Caps(), 0), (Caps(tokens=0), 1), (Caps(micro_usd=0), 1)])
+def test_a_cap_of_nothing_is_a_cap(caps: Caps, exist: int) -> None:
+    """Only None is unlimited."""
+    assert caps.exist == bool(exist)
+
+
+def test_several_trackers_are_held_at_one_instant_or_none_is() -> None:
+    """The last one refuses: what the others gave is back before anybody could see it."""
+    wide, narrow = BudgetTracker(100), BudgetTracker(10)
+
+    assert reserve_all_nowait([(wide, 5), (wide, 6), (narrow, 11)]) is None
+    with pytest.raises(ValueError, match="can't reserve -1"):
+        reserve_all_nowait([(wide, 5), (narrow, -1)])
+
+    assert (wide.statistics().reserved, narrow.statistics().reserved) == (0, 0)
+    held = reserve_all_nowait([(wide, 5), (narrow, 10)])
+    assert held is not None
+    assert (wide.remaining(), narrow.remaining()) == (95, 0)
+    assert reserve_all_nowait([]) == []
+
+
+def test_a_tracker_that_is_there_twice_needs_room_for_both() -> None:
+    """Two owners may share one: then each of them counts."""
+    tracker = BudgetTracker(10)
+
+    assert reserve_all_nowait([(tracker, 5), (tracker, 6)]) is None
+    assert tracker.remaining() == 10
+    assert reserve_all_nowait([(tracker, 5), (tracker, 5)]) is not None
+    assert tracker.remaining() == 0
+
+
+def test_a_chain_of_agents_in_threads_shares_one_tracker() -> None:
+    """A asks B, B asks C, each in a thread of its own while the one before still holds: one cap for all of them."""
+    tracker = BudgetTracker(100, spent=10)
+    left: list[int | None] = []
+
+    def work(chain: str, pool: ThreadPoolExecutor) -> None:
+        reservation = reserve(tracker, 30)
+        left.append(tracker.remaining())
+        if chain:
+            pool.submit(work, chain[1:], pool).result()
+        reservation.settle(20)
+
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(work, "BC", pool).result()
+
+    assert left == [60, 30, 0]
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=70, reserved=0, unknown=0)
+    assert tracker.remaining() == 30
+
+
+def test_threads_together_never_see_half_a_hold() -> None:
+    """Who looks while others reserve sees both trackers changed or neither."""
+    first, second = BudgetTracker(1_000), BudgetTracker(3)
+    seen: list[int] = []
+
+    def reserve_in_vain() -> None:
+        for _ in range(300):
+            assert reserve_all_nowait([(first, Yielding(7)), (second, Yielding(4))]) is None
+
+    with ThreadPoolExecutor(4) as pool:
+        trying = [pool.submit(reserve_in_vain) for _ in range(3)]
+        while not all(one.done() for one in trying):
+            seen.append(first.statistics().reserved)
+        for one in trying:
+            one.result()
+
+    assert set(seen) == {0}
+
+
 def test_two_dimensions_are_held_together_or_not_at_all() -> None:
     """Half a hold would block others for nothing."""
     budget = RunBudget(tokens=100, micro_usd=100)
@@ -204,14 +284,15 @@ def test_each_end_of_a_hold_reaches_both_dimensions() -> None:
     assert budget.micro_usd.statistics() == BudgetStatistics(total=100, spent=22, reserved=0, unknown=20)
 
 
-def test_the_dimension_that_never_fits_is_named() -> None:
-    """The message has to say which budget to raise."""
+def test_all_that_never_fits_is_named() -> None:
+    """Who raises one budget only to meet the next has waited for nothing."""
     budget = RunBudget(tokens=100, micro_usd=50)
     hold(budget, tokens=100, micro_usd=50)
 
-    assert budget.never_fits(tokens=100, micro_usd=50) is None
-    assert budget.never_fits(tokens=101, micro_usd=51) == "tokens"
-    assert budget.never_fits(tokens=100, micro_usd=51) == "usd"
+    assert find_shortages([budget], tokens=100, micro_usd=50) == ()
+    assert find_shortages([budget], tokens=101, micro_usd=50) == (Shortage(budget, "tokens", 101),)
+    assert find_shortages([budget], tokens=100, micro_usd=51) == (Shortage(budget, "usd", 51),)
+    assert len(find_shortages([budget], tokens=101, micro_usd=51)) == 2
 
 
 def test_what_earlier_sessions_spent_counts() -> None:
@@ -225,11 +306,39 @@ def test_what_earlier_sessions_spent_counts() -> None:
     assert budget.reserve_nowait(tokens=40, micro_usd=0) is not None
 
 
+@pytest.mark.parametrize(("total", "left"), [(60, -40), (100, 0), (101, 1), (None, None)])
+def test_another_cap_counts_from_now_on(total: int | None, left: int | None) -> None:
+    """What is spent and held stays what it is: a cap below it is no error, and lets nothing more through."""
+    tracker = BudgetTracker(1_000, spent=40)
+    reservation = reserve(tracker, 60)
+
+    tracker.set_total(total)
+
+    assert tracker.statistics() == BudgetStatistics(total=total, spent=40, reserved=60, unknown=0)
+    assert tracker.remaining() == left
+    assert (tracker.reserve_nowait(1) is None) == (left is not None and left < 1)
+    reservation.settle(60)
+
+
+def test_a_negative_cap_changes_neither_dimension() -> None:
+    """Half a change would be one nobody asked for."""
+    budget = RunBudget(tokens=100, micro_usd=50)
+
+    with pytest.raises(ValueError, match="negative: total=-1"):
+        budget.set_totals(tokens=7, micro_usd=-1)
+    with pytest.raises(ValueError, match="negative: total=-2"):
+        budget.tokens.set_total(-2)
+
+    assert (budget.tokens.remaining(), budget.micro_usd.remaining()) == (100, 50)
+    budget.set_totals(tokens=7, micro_usd=None)
+    assert (budget.tokens.remaining(), budget.micro_usd.remaining()) == (7, None)
+
+
 @pytest.mark.parametrize("amount", [0, 1])
 def test_a_budget_that_is_overspent_fits_nothing_more(amount: int) -> None:
     """The cap was lowered, or usage passed its worst case: a refusal, not a bug. Not even a free request fits."""
     budget = RunBudget(tokens=100, spent_tokens=130)
 
     assert budget.reserve_nowait(tokens=amount, micro_usd=0) is None
-    assert budget.never_fits(tokens=amount, micro_usd=0) == "tokens"
+    assert find_shortages([budget], tokens=amount, micro_usd=0) == (Shortage(budget, "tokens", amount),)
     assert budget.tokens.remaining() == -30

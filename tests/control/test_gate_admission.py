@@ -195,7 +195,7 @@ async def test_who_waits_for_budget_is_refused_as_soon_as_it_can_never_fit(autoj
     assert trio.current_time() == 9
     assert caught.value.dimension == "tokens"
     assert str(caught.value) == (
-        "the budget of 45 tokens has 39 left, and the next request of role writer may cost 40; "
+        "the budget of 45 tokens has 39 left, and the next request of role writer may cost 40 tokens; "
         "raise the budget to go on"
     )
     assert len(provider.attempts) == len(world.records) == 1

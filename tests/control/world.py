@@ -1,13 +1,13 @@
 """What tests of the gate share: a gate with its budget and records, calls, prices and jitter that can be foretold."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import trio
 
-from agent_pipeline.control.budget import BudgetStatistics, RunBudget
+from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, RunBudget
 from agent_pipeline.control.call import Call, Price
 from agent_pipeline.control.gate import Gate, OnStall
 from agent_pipeline.control.lane import LaneStatistics
@@ -42,6 +42,10 @@ class FlatPrice:
         """Return the cost in micro-dollars."""
         return usage.total_tokens * self.micro_usd
 
+    def worst_case_micro_usd(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the cost of as many tokens of any kind."""
+        return (input_tokens + output_tokens) * self.micro_usd
+
 
 @dataclass
 class World:
@@ -75,6 +79,8 @@ class World:
         """No hold, no place and no waiter is left; the records say what was spent, from the moment of sending on."""
         assert self.tokens.reserved == 0
         assert self.money.reserved == 0
+        for budget in self.budget.roles.values():
+            assert (budget.tokens.statistics().reserved, budget.micro_usd.statistics().reserved) == (0, 0)
         for lane in self.gate.statistics().lanes.values():
             assert (lane.in_flight, lane.waiting) == (0, 0)
         assert sum(record.charged_tokens for record in self.records) == self.tokens.spent
@@ -101,6 +107,7 @@ def make_world(
     record: Callable[[AttemptRecord], None] | None = None,
     on_limit: Callable[[LimitChanged], None] | None = None,
     on_stall: OnStall | None = None,
+    roles: Mapping[str, Caps] | None = None,
 ) -> World:
     """Build a gate without limits but those given; jitter always draws its ceiling."""
     records: list[AttemptRecord] = []
@@ -109,7 +116,13 @@ def make_world(
     def keep(attempt: AttemptRecord) -> None:
         (dispatches if attempt.outcome is None else records).append(attempt)
 
-    budget = RunBudget(tokens=tokens, micro_usd=micro_usd, spent_tokens=spent_tokens, spent_micro_usd=spent_micro_usd)
+    budget = RunBudget(
+        tokens=tokens,
+        micro_usd=micro_usd,
+        spent_tokens=spent_tokens,
+        spent_micro_usd=spent_micro_usd,
+        roles={name: Budget("role", name, caps) for name, caps in (roles or {}).items()},
+    )
     gate = Gate(
         budget=budget,
         retry=policy or RetryPolicy(),
@@ -128,6 +141,7 @@ def make_world(
 
 def make_call(
     *,
+    role: str = "writer",
     price: Price | None = None,
     scope: CallScope | None = None,
     provider: str = "openai",
@@ -137,7 +151,7 @@ def make_call(
 ) -> Call:
     """Build a call of a worst case of 40 tokens and, without a price, no money."""
     return Call(
-        role="writer",
+        role=role,
         provider=provider,
         model=model,
         method="POST",

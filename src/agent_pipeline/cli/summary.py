@@ -14,8 +14,6 @@ _FAR = f"..{os.sep}.."
 
 _REASONS = {
     "documents_failed": "more documents failed than --fail-on-error allows",
-    "budget:tokens": "the token budget was reached; what is finished is kept",
-    "budget:usd": "the money budget was reached; what is finished is kept",
     "deadline:run": "the run's timeout ran out; what is finished is kept",
     "signal:SIGHUP": "the terminal hung up; what is finished is kept",
     "signal:SIGINT": "interrupted; what is finished is kept",
@@ -92,7 +90,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     counts += [f"{count} {name}" for name, count in _unhappy(result)]
     yield f"run {result.outcome} in {result.duration_seconds:.1f} s (exit code {result.exit_code})"
     if result.reason is not None:
-        yield f"reason:     {_REASONS.get(result.reason, result.reason)}"
+        yield f"reason:     {_reason(result.reason)}"
     if ended.detail is not None:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
@@ -116,9 +114,22 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"{'next:' if position == 0 else '':<11} {one_line(command)}"
 
 
+def _reason(reason: str) -> str:
+    if not reason.startswith("budget:"):
+        return _REASONS.get(reason, reason)
+    reached = [_budget(name) for name in reason.removeprefix("budget:").split(",")]
+    return f"{' and '.join(reached)} {'was' if len(reached) == 1 else 'were'} reached; what is finished is kept"
+
+
+def _budget(name: str) -> str:
+    owner, _, unit = name.rpartition(":")
+    whose = f" of role {one_line(owner.removeprefix('role:'), most=80)}" if owner else ""
+    return f"the {'money' if unit == 'usd' else 'token'} budget{whose}"
+
+
 def _cost(ended: Ended) -> str:
     if ended.result.cost_usd is None:
-        return "unknown: the price list has no price for some of the models"
+        return "unknown: some models have no known price; write it under `prices` in the pipeline file"
     amount = f"${ended.result.cost_usd:.4f}"
     return f"nothing (simulated; the same tokens would have cost {amount})" if ended.simulator else amount
 

@@ -94,7 +94,7 @@ def with_losses(result: RunResult, dropped: Mapping[str, int]) -> RunResult:
     return result
 
 
-_MORE = {"budget:tokens": " --budget-tokens MORE", "budget:usd": " --budget-usd MORE"}
+_MORE = {"tokens": " --budget-tokens MORE", "usd": " --budget-usd MORE"}
 
 
 def _next_commands(
@@ -106,7 +106,8 @@ def _next_commands(
     commands = [f"less {log}", f"agent-pipeline verify {run}"]
     outcome, reason = result
     if outcome != "completed":
-        more = _MORE.get(reason or "", "")
+        used_up = (reason or "").removeprefix("budget:").split(",")
+        more = "".join(flag for name, flag in _MORE.items() if name in used_up)
         return (f"agent-pipeline resume {run}{more}", *commands)
     if failed:
         return (f"agent-pipeline resume {run} --retry-failed", *commands)

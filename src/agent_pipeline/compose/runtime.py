@@ -12,6 +12,7 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline import gateway as gateways
+from agent_pipeline.compose.budgets import Overruns, caps_of_document, run_budget
 from agent_pipeline.compose.charge import Charge
 from agent_pipeline.compose.earlier_run import held
 from agent_pipeline.compose.endpoints import keys_of, missing_keys, real_endpoints, secrets_of, simulated_endpoints
@@ -19,7 +20,7 @@ from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.records import Records, find_directory, open_records, recover
 from agent_pipeline.compose.watch import Watch
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.control.budget import RunBudget
+from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
@@ -113,6 +114,7 @@ async def open_runtime(
             read_timeout=config.limits.timeouts.read,
             connect_timeout=config.limits.timeouts.connect,
             keys=keys_of(config.runtime),
+            price_of=priced_by(config.prices),
         )
         bridge = bridges.AgentBridge(
             find_role=gateway.role,
@@ -152,23 +154,20 @@ async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: R
 def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: Watch) -> Gate:
     """Make the one gate, which knows what earlier sessions spent."""
     limits, session = config.limits, records.session
+    budget = run_budget(config, session)
+    overruns = Overruns(records.telemetry.emit, budget, caps_of_document(config))
 
     def record(attempt: AttemptRecord) -> None:
         if attempt.error is not None:
             attempt = replace(attempt, error=records.redactor.text(attempt.error))
         if attempt.outcome is not None:
             records.telemetry.emit(AttemptFinished(attempt))
+            overruns.look_at(attempt)
         if attempt.sent:
             records.ledger.record_attempt(attempt)
 
     return Gate(
-        budget=RunBudget(
-            tokens=limits.budget.tokens,
-            micro_usd=limits.budget.micro_usd,
-            spent_tokens=session.charged_tokens,
-            unknown_tokens=session.unknown_tokens,
-            spent_micro_usd=session.charged_micro_usd,
-        ),
+        budget=budget,
         retry=RetryPolicy(limits.retry.max_attempts, limits.retry.initial_delay, limits.retry.max_delay),
         requests_in_flight=(
             limits.requests_in_flight.start,
@@ -222,6 +221,7 @@ def _itinerary(
         fingerprints=identities,
         document_timeout=config.limits.timeouts.document,
         stage_timeout=config.limits.timeouts.stage,
+        document_caps=caps_of_document(config),
         ledger=records.ledger,
         bridge=bridge,
         artifacts=artifacts,

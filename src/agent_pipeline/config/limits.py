@@ -102,16 +102,24 @@ def _money(value: object) -> object:
     return amount
 
 
+Dollars = Annotated[Annotated[Decimal, Field(le=1_000_000_000)], BeforeValidator(_money)]
+
+
+def micro_usd_of(dollars: Decimal | None) -> int | None:
+    """Return an amount as whole micro-dollars, rounded down; None stays None."""
+    return None if dollars is None else int(dollars * MICRO_USD)
+
+
 class BudgetConfig(ConfigModel):
-    """What a run may use in all; None is unlimited."""
+    """What may be used in all; None is unlimited."""
 
     tokens: Count | None = None
-    usd: Annotated[Annotated[Decimal, Field(le=1_000_000_000)], BeforeValidator(_money)] | None = None
+    usd: Dollars | None = None
 
     @property
     def micro_usd(self) -> int | None:
         """The money as whole micro-dollars, rounded down."""
-        return None if self.usd is None else int(self.usd * MICRO_USD)
+        return micro_usd_of(self.usd)
 
 
 class LimitsConfig(ConfigModel):
@@ -124,3 +132,4 @@ class LimitsConfig(ConfigModel):
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    budget_per_document: BudgetConfig = Field(default_factory=BudgetConfig)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from agent_pipeline.config.budget_rules import budget_problems, check_order
 from agent_pipeline.config.limits import (
     BudgetConfig,
     LimitsConfig,
@@ -19,8 +20,8 @@ from agent_pipeline.config.pipeline_models import (
     SourceConfig,
     SourceText,
 )
-from agent_pipeline.config.prices import find_price
-from agent_pipeline.config.role_models import KNOWN_ADDRESSES, LLMMode, RoleDefaultsConfig, RuntimeConfig
+from agent_pipeline.config.price_table import check_used, priced_by
+from agent_pipeline.config.role_models import KNOWN_ADDRESSES, RuntimeConfig
 from agent_pipeline.config.roles import runtime_from_source
 from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
 from agent_pipeline.config.stage_list import BUILT_IN_STAGES, StageConfig, parse_stages
@@ -40,7 +41,7 @@ __all__ = [
     "load_pipeline_config",
 ]
 
-_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live"})
+_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live", "prices"})
 _TIMEOUTS: KeyPath = ("limits", "timeouts")
 
 
@@ -62,9 +63,12 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     stages = parse_stages(written.stages, source)
     _check_ladder(written.limits, source)
     roles = _load_roles(path, written, source)
-    runtime = override_runtime(runtime_from_source(roles, directory=Path(roles.name).parent), overrides)
+    as_written = runtime_from_source(roles, directory=Path(roles.name).parent)
+    runtime = override_runtime(as_written, overrides)
     limits = override_limits(written.limits, overrides)
-    _check_budget(limits.budget, runtime, roles)
+    _check_money(written, as_written, runtime, source)
+    for key, problem in budget_problems(limits, runtime, priced_by(written.prices)):
+        raise roles.error(problem, key)
     _check_addresses(runtime, roles)
     directory = path.parent.resolve()
     return PipelineConfig(
@@ -79,6 +83,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         logs=_beside(directory, written.logs),
         stages=stages,
         limits=limits,
+        prices=written.prices,
         overrides=overrides,
     )
 
@@ -117,30 +122,16 @@ def _origin(source: SourceMap, rung: str) -> str:
     return "the default" if line is None else f"line {line}"
 
 
+def _check_money(written: PipelineText, as_written: RuntimeConfig, runtime: RuntimeConfig, source: SourceMap) -> None:
+    """Refuse prices nobody uses and budgets out of order; a model the command line replaced may keep its price."""
+    check_order(written.limits, source)
+    used = [*as_written.settings(), *runtime.settings()]
+    check_used(written.prices, ((role.provider, role.model) for role in used), source)
+
+
 def _check_addresses(runtime: RuntimeConfig, roles: SourceMap) -> None:
     """Refuse a provider whose address nobody knows, before a run asks it."""
-    used = [*runtime.roles.values(), *([] if runtime.defaults is None else [runtime.defaults])]
-    for name in dict.fromkeys(role.provider for role in used):
+    for name in dict.fromkeys(role.provider for role in runtime.settings()):
         if name not in KNOWN_ADDRESSES and runtime.providers[name].base_url is None:
             problem = "the address of this provider's OpenAI-compatible endpoint is missing; set base_url"
             raise roles.error(problem, ("providers", name))
-
-
-def _check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
-    """Refuse a budget that could not be kept: each role's worst case has to be known before it asks."""
-    if budget.tokens is None and budget.usd is None:
-        return
-    settings: list[tuple[KeyPath, RoleDefaultsConfig]] = [
-        (("roles", name), role) for name, role in runtime.roles.items()
-    ]
-    if runtime.defaults is not None:
-        settings.append((("defaults",), runtime.defaults))
-    for path, role in settings:
-        if role.mode is LLMMode.chat and role.output_cap is None:
-            raise roles.error("a budget needs an output cap for every role; set params.max_tokens", path)
-        if budget.usd is not None and find_price(role.provider, role.model) is None:
-            raise roles.error(
-                f"a budget in dollars needs a price, and none is known for {role.model!r} of {role.provider!r}; "
-                "use a budget in tokens",
-                path,
-            )

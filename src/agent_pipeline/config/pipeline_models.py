@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_pipeline.config.limits import LimitsConfig
+from agent_pipeline.config.price_table import PriceTable
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.config.stage_list import StageConfig
 from agent_pipeline.config.validation import ConfigModel, PathText
@@ -51,6 +52,7 @@ class PipelineText(ConfigModel):
     live: PathText | None = None
     stages: list[JsonValue]
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    prices: PriceTable = Field(default_factory=dict)
 
 
 class SourceConfig(ConfigModel):
@@ -114,4 +116,5 @@ class PipelineConfig(ConfigModel):
     live: None = None
     stages: tuple[StageConfig, ...]
     limits: LimitsConfig
+    prices: PriceTable = Field(default_factory=dict)
     overrides: Overrides = Field(default_factory=Overrides)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 from agent_pipeline.config.base_url import check_base_url
+from agent_pipeline.config.limits import Count, Dollars
 from agent_pipeline.config.params import output_cap
 from agent_pipeline.config.validation import ConfigModel, PathText
 
@@ -88,12 +89,14 @@ class RoleConfig(RoleDefaultsConfig):
         instructions_path: file with the instructions, relative to the roles file.
         fallback: role to use when this one's provider fails for good.
         budget_tokens: tokens this role may use in one run.
+        budget_usd: dollars, likewise.
     """
 
     instructions: str | None = None
     instructions_path: PathText | None = None
     fallback: Name | None = None
-    budget_tokens: Annotated[int, Field(gt=0)] | None = None
+    budget_tokens: Count | None = None
+    budget_usd: Dollars | None = None
 
     @model_validator(mode="after")
     def _one_source_of_instructions(self) -> "RoleConfig":
@@ -112,6 +115,10 @@ class RuntimeConfig(ConfigModel):
     defaults: RoleDefaultsConfig | None = None
 
     _on_defaults: set[str] = PrivateAttr(default_factory=set)
+
+    def settings(self) -> list[RoleDefaultsConfig]:
+        """Return all that says which provider and model to use: the roles, then the defaults."""
+        return [*self.roles.values(), *([] if self.defaults is None else [self.defaults])]
 
     def first_time_on_defaults(self, role: str) -> bool:
         """Tell whether this role was not asked about before; the answer is True once per role."""

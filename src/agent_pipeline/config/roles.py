@@ -117,9 +117,11 @@ def _check_role(config: RuntimeConfig, role: RoleDefaultsConfig, source: SourceM
         check_params(role.params, mode=role.mode.value)
     except ParamError as exc:
         raise source.error(exc.problem, (*path, "params", *exc.key)) from None
-    capped = role.mode is not LLMMode.chat or role.output_cap is not None
-    if isinstance(role, RoleConfig) and role.budget_tokens is not None and not capped:
-        raise source.error("a token budget needs an output cap; set params.max_tokens", (*path, "budget_tokens"))
+    if not isinstance(role, RoleConfig) or role.mode is not LLMMode.chat or role.output_cap is not None:
+        return
+    for key in ("budget_tokens", "budget_usd"):
+        if getattr(role, key) is not None:
+            raise source.error("a budget needs an output cap; set params.max_tokens", (*path, key))
 
 
 def _check_fallbacks(config: RuntimeConfig, source: SourceMap) -> None:

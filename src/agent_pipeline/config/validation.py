@@ -84,13 +84,13 @@ def refuse_keys(source: SourceMap, *, free_texts: frozenset[str] = frozenset()) 
     Args:
         source: what was read.
         free_texts: names of keys whose values are prose or names of others' making (instructions, model ids), where
-            only the known forms of keys count.
+            only the known forms of keys count; of a key of the whole file, so is everything below.
 
     Raises:
         ConfigError: something looks like a key; the message names the place only.
     """
     for path, text in texts_in(source.value):
-        free = path[-1:] and str(path[-1]) in free_texts
+        free = not free_texts.isdisjoint(map(str, (*path[:1], *path[-1:])))
         if looks_like_known_key(text) or (not free and looks_like_key(text)):
             raise source.error(
                 "this looks like a key; keys don't belong into config files. Put it into an environment variable or "

@@ -1,16 +1,18 @@
 """What one attempt needs before it may be sent, all of it at one instant: a place, no pause, rate and budget."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
-from agent_pipeline.control.budget import Dimension, Hold, RunBudget
+from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait
 from agent_pipeline.control.call import Call
 from agent_pipeline.control.lane import Lane
 from agent_pipeline.control.line import Place, WaitIsTooLongError
-from agent_pipeline.domain.usage import Usage, WaitReason
-from agent_pipeline.errors import BudgetExceededError, ProviderError, WaitTooLongError
+from agent_pipeline.control.refusal import refusal
+from agent_pipeline.domain.usage import WaitReason
+from agent_pipeline.errors import ProviderError, WaitTooLongError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +46,38 @@ class Admission:
         Raises:
             ProviderError: the lane was closed.
             BudgetExceededError: the worst case can't fit any more.
+            DocumentBudgetExceededError: it can't fit into what its document has left.
             WaitTooLongError: a wait would outlast the deadline of the stage, document or run.
         """
         lane.check_open()
-        worst = Usage(call.input_tokens_bound, call.output_tokens_cap)
-        tokens, micro_usd = worst.total_tokens, 0 if call.price is None else call.price.cost_micro_usd(worst)
+        tokens, micro_usd = call.worst_case()
+        budgets = self._budget.concerning(call.role, call.scope.budget)
         check_wait(call, lane.not_before(tokens), None)
         await trio.lowlevel.checkpoint()
         place = lane.acquire_nowait(tokens)
         had_its_turn = False
         while True:
             if place is None:
-                self._check_budget(call, tokens, micro_usd)  # no wait for a place would change that
+                _check_budgets(call, budgets, tokens, micro_usd)  # no wait for a place would change that
                 place = await _wait_for_place(call, lane, tokens, waits, first=had_its_turn)
-            hold = await self._reserve(call, lane, place, micro_usd, waits)
+            hold = await self._reserve(call, budgets, lane, place, micro_usd, waits)
             if hold is not None:
                 return Permit(lane, place, hold)
             place, had_its_turn = None, True
 
     async def _reserve(
-        self, call: Call, lane: Lane, place: Place, micro_usd: int, waits: dict[WaitReason, float]
+        self,
+        call: Call,
+        budgets: Sequence[Budget],
+        lane: Lane,
+        place: Place,
+        micro_usd: int,
+        waits: dict[WaitReason, float],
     ) -> Hold | None:
         """Hold the worst case; None, and no place, where a pause or the rate speaks against it by then."""
         try:
-            while (hold := self._budget.reserve_nowait(tokens=place.tokens, micro_usd=micro_usd)) is None:
-                self._check_budget(call, place.tokens, micro_usd)
+            while (hold := hold_nowait(budgets, tokens=place.tokens, micro_usd=micro_usd)) is None:
+                _check_budgets(call, budgets, place.tokens, micro_usd)
                 lane.suspend(place)
                 begun = trio.current_time()
                 await self._budget_freed.park()
@@ -83,20 +92,11 @@ class Admission:
             lane.release(place)
         return hold
 
-    def _check_budget(self, call: Call, tokens: int, micro_usd: int) -> None:
-        dimension = self._budget.never_fits(tokens=tokens, micro_usd=micro_usd)
-        if dimension is not None:
-            raise self._refusal(call, dimension, tokens if dimension == "tokens" else micro_usd)
 
-    def _refusal(self, call: Call, dimension: Dimension, worst: int) -> BudgetExceededError:
-        counted = (self._budget.tokens if dimension == "tokens" else self._budget.micro_usd).statistics()
-        total = counted.total or 0
-        unit = "tokens" if dimension == "tokens" else "micro-dollars"
-        msg = (
-            f"the budget of {total} {unit} has {max(0, total - counted.spent)} left, and the next request of role "
-            f"{call.role} may cost {worst}; raise the budget to go on"
-        )
-        return BudgetExceededError(msg, dimension=dimension)
+def _check_budgets(call: Call, budgets: Sequence[Budget], tokens: int, micro_usd: int) -> None:
+    """Raise the error of a request that no budget's end of other requests would make room for."""
+    if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
+        raise refusal(call.role, shortages)
 
 
 def check_wait(call: Call, until: float, cause: ProviderError | None) -> None:

@@ -1,116 +1,82 @@
-"""Caps that no interleaving can pass: reserve the worst case, then settle, release or forfeit it."""
+"""Whose tokens and money a request uses: the run's, its role's and its document's, held together or not at all."""
 
-import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent_pipeline.control.tracker import (
+    BudgetStatistics,
+    BudgetTracker,
+    Reservation,
+    check_total,
+    reserve_all_nowait,
+)
+from agent_pipeline.domain.usage import NOTHING_SPENT, Spending
+
+__all__ = [
+    "Budget",
+    "BudgetStatistics",
+    "BudgetTracker",
+    "Caps",
+    "Dimension",
+    "Hold",
+    "Reservation",
+    "RunBudget",
+    "Shortage",
+    "find_shortages",
+    "hold_nowait",
+]
+
 Dimension = Literal["tokens", "usd"]
+Kind = Literal["run", "role", "document"]
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetStatistics:
-    """A snapshot of one tracker, all in its unit; `unknown` is the part of `spent` that nobody reported."""
+class Caps:
+    """What may be used of each unit; None is unlimited."""
 
-    total: int | None
-    spent: int
-    reserved: int
-    unknown: int
+    tokens: int | None = None
+    micro_usd: int | None = None
+
+    @property
+    def exist(self) -> bool:
+        """Whether anything is limited."""
+        return self.tokens is not None or self.micro_usd is not None
 
 
-class BudgetTracker:
-    """Counts one unit (tokens, or micro-dollars) against a cap; safe from any thread.
+class Budget:
+    """The tokens and the money of one owner. Both are counted also where they have no cap.
 
-    At every instant `spent + reserved <= total`, as long as settled figures stay within what was reserved: there is
-    no await between the check and the hold, and a lock for threads.
+    Money is counted in integer micro-dollars. Callers that wait for room are woken by the gate: what is held by others
+    than the gate's own attempts wakes nobody.
 
     Args:
-        total: the cap; None counts without a cap.
-        spent: what earlier work has already spent; more than `total` where the cap was lowered since.
-        unknown: the part of it that nobody reported.
+        kind: what kind of thing owns it.
+        name: which one; empty for the run.
+        caps: what may be used.
+        spent: what earlier sessions of the run were charged; may be above the caps, then nothing more fits.
     """
 
-    def __init__(self, total: int | None = None, spent: int = 0, unknown: int = 0) -> None:
-        if (total is not None and total < 0) or not 0 <= unknown <= spent:
-            msg = f"a budget can't be negative: total={total}, spent={spent}, unknown={unknown}"
-            raise ValueError(msg)
-        self._lock = threading.Lock()
-        self._total = total
-        self._spent = spent
-        self._reserved = 0
-        self._unknown = unknown
+    def __init__(self, kind: Kind, name: str, caps: Caps, spent: Spending = NOTHING_SPENT) -> None:
+        self.kind = kind
+        self.name = name
+        self.tokens = BudgetTracker(caps.tokens, spent.tokens, spent.unknown_tokens)
+        self.micro_usd = BudgetTracker(caps.micro_usd, spent.micro_usd)
 
-    def reserve_nowait(self, amount: int) -> "Reservation | None":
-        """Hold `amount`, or return None when it does not fit now (it may fit once others settle)."""
-        if amount < 0:
-            msg = f"can't reserve {amount}"
-            raise ValueError(msg)
-        with self._lock:
-            if self._total is not None and self._spent + self._reserved + amount > self._total:
-                return None
-            self._reserved += amount
-        return Reservation(self, amount)
+    def reserve_nowait(self, *, tokens: int, micro_usd: int) -> "Hold | None":
+        """Hold both amounts, or nothing and return None."""
+        return hold_nowait((self,), tokens=tokens, micro_usd=micro_usd)
 
-    def could_fit(self, amount: int) -> bool:
-        """Whether `amount` would fit if everything held now were given back."""
-        with self._lock:
-            return self._total is None or self._spent + amount <= self._total
-
-    def remaining(self) -> int | None:
-        """What is neither spent nor held; None without a cap."""
-        with self._lock:
-            return None if self._total is None else self._total - self._spent - self._reserved
-
-    def statistics(self) -> BudgetStatistics:
-        """Snapshot of all counters, taken at one instant."""
-        with self._lock:
-            return BudgetStatistics(self._total, self._spent, self._reserved, self._unknown)
-
-    def _close(self, reservation: "Reservation", charge: int, *, unknown: bool) -> None:
-        if charge < 0:
-            msg = f"can't charge {charge}"
-            raise ValueError(msg)
-        with self._lock:
-            if not reservation.is_open:
-                msg = "this reservation has ended already"
-                raise RuntimeError(msg)
-            reservation.is_open = False
-            self._reserved -= reservation.amount
-            self._spent += charge
-            if unknown:
-                self._unknown += charge
+    def set_totals(self, *, tokens: int | None, micro_usd: int | None) -> None:
+        """Count against other caps from now on, both or, where one is negative, neither; wakes nobody by itself."""
+        for total in (tokens, micro_usd):
+            check_total(total)
+        self.tokens.set_total(tokens)
+        self.micro_usd.set_total(micro_usd)
 
 
-class Reservation:
-    """One hold on a tracker; ended exactly once by `settle`, `release` or `forfeit`."""
-
-    __slots__ = ("_tracker", "amount", "is_open")
-
-    def __init__(self, tracker: BudgetTracker, amount: int) -> None:
-        self._tracker = tracker
-        self.is_open = True
-        self.amount = amount
-
-    def settle(self, actual: int) -> None:
-        """Charge what was reported; give the rest back."""
-        self._end(actual, unknown=False)
-
-    def release(self) -> None:
-        """Give everything back: the request never left, or was answered without being worked on."""
-        self._end(0, unknown=False)
-
-    def forfeit(self) -> None:
-        """Charge everything: the request may have been worked on and nobody will tell."""
-        self._end(self.amount, unknown=True)
-
-    def _end(self, charge: int, *, unknown: bool) -> None:
-        self._tracker._close(self, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
-
-
-class RunBudget:
-    """The tokens and the money of one run, reserved together or not at all.
-
-    Money is counted in integer micro-dollars. Both dimensions are counted also where they have no cap. Callers that
-    wait for room are woken by the gate: what is held by others than the gate's own attempts wakes nobody.
+class RunBudget(Budget):
+    """The budget of one run, and of those of its roles that have one of their own.
 
     Args:
         tokens: the cap; None counts without one.
@@ -118,6 +84,7 @@ class RunBudget:
         spent_tokens: what the run's earlier sessions were charged; may be above the cap, then nothing more fits.
         unknown_tokens: the part of it that nobody reported.
         spent_micro_usd: what the earlier sessions cost.
+        roles: by the role's name.
     """
 
     def __init__(
@@ -128,58 +95,79 @@ class RunBudget:
         spent_tokens: int = 0,
         unknown_tokens: int = 0,
         spent_micro_usd: int = 0,
+        roles: Mapping[str, Budget] | None = None,
     ) -> None:
-        self.tokens = BudgetTracker(tokens, spent_tokens, unknown_tokens)
-        self.micro_usd = BudgetTracker(micro_usd, spent_micro_usd)
+        super().__init__("run", "", Caps(tokens, micro_usd), Spending(spent_tokens, unknown_tokens, spent_micro_usd))
+        self.roles: Mapping[str, Budget] = {} if roles is None else dict(roles)
 
-    def reserve_nowait(self, *, tokens: int, micro_usd: int) -> "Hold | None":
-        """Hold both amounts, or nothing and return None."""
-        held_tokens = self.tokens.reserve_nowait(tokens)
-        if held_tokens is None:
-            return None
-        held_money = self.micro_usd.reserve_nowait(micro_usd)
-        if held_money is None:
-            held_tokens.release()
-            return None
-        return Hold(held_tokens, held_money)
+    def concerning(self, role: str, document: Budget | None) -> tuple[Budget, ...]:
+        """Return the budgets that a request of this role and document is held on, the narrowest first.
 
-    def never_fits(self, *, tokens: int, micro_usd: int) -> Dimension | None:
-        """Return the dimension that is too small even if everything held were given back, None if both could do."""
-        if not self.tokens.could_fit(tokens):
-            return "tokens"
-        return None if self.micro_usd.could_fit(micro_usd) else "usd"
+        A document's budget comes with its requests and is kept by nobody else: it goes when the document ends.
+        """
+        of_role = self.roles.get(role)
+        return tuple(budget for budget in (document, of_role, self) if budget is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A budget whose one dimension is too small for what was wanted, even if everything held were given back."""
+
+    budget: Budget
+    dimension: Dimension
+    wanted: int
 
 
 class Hold:
-    """What one attempt holds of a run's budget; ended exactly once."""
+    """What one attempt holds, the same amounts on each of its budgets; ended exactly once."""
 
     __slots__ = ("_money", "_tokens")
 
-    def __init__(self, tokens: Reservation, money: Reservation) -> None:
+    def __init__(self, tokens: Sequence[Reservation], money: Sequence[Reservation]) -> None:
         self._tokens = tokens
         self._money = money
 
     @property
     def tokens(self) -> int:
         """Tokens held."""
-        return self._tokens.amount
+        return self._tokens[0].amount
 
     @property
     def micro_usd(self) -> int:
         """Micro-dollars held."""
-        return self._money.amount
+        return self._money[0].amount
 
     def settle(self, *, tokens: int, micro_usd: int) -> None:
         """Charge what was reported."""
-        self._tokens.settle(tokens)
-        self._money.settle(micro_usd)
+        for held in self._tokens:
+            held.settle(tokens)
+        for held in self._money:
+            held.settle(micro_usd)
 
     def release(self) -> None:
-        """Give both back."""
-        self._tokens.release()
-        self._money.release()
+        """Give all back."""
+        for held in (*self._tokens, *self._money):
+            held.release()
 
     def forfeit(self) -> None:
-        """Charge both in full, as unknown spend."""
-        self._tokens.forfeit()
-        self._money.forfeit()
+        """Charge all in full, as unknown spend."""
+        for held in (*self._tokens, *self._money):
+            held.forfeit()
+
+
+def hold_nowait(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> Hold | None:
+    """Hold both amounts on every budget at one instant, or nothing on any and return None."""
+    wanted = [(budget.tokens, tokens) for budget in budgets] + [(budget.micro_usd, micro_usd) for budget in budgets]
+    held = reserve_all_nowait(wanted)
+    return None if held is None else Hold(held[: len(budgets)], held[len(budgets) :])
+
+
+def find_shortages(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> tuple[Shortage, ...]:
+    """Return all that is too small for these amounts for good, in the order of the budgets."""
+    found: list[Shortage] = []
+    for budget in budgets:
+        if not budget.tokens.could_fit(tokens):
+            found.append(Shortage(budget, "tokens", tokens))
+        if not budget.micro_usd.could_fit(micro_usd):
+            found.append(Shortage(budget, "usd", micro_usd))
+    return tuple(found)

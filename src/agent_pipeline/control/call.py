@@ -16,13 +16,22 @@ class Price(Protocol):
         """Return the cost in integer micro-dollars."""
         ...
 
+    def worst_case_micro_usd(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the most that so many tokens can cost, of whatever kind they turn out to be."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request a stage makes, however many attempts it takes.
 
     Attributes:
-        input_tokens_bound: no tokenizer makes more tokens of this request (its bytes bound byte-level BPE).
+        input_tokens_bound: the bytes of the request's body, which make no more tokens. Every token of byte-level BPE
+            stands for at least one byte, and names of special tokens inside a text are text. What a provider adds
+            (about 4 tokens a message, 3 for the answer's beginning) is less than what JSON writes around them:
+            `{"role":"user","content":""}` are 28 bytes. It is no bound where a request only points to its input (an
+            image's address, an earlier response's id, a built-in tool that searches), or a tokenizer expands the text
+            first (NFKC). More than the bound is charged as it is reported.
         output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
         price: None where the model has no known price.
     """
@@ -36,6 +45,11 @@ class Call:
     output_tokens_cap: int
     price: Price | None
     scope: CallScope
+
+    def worst_case(self) -> tuple[int, int]:
+        """Return the most tokens and micro-dollars that one attempt can cost; money is 0 without a price."""
+        inputs, outputs = self.input_tokens_bound, self.output_tokens_cap
+        return inputs + outputs, 0 if self.price is None else self.price.worst_case_micro_usd(inputs, outputs)
 
 
 @dataclass(slots=True, eq=False)

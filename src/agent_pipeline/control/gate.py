@@ -18,8 +18,8 @@ from agent_pipeline.control.admission import Admission, Permit, check_wait
 from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
-from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.concurrency import LimitChange
+from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits
 from agent_pipeline.control.retry import Retries, RetryPolicy
@@ -147,13 +147,20 @@ class Gate:
             raise ValueError(msg)
         self._attempt_timeout = timeout
 
+    def set_budget(self, *, tokens: int | None, micro_usd: int | None) -> None:
+        """Give the run other caps, None for none; whoever waits for budget asks again, and may now be refused."""
+        self.budget.set_totals(tokens=tokens, micro_usd=micro_usd)
+        self._admission.wake_budget_waiters()
+
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
 
         Raises:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
-            BudgetExceededError: the worst case of this call no longer fits; nothing was sent.
+            BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
+                was sent.
+            DocumentBudgetExceededError: nor its document's.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
         self._requests += 1

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
 
+from agent_pipeline.control.budget import Budget
+
 
 @dataclass(frozen=True, slots=True)
 class CallScope:
@@ -16,6 +18,7 @@ class CallScope:
             made from the document's asyncio loop runs outside the cancel scopes of its stage.
         trace_id: the document's.
         span_id: the Agents SDK's span that asks; None for plain calls.
+        budget: the document's own, shared by all its stages; None where it has none.
     """
 
     document_id: str | None = None
@@ -24,6 +27,7 @@ class CallScope:
     deadline: float = math.inf
     trace_id: str | None = None
     span_id: str | None = None
+    budget: Budget | None = None
 
 
 _scope: ContextVar[CallScope] = ContextVar("call_scope", default=CallScope())  # noqa: B039  (frozen)

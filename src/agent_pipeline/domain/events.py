@@ -263,6 +263,23 @@ class DocumentFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UsageAboveBound(Event):
+    """A provider reported more tokens than a request could cost by its size: all of them are charged.
+
+    A budget may be passed by the difference. Told at the first such request of a role and model.
+    """
+
+    name = "USAGE_ABOVE_BOUND"
+    level = "warning"
+    role: str
+    provider: str
+    model: str
+    document_id: str | None
+    reserved_tokens: int
+    charged_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunStopping(Event):
     """The run ends early: a signal, a budget, a deadline, an error that concerns every document.
 

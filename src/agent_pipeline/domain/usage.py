@@ -32,6 +32,21 @@ class Usage:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What requests were charged; `unknown_tokens` is the part of `tokens` that nobody reported.
+
+    `micro_usd` leaves out requests whose price is unknown.
+    """
+
+    tokens: int = 0
+    unknown_tokens: int = 0
+    micro_usd: int = 0
+
+
+NOTHING_SPENT = Spending()
+
+
 AttemptOutcome = Literal["succeeded", "failed", "cancelled"]
 WaitReason = Literal["admission", "cooldown", "rate", "budget", "backoff", "retry_after"]
 

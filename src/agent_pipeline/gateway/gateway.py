@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from agent_pipeline.config.prices import find_price
+from agent_pipeline.config.prices import FindPrice, find_price
 from agent_pipeline.config.roles import RuntimeConfig, resolve_role
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.errors import EnvVarMissingError
@@ -25,6 +25,7 @@ class Gateway:
         read_timeout: seconds without a byte; None is unlimited.
         connect_timeout: seconds; None is unlimited.
         keys: in no request's body, whoever put one there.
+        price_of: finds what a provider's model costs.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Gateway:
         read_timeout: float | None,
         connect_timeout: float | None,
         keys: SecretValues = NO_SECRETS,
+        price_of: FindPrice = find_price,
     ) -> None:
         self._runtime = runtime
         self._endpoints = endpoints
         self.gate = gate
         self.pool = pool
         self._keys = keys
+        self._price_of = price_of
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
 
@@ -72,7 +75,7 @@ class Gateway:
             base_url=endpoint.base_url,
             api_key=endpoint.api_key,
             output_tokens_cap=output_tokens_cap(resolved.params),
-            price=find_price(resolved.provider, resolved.model),
+            price=self._price_of(resolved.provider, resolved.model),
             timeouts=self._timeouts,
         )
         role = self._runtime.roles.get(name)

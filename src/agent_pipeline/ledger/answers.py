@@ -1,11 +1,12 @@
 """What is read from a ledger: what a session starts from, what is known of a document, and the rows of each table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Session:
         charged_micro_usd: what the requests of known price were charged.
         unknown_cost: whether a request had no known price.
         last_position: the highest position of a document, 0 if there is none.
+        roles: what the requests of each role were charged.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Session:
     charged_micro_usd: int
     unknown_cost: bool
     last_position: int
+    roles: Mapping[str, Spending] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,39 @@ class StageResultRow:
     output_json: str
     started_at: datetime
     ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleUsage:
+    """What the requests of one role came to.
+
+    Attributes:
+        documents: that it was asked for.
+        requests: calls made.
+        attempts: HTTP requests sent for them.
+        reported: attempts whose usage is known; `usage` is theirs.
+        spent: what all were charged.
+        unknown_cost: whether one of them has no known price.
+    """
+
+    role: str
+    documents: int
+    requests: int
+    attempts: int
+    reported: int
+    usage: Usage
+    spent: Spending
+    unknown_cost: bool
+
+    @property
+    def input_tokens_per_document(self) -> float | None:
+        """The average over the documents, None without one."""
+        return self.usage.input_tokens / self.documents if self.documents else None
+
+    @property
+    def output_tokens_per_document(self) -> float | None:
+        """Likewise."""
+        return self.usage.output_tokens / self.documents if self.documents else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn, TypeVar, cast
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
-from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.domain.usage import AttemptRecord, Spending
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import rows, sessions, statements
 from agent_pipeline.ledger.answers import KnownDocument, Session
@@ -259,6 +259,11 @@ class Ledger:
         """
         row = rows.result_key(document_id, stage, cycle, input_sha256)
         return await self._perform(partial(statements.select_stage_result, row=row), is_read=True)
+
+    async def spent_on(self, document_id: str) -> Spending:
+        """Return what the requests of a document were charged, in all sessions; nothing for one that is not known."""
+        row: Row = {"document_id": rows.key(document_id, "document_id")}
+        return await self._perform(partial(statements.select_spending, row=row), is_read=True)
 
     async def finish_document(
         self,

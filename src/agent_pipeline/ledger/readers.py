@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_pipeline.domain.document import Artifact
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import LedgerError
-from agent_pipeline.ledger.answers import AttemptRow, DocumentRow, RunRow, SessionRow, StageResultRow
+from agent_pipeline.ledger.answers import AttemptRow, DocumentRow, RoleUsage, RunRow, SessionRow, StageResultRow
 from agent_pipeline.ledger.schema import check_format
+from agent_pipeline.ledger.statements import SPENDING, USAGE
 
 RowT = TypeVar("RowT")
 Columns = tuple[Any, ...]
@@ -34,6 +35,10 @@ _ATTEMPT_NAMES = (
 _ATTEMPT_COLUMNS = (
     "session, started_at, call_id, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, "
     + ", ".join(_ATTEMPT_NAMES)
+)
+_ROLE_COLUMNS = (
+    "role, count(DISTINCT document_id), count(DISTINCT call_id), count(*), count(input_tokens), "
+    f"count(*) > count(cost_micro_usd), {USAGE}, {SPENDING}"
 )
 
 _ADVICE = {
@@ -76,6 +81,10 @@ class LedgerReader:
     def attempts(self) -> Iterator[AttemptRow]:
         """Read the HTTP requests, in the order they were recorded in."""
         return self._rows(_ATTEMPT_COLUMNS, "attempts ORDER BY rowid", _attempt)
+
+    def usage_by_role(self) -> Iterator[RoleUsage]:
+        """Read what the requests of each role came to, by the role's name: the run's own history of what to expect."""
+        return self._rows(_ROLE_COLUMNS, "attempts GROUP BY role ORDER BY role", _role_usage)
 
     def integrity_problems(self) -> list[str]:
         """Return what is wrong with the file itself, and results of documents that are not there; reads all of it."""
@@ -200,6 +209,12 @@ def _document(row: Columns) -> DocumentRow:
 def _stage_result(row: Columns) -> StageResultRow:
     document_id, stage, cycle, input_sha256, output_json, started_at, ended_at = row
     return StageResultRow(document_id, stage, cycle, input_sha256, output_json, _time(started_at), _time(ended_at))
+
+
+def _role_usage(row: Columns) -> RoleUsage:
+    role, documents, requests, attempts, reported, unknown_cost, *sums = row
+    usage, spent = Usage(*sums[:4]), Spending(*sums[4:])
+    return RoleUsage(role, documents, requests, attempts, reported, usage, spent, bool(unknown_cost))
 
 
 def _attempt(row: Columns) -> AttemptRow:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from agent_pipeline.domain.document import Artifact
+from agent_pipeline.domain.usage import Spending
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
@@ -20,6 +21,18 @@ _SELECT_KNOWN = (
     "SELECT document_id, position, outcome, content_sha256, plan_sha256, artifact_path, artifact_sha256, "
     "artifact_size_bytes, error_code, error, failed_stage, session, reworks FROM documents"
 )
+
+SPENDING = (
+    "coalesce(sum(charged_tokens), 0), coalesce(sum(charged_tokens) FILTER (WHERE input_tokens IS NULL), 0), "
+    "coalesce(sum(cost_micro_usd), 0)"
+)
+"""The columns of a `Spending`, over rows of `attempts`."""
+
+USAGE = ", ".join(
+    f"coalesce(sum({column}), 0)"
+    for column in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+)
+"""The columns of a `Usage`, likewise."""
 
 _ENDINGS = (
     "outcome",
@@ -135,6 +148,12 @@ def select_stage_result(connection: sqlite3.Connection, row: Row) -> str | None:
         row,
     ).fetchone()
     return None if found is None else str(found[0])
+
+
+def select_spending(connection: sqlite3.Connection, row: Row) -> Spending:
+    """Add up what the requests of one document were charged."""
+    found = connection.execute(f"SELECT {SPENDING} FROM attempts WHERE document_id = :document_id", row)  # noqa: S608 - own
+    return Spending(*found.fetchone())
 
 
 def insert_attempt(connection: sqlite3.Connection, row: Row) -> None:

@@ -25,6 +25,8 @@ SHOWN_FAILURES = 100
 class Stop:
     """Why no more documents are admitted, and whether those in flight are cancelled; the first reason stays.
 
+    Only that of a budget grows, by other budgets that are used up later.
+
     Attributes:
         scope: around the documents; `cancel` cancels it and says so.
         reason: a stable word, None while the run goes on.
@@ -41,6 +43,7 @@ class Stop:
     cancelling: trio.Event = field(default_factory=trio.Event)
     _limited: trio.Event = field(default_factory=trio.Event)
     _timeout: float = math.inf
+    _used_up: dict[str, None] = field(default_factory=dict)
 
     def request(
         self,
@@ -63,10 +66,15 @@ class Stop:
         """Stop for an error that concerns every document.
 
         A budget that is used up, or a disk that is full, cancels nobody: what is in flight may still fit, or has been
-        paid for. All else would fail alike.
+        paid for. All else would fail alike. The reason names every budget that was met, also those met later.
         """
         if isinstance(error, BudgetExceededError):
-            self.request(f"budget:{error.dimension}", str(error), cancel=False, error=error)
+            self._used_up |= dict.fromkeys(error.dimensions)
+            # The run's own first, so that which request met its end first makes no difference.
+            reason = f"budget:{','.join(sorted(self._used_up, key=lambda name: (name.startswith('role:'), name)))}"
+            self.request(reason, str(error), cancel=False, error=error)
+            if self.reason is not None and self.reason.startswith("budget:"):
+                self.reason = reason
         else:
             self.request(error.code, str(error), cancel=not isinstance(error, DiskFullError), error=error)
 

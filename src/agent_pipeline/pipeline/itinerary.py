@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agent_pipeline.control.budget import Budget, Caps
 from agent_pipeline.documents.artifacts import ArtifactWriter
 from agent_pipeline.domain.document import Artifact, Document
 from agent_pipeline.domain.ports import Emit
@@ -26,6 +27,7 @@ class Itinerary:
         fingerprints: what determines each stage's result besides the document, by stage name.
         document_timeout: seconds; None is unlimited.
         stage_timeout: seconds; None is unlimited.
+        document_caps: what each document may use.
         keep_rejected: keeps the last text of a document that was never approved.
         now: wall clock.
         clean: takes secrets out of what a record says.
@@ -53,7 +55,20 @@ class Itinerary:
     session: int = 1
     plan_sha256: str | None = None
     begun_before: dict[str, Artifact | None] = field(default_factory=dict)
+    document_caps: Caps = field(default_factory=Caps)
 
     def trace_id(self, document_id: str) -> str:
         """Return the id of a document's trace in this session, in the Agents SDK's form."""
         return trace_id_of(self.run_id, document_id, self.session)
+
+    async def open_budget(self, document_id: str) -> Budget | None:
+        """Return a document's budget, less what earlier sessions spent on it; None where documents have none.
+
+        Raises:
+            LedgerError: what was spent can't be read.
+        """
+        if not self.document_caps.exist:
+            return None
+        if self.session == 1:
+            return Budget("document", document_id, self.document_caps)
+        return Budget("document", document_id, self.document_caps, await self.ledger.spent_on(document_id))

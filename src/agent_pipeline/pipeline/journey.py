@@ -120,7 +120,8 @@ async def _stages(
     document: Document, digest: str, session: "DocumentSession", itinerary: Itinerary, ending: Ending
 ) -> None:
     places = {planned.stage.name: index for index, planned in enumerate(itinerary.stages)}
-    trip = Trip(original=document, original_sha256=digest, session=session, itinerary=itinerary)
+    budget = await itinerary.open_budget(document.id)
+    trip = Trip(original=document, original_sha256=digest, session=session, itinerary=itinerary, budget=budget)
     index = 0
     while index < len(itinerary.stages):
         planned = itinerary.stages[index]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from agent_pipeline.control.budget import Budget
 from agent_pipeline.control.deadline import deadline_rung
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.document import Document
@@ -32,6 +33,7 @@ class Trip:
     original_sha256: str
     session: "DocumentSession"
     itinerary: Itinerary
+    budget: Budget | None = None
 
 
 async def pass_stage(document: Document, planned: PlannedStage, cycle: int, trip: Trip) -> tuple[Document, bool]:
@@ -65,7 +67,7 @@ async def pass_stage(document: Document, planned: PlannedStage, cycle: int, trip
         original=trip.original,
     )
     started_at = itinerary.now()
-    result = without_secrets(await _call(planned, document, context, itinerary), itinerary.secrets)
+    result = without_secrets(await _call(planned, document, context, trip), itinerary.secrets)
     await _keep(document, result, context, input_sha256=input_sha256, started_at=started_at, itinerary=itinerary)
     return result, context.verdict is None or context.verdict.approved
 
@@ -91,16 +93,23 @@ async def _keep(
     )
 
 
-async def _call(planned: PlannedStage, document: Document, context: StageContext, itinerary: Itinerary) -> Document:
+async def _call(planned: PlannedStage, document: Document, context: StageContext, trip: Trip) -> Document:
     """Call the stage's function within its deadline; what it raises that is not ours becomes a StageError."""
-    name, cycle = context.stage, context.cycle
+    name, cycle, itinerary = context.stage, context.cycle, trip.itinerary
     itinerary.emit(StageStarted(document.id, name, cycle))
     begun = trio.current_time()
     error_code: str | None = None
     try:
         with deadline_rung("stage", itinerary.stage_timeout, during=f"in stage {name}, document {document.id}"):
-            deadline, trace_id = trio.current_effective_deadline(), itinerary.trace_id(document.id)
-            with call_scope(CallScope(document.id, name, cycle, deadline=deadline, trace_id=trace_id)):
+            scope = CallScope(
+                document.id,
+                name,
+                cycle,
+                deadline=trio.current_effective_deadline(),
+                trace_id=itinerary.trace_id(document.id),
+                budget=trip.budget,
+            )
+            with call_scope(scope):
                 result: object = await planned.stage.function(document, context)
         return _checked(result, document, name)
     except BaseException as exc:

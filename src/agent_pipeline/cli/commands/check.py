@@ -13,7 +13,7 @@ from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose.endpoints import missing_keys
-from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
+from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.config.worst_case import WorstCase, worst_case
 from agent_pipeline.documents import Source, SourceSpec, open_source
@@ -122,12 +122,14 @@ def _as_sentence(config: PipelineConfig, counts: _Counts | None) -> str:
     return ", ".join(f"{name} {'without end' if time is None else f'{time:,.0f} s'}" for name, time in named)
 
 
+def _budget(budget: BudgetConfig, *, none: str = "") -> str:
+    tokens = none if budget.tokens is None else f"{budget.tokens:,} tokens"
+    return ", ".join(part for part in (tokens, "" if budget.usd is None else f"${budget.usd}") if part)
+
+
 def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
     limits = config.limits
-    budget = limits.budget
     known = "counted when the run reads them" if counts is None else f"{counts.documents}"
-    money = "" if budget.usd is None else f", ${budget.usd}"
-    tokens = "no token budget" if budget.tokens is None else f"{budget.tokens:,} tokens"
     lines = [
         f"{config.path}: valid",
         f"name:       {config.name}",
@@ -139,8 +141,8 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
         f"source:     {_source_name(config)}",
         f"documents:  {known}",
         f"limits:     {limits.documents_in_flight} documents and {limits.requests_in_flight.start} requests in flight, "
-        + tokens
-        + money,
+        + _budget(limits.budget, none="no token budget"),
+        *([f"{'':<11} each document {own}"] if (own := _budget(limits.budget_per_document)) else []),
         f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",

@@ -1,0 +1,145 @@
+"""One counted unit against a cap that no interleaving can pass: reserve, then settle, release or forfeit."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_lock = threading.Lock()
+"""One for all trackers: so several are held at one instant or not at all, and no order of locks can be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatistics:
+    """A snapshot of one tracker, all in its unit; `unknown` is the part of `spent` that nobody reported."""
+
+    total: int | None
+    spent: int
+    reserved: int
+    unknown: int
+
+
+class BudgetTracker:
+    """Counts one unit (tokens, or micro-dollars) against a cap; safe from any thread.
+
+    At every instant `spent + reserved <= total`, as long as settled figures stay within what was reserved and the cap
+    is not lowered below it: there is no await between the check and the hold, and a lock for threads.
+
+    Args:
+        total: the cap; None counts without a cap.
+        spent: what earlier work has already spent; more than `total` where the cap was lowered since.
+        unknown: the part of it that nobody reported.
+    """
+
+    def __init__(self, total: int | None = None, spent: int = 0, unknown: int = 0) -> None:
+        check_total(total)
+        if not 0 <= unknown <= spent:
+            msg = f"what is spent can't be negative: spent={spent}, unknown={unknown}"
+            raise ValueError(msg)
+        self._total = total
+        self._spent = spent
+        self._reserved = 0
+        self._unknown = unknown
+
+    def reserve_nowait(self, amount: int) -> "Reservation | None":
+        """Hold `amount`, or return None when it does not fit now (it may fit once others settle)."""
+        held = reserve_all_nowait([(self, amount)])
+        return None if held is None else held[0]
+
+    def could_fit(self, amount: int) -> bool:
+        """Whether `amount` would fit if everything held now were given back."""
+        with _lock:
+            return self._total is None or self._spent + amount <= self._total
+
+    def remaining(self) -> int | None:
+        """What is neither spent nor held; None without a cap."""
+        with _lock:
+            return None if self._total is None else self._total - self._spent - self._reserved
+
+    def set_total(self, total: int | None) -> None:
+        """Count against another cap from now on; None is none. Below what is spent, nothing more fits.
+
+        What is held stays held, so right after a cap was lowered more than it may be spent and held; never more than
+        was before.
+        """
+        check_total(total)
+        with _lock:
+            self._total = total
+
+    def statistics(self) -> BudgetStatistics:
+        """Snapshot of all counters, taken at one instant."""
+        with _lock:
+            return BudgetStatistics(self._total, self._spent, self._reserved, self._unknown)
+
+    def _take(self, amount: int) -> bool:
+        if self._total is not None and self._spent + self._reserved + amount > self._total:
+            return False
+        self._reserved += amount
+        return True
+
+    def _give_back(self, amount: int) -> None:
+        self._reserved -= amount
+
+    def _close(self, reservation: "Reservation", charge: int, *, unknown: bool) -> None:
+        if charge < 0:
+            msg = f"can't charge {charge}"
+            raise ValueError(msg)
+        with _lock:
+            if not reservation.is_open:
+                msg = "this reservation has ended already"
+                raise RuntimeError(msg)
+            reservation.is_open = False
+            self._reserved -= reservation.amount
+            self._spent += charge
+            if unknown:
+                self._unknown += charge
+
+
+class Reservation:
+    """One hold on a tracker; ended exactly once by `settle`, `release` or `forfeit`."""
+
+    __slots__ = ("_tracker", "amount", "is_open")
+
+    def __init__(self, tracker: BudgetTracker, amount: int) -> None:
+        self._tracker = tracker
+        self.is_open = True
+        self.amount = amount
+
+    def settle(self, actual: int) -> None:
+        """Charge what was reported; give the rest back."""
+        self._end(actual, unknown=False)
+
+    def release(self) -> None:
+        """Give everything back: the request never left, or was answered without being worked on."""
+        self._end(0, unknown=False)
+
+    def forfeit(self) -> None:
+        """Charge everything: the request may have been worked on and nobody will tell."""
+        self._end(self.amount, unknown=True)
+
+    def _end(self, charge: int, *, unknown: bool) -> None:
+        self._tracker._close(self, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
+
+
+def reserve_all_nowait(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[Reservation] | None:
+    """Hold every amount on its tracker at one instant; where one does not fit now, hold nothing and return None.
+
+    No other thread sees a part of it. A tracker may be there twice: then both amounts have to fit.
+    """
+    for _, amount in wanted:
+        if amount < 0:
+            msg = f"can't reserve {amount}"
+            raise ValueError(msg)
+    with _lock:
+        for position, (tracker, amount) in enumerate(wanted):
+            if not tracker._take(amount):  # noqa: SLF001  (they are one mechanism)
+                for earlier, taken in wanted[:position]:
+                    earlier._give_back(taken)  # noqa: SLF001
+                return None
+    return [Reservation(tracker, amount) for tracker, amount in wanted]
+
+
+def check_total(total: int | None) -> None:
+    """Refuse a cap below nothing."""
+    if total is not None and total < 0:
+        msg = f"a budget can't be negative: total={total}"
+        raise ValueError(msg)
