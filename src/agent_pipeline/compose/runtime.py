@@ -25,6 +25,7 @@ from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
 from agent_pipeline.domain.events import (
     AttemptFinished,
+    BreakerChanged,
     ClientConfigured,
     ClientSkipped,
 )
@@ -175,6 +176,7 @@ def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: 
         record=record,
         now=lambda: datetime.now(UTC),
         on_stall=watch.tell_attempt,
+        on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),
         # Each session draws ids of its own, also from one seed.
         rng=random.Random(None if options.seed is None else f"{options.seed} {session.number}"),
     )

@@ -24,6 +24,7 @@ class Call:
         input_tokens_bound: no tokenizer makes more tokens of this request (its bytes bound byte-level BPE).
         output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
         price: None where the model has no known price.
+        fingerprint: the same for requests that ask the same; `""` where nobody can tell.
     """
 
     role: str
@@ -35,6 +36,7 @@ class Call:
     output_tokens_cap: int
     price: Price | None
     scope: CallScope
+    fingerprint: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -18,12 +18,14 @@ from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Dimension, Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane, LaneStatistics
+from agent_pipeline.control.recovery import Health, OnBreaker, Recovery
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,
     BudgetExceededError,
     ModelNotFoundError,
+    ProviderDownError,
     ProviderError,
     RateLimitedError,
     WaitTooLongError,
@@ -55,7 +57,8 @@ class Gate:
     attempt is recorded; all without a checkpoint.
 
     An error that ends the run (a refused key, an account without credit, an unknown model, a certificate) lets no
-    request that would meet it go any more: those in flight are the last.
+    request that would meet it go any more: those in flight are the last. A provider that fails for all is given a pause
+    and probes first (`control.breaker`), and ends the run as `ProviderDownError` where they fail too.
 
     Args:
         budget: of the run.
@@ -67,6 +70,7 @@ class Gate:
             keeps the request from leaving, or leaves the call in place of the attempt's own end; nothing is held then.
         on_stall: told of every attempt that was cut off in silence: document, what stood still, for how many seconds.
             The attempt is on record by then; must not block or raise.
+        on_breaker: told when requests to a provider and model are held back, and when they go again; likewise.
         now: wall clock for records.
         rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
     """
@@ -82,6 +86,7 @@ class Gate:
         now: Callable[[], datetime],
         rng: random.Random,
         on_stall: OnStall | None = None,
+        on_breaker: OnBreaker | None = None,
     ) -> None:
         self.budget = budget
         self._retry = retry
@@ -89,9 +94,11 @@ class Gate:
         self._attempt_timeout = attempt_timeout
         self._record = record
         self._on_stall = on_stall
+        self._on_breaker = on_breaker
         self._now = now
         self._rng = rng
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._healths: dict[tuple[str, str], Health] = {}
         self._refusals: dict[str, ProviderError] = {}
         self._budget_freed = trio.lowlevel.ParkingLot()
         self._requests = 0
@@ -110,6 +117,8 @@ class Gate:
         Raises:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
+            PoisonedError: this request keeps failing while others pass.
+            ProviderDownError: the provider fails for all; that is nobody's fault who asks.
             BudgetExceededError: the worst case of this call no longer fits; nothing was sent.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
@@ -118,23 +127,28 @@ class Gate:
         retries = Retries(self._retry, self._rng)
         call_id = self._new_id()
         attempt = Attempt(1, self._new_id(), call_id)
-        while True:
-            try:
-                return await self._try_once(call, lane, attempt, send)
-            except ProviderError as exc:
-                error = exc
-            if error.disposition == "fail_run":
-                self._close_lanes(call, error)
-            another = retries.spend(error)
-            if isinstance(error, RateLimitedError):
-                lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all of the lane
-            if not another:
-                raise error
-            attempt = Attempt(retries.number, self._new_id(), call_id)
-            if isinstance(error, RateLimitedError):
-                self._check_wait(call, lane.cooldown_end(), error)
-            else:
-                await self._back_off(call, lane, retries, error, attempt.waits)
+        with Recovery(call, self._healths[call.provider, call.model], retries) as recovery:
+            while True:
+                recovery.begin(attempt)
+                try:
+                    answer = await self._try_once(call, lane, attempt, send)
+                except ProviderError as exc:
+                    error = exc
+                else:
+                    recovery.succeed(attempt)
+                    return answer
+                end = recovery.fail(attempt, error)
+                if isinstance(error, RateLimitedError):
+                    lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all
+                if end is not None:
+                    if end.disposition == "fail_run":
+                        self._close_lanes(call, end)
+                    raise end
+                attempt = Attempt(retries.number, self._new_id(), call_id)
+                if isinstance(error, RateLimitedError):
+                    self._check_wait(call, lane.cooldown_end(), error)
+                else:
+                    await self._back_off(call, lane, retries, error, attempt.waits)
 
     def _new_id(self) -> str:
         return f"{self._rng.getrandbits(64):016x}"
@@ -144,19 +158,21 @@ class Gate:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(self._limit)
+            self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
         return lane
 
     def _close_lanes(self, call: Call, error: ProviderError) -> None:
         """Let no more requests go where all would end like this one; who waits for budget was woken just now."""
-        if isinstance(error, ModelNotFoundError):
-            self._lane(call).close(error)
-            return
-        self._refusals.setdefault(call.provider, error)
-        for (provider, _), lane in self._lanes.items():
-            if provider == call.provider:
-                lane.close(error)
+        if isinstance(error, ModelNotFoundError | ProviderDownError):
+            keys = [(call.provider, call.model)]
+        else:
+            self._refusals.setdefault(call.provider, error)
+            keys = [key for key in self._lanes if key[0] == call.provider]
+        for key in keys:
+            self._lanes[key].close(error)
+            self._healths[key].wake()
 
     async def _back_off(
         self, call: Call, lane: Lane, retries: Retries, error: ProviderError, waits: dict[WaitReason, float]
@@ -187,18 +203,21 @@ class Gate:
         await lane.acquire(attempt)
         try:
             attempt.waits["admission"] = trio.current_time() - begun
-            hold = await self._reserve(call, lane, attempt.waits)
+            hold = await self._reserve(call, lane, attempt)
             return await self._send(call, attempt, hold, send)
         finally:
             lane.release(attempt)
 
-    async def _reserve(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Hold:
-        """Hold the worst case at an instant without a cooldown; either may come back while the other is waited for."""
+    async def _reserve(self, call: Call, lane: Lane, attempt: Attempt) -> Hold:
+        """Hold the worst case at an instant when nothing holds back; what was waited for may come back meanwhile."""
+        health, waits = self._healths[call.provider, call.model], attempt.waits
         worst = Usage(call.input_tokens_bound, call.output_tokens_cap)
         tokens = worst.total_tokens
         micro_usd = 0 if call.price is None else call.price.cost_micro_usd(worst)
         while True:
             lane.check_open()
+            if await health.hold_back(attempt):
+                continue
             begun = trio.current_time()
             pausing = begun < lane.cooldown_end()
             if not pausing and (hold := self.budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)) is not None:

@@ -1,6 +1,7 @@
 """What is read from a ledger: what a session starts from, what is known of a document, and the rows of each table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent_pipeline.domain.document import Artifact, Outcome
@@ -24,6 +25,7 @@ class Session:
         charged_micro_usd: what the requests of known price were charged.
         unknown_cost: whether a request had no known price.
         last_position: the highest position of a document, 0 if there is none.
+        reasons: why earlier sessions ended early, by their numbers.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Session:
     charged_micro_usd: int
     unknown_cost: bool
     last_position: int
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def _session(
         "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE call_id IS NOT NULL GROUP BY call_id)"
     ).fetchone()
     (last_position,) = connection.execute("SELECT coalesce(max(position), 0) FROM documents").fetchone()
+    reasons = connection.execute("SELECT session, reason FROM sessions WHERE reason IS NOT NULL")
     return Session(
         number=number,
         interrupted_documents=interrupted_documents,
@@ -108,6 +109,7 @@ def _session(
         charged_micro_usd=micro_usd,
         unknown_cost=bool(unknown_cost),
         last_position=last_position,
+        reasons=dict(reasons.fetchall()),
     )
 
 
