@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import ModelNotFoundError as ModelNotFoundError
     from agent_pipeline.errors import ModelProtocolError as ModelProtocolError
     from agent_pipeline.errors import OutputInvalidError as OutputInvalidError
+    from agent_pipeline.errors import PoisonedError as PoisonedError
+    from agent_pipeline.errors import ProviderDownError as ProviderDownError
     from agent_pipeline.errors import ProviderError as ProviderError
     from agent_pipeline.errors import ProviderUnreachableError as ProviderUnreachableError
     from agent_pipeline.errors import QuotaExhaustedError as QuotaExhaustedError
@@ -90,6 +92,8 @@ __all__ = [
     "CredentialsRejectedError",
     "ModelNotFoundError",
     "QuotaExhaustedError",
+    "ProviderDownError",
+    "PoisonedError",
     "ModelProtocolError",
     "StreamTruncatedError",
     "AnswerTooLargeError",

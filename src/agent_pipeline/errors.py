@@ -220,6 +220,22 @@ class QuotaExhaustedError(ProviderError):
     disposition = "fail_run"
 
 
+class ProviderDownError(ProviderError):
+    """The provider fails for all: many requests of several documents in a row, and the probes after them.
+
+    No document is to blame; `resume` works on all of them.
+    """
+
+    code = "provider_down"
+    disposition = "fail_run"
+
+
+class PoisonedError(ProviderError):
+    """The same request keeps failing while others pass: something in the document, not the provider."""
+
+    code = "poisoned"
+
+
 class ModelProtocolError(ProviderError):
     """The answer is not what the API promises: HTML, broken JSON, no output."""
 

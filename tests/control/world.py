@@ -11,6 +11,7 @@ from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, RunBud
 from agent_pipeline.control.call import Call, Price
 from agent_pipeline.control.gate import Gate, OnStall
 from agent_pipeline.control.lane import LaneStatistics
+from agent_pipeline.control.recovery import OnBreaker
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.events import LimitChanged
@@ -108,6 +109,7 @@ def make_world(
     on_limit: Callable[[LimitChanged], None] | None = None,
     on_stall: OnStall | None = None,
     roles: Mapping[str, Caps] | None = None,
+    on_breaker: OnBreaker | None = None,
 ) -> World:
     """Build a gate without limits but those given; jitter always draws its ceiling."""
     records: list[AttemptRecord] = []
@@ -135,6 +137,7 @@ def make_world(
         now=lambda: BEGIN + timedelta(seconds=trio.current_time()),
         rng=rng or LongestJitter(0),
         on_stall=on_stall,
+        on_breaker=on_breaker,
     )
     return World(gate, budget, records, dispatches)
 
@@ -148,6 +151,7 @@ def make_call(
     model: str = "tiny",
     input_tokens_bound: int = WORST - 10,
     output_tokens_cap: int = 10,
+    fingerprint: str = "",
 ) -> Call:
     """Build a call of a worst case of 40 tokens and, without a price, no money."""
     return Call(
@@ -160,6 +164,7 @@ def make_call(
         output_tokens_cap=output_tokens_cap,
         price=price,
         scope=scope or CallScope(),
+        fingerprint=fingerprint,
     )
 
 

@@ -189,6 +189,8 @@ def test_where_all_requests_are_in_vain_those_in_flight_are_the_last(
     assert (ended.exit_code, left.run["reason"]) == (5, reason)
     assert {row["outcome"] for row in left.documents} == {"cancelled"}
     assert hint in ended.stderr
+    assert hint in str(ended.result["detail"])
+    assert str(ended.result["next"]).startswith("['agent-pipeline resume ")
 
 
 def test_a_budget_that_is_used_up_lets_what_is_in_flight_end(
@@ -211,19 +213,64 @@ def test_a_budget_that_is_used_up_lets_what_is_in_flight_end(
     assert {row["error_code"] for row in left.documents if row["outcome"] == "cancelled"} == {"budget_exceeded"}
 
 
-def test_a_dead_provider_is_said_to_be_unreachable(launcher: Launcher, tmp_path: Path) -> None:
+def test_a_provider_that_two_documents_do_not_reach_is_said_to_be_unreachable(
+    launcher: Launcher, tmp_path: Path
+) -> None:
     """Nothing was sent, so nothing is a row, and the address that was tried is named."""
-    with closing(create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
-    project = project_at(tmp_path, f"http://127.0.0.1:{port}/v1", 3)
+    port = free_port()
 
-    ended, left = run(launcher, project)
+    ended, left = run(launcher, project_at(tmp_path, f"http://127.0.0.1:{port}/v1", 2))
 
     assert (ended.exit_code, ended.result["reason"]) == (6, "provider_unreachable")
     assert left.attempts == []
-    assert failures(left) == {f"d000{n}": ("summarise", "provider_unreachable") for n in (1, 2, 3)}
+    assert failures(left) == {f"d000{n}": ("summarise", "provider_unreachable") for n in (1, 2)}
     assert f"127.0.0.1:{port}" in str(left.documents[0]["error"])
-    assert len(left.named("ATTEMPT")) == 3 * 5
+    assert len(left.named("ATTEMPT")) == 2 * 5
+
+
+def test_a_dead_provider_blames_no_document_and_the_run_goes_on_when_it_is_back(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    """Exit 6 after three probes, whatever the number of documents; resume finishes all of them."""
+    port = free_port()
+    project = project_at(tmp_path / "p", f"http://127.0.0.1:{port}/v1", 30, {"documents_in_flight": 10})
+
+    ended, left = run(launcher, project)
+
+    assert (ended.exit_code, ended.result["reason"]) == (6, "provider_down")
+    assert [row["outcome"] for row in left.documents] == ["cancelled"] * 10
+    assert f"127.0.0.1:{port}" in str(ended.result["detail"])
+    assert [line.fields["state"] for line in left.named("BREAKER")][-2:] == ["half_open", "down"]
+    assert len(left.named("ATTEMPT")) <= 10 + 10 + 3
+    (tmp_path / "server").mkdir()
+    simulator = SeparateSimulator(launcher, tmp_path / "server", "--port", str(port))
+    try:
+        again = launcher.run("resume", left.path.name, "--json", cwd=project.root)
+        assert simulator.requests() == 30
+    finally:
+        simulator.close()
+    assert again.exit_code == 0, again.stderr
+    assert {row["outcome"] for row in Leavings(left.path).documents} == {"succeeded"}
+
+
+def test_a_document_that_always_fails_is_poisoned_and_the_others_succeed(launcher: Launcher, tmp_path: Path) -> None:
+    """It is not asked for as often as there are attempts, once others have shown that it is the document."""
+    fault = {"kind": "status", "status": 500, "match": {"contains": "note number 2."}}
+    retry: dict[str, JsonValue] = {**RETRY, "max_attempts": 20}
+    with open_separate_simulator(launcher, tmp_path / "server", faults=[fault], latency=0.1) as simulator:
+        ended, left = run(launcher, project_at(tmp_path / "project", simulator.base_url, 50, {"retry": retry}))
+
+        assert 49 + 3 <= simulator.requests() == len(left.attempts) <= 49 + 6
+    assert (ended.exit_code, failures(left)) == (1, {"d0002": ("summarise", "poisoned")})
+    assert [row["outcome"] for row in left.documents].count("succeeded") == 49
+    assert left.named("BREAKER") == []
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with closing(create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def test_the_timeout_of_a_run_cancels_what_is_in_flight(launcher: Launcher, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ _REASONS = {
     "signal:SIGINT": "interrupted; what is finished is kept",
     "signal:SIGTERM": "terminated; what is finished is kept",
     "provider_unreachable": "the provider could not be reached; check the address and the network",
+    "provider_down": "the provider fails for all; what is finished is kept, resume when it is back",
     "credentials_rejected": "the provider refused the key",
     "quota_exhausted": "the account has nothing left to spend",
     "model_not_found": "the provider does not know a role's model; see the failures in the run log",

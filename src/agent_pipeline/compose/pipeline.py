@@ -211,6 +211,7 @@ def _entries(runtime: Runtime, source: Source, options: RunOptions, tally: Tally
         runtime.itinerary,
         last_position=session.last_position,
         retry_failed=options.retry_failed,
+        reasons=session.reasons,
         whole=artifacts.whole,
         tally=tally,
     )

@@ -26,6 +26,7 @@ from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
 from agent_pipeline.domain.events import (
     AttemptFinished,
+    BreakerChanged,
     ClientConfigured,
     ClientSkipped,
 )
@@ -181,6 +182,7 @@ def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: 
         now=lambda: datetime.now(UTC),
         on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
+        on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),
         # Each session draws ids of its own, also from one seed.
         rng=random.Random(None if options.seed is None else f"{options.seed} {session.number}"),
     )

@@ -20,6 +20,7 @@ _BY_CODE: Mapping[str, int] = {
     "input_invalid": INVALID,
     "internal_error": BUG,
     "model_not_found": CREDENTIALS,
+    "provider_down": UNREACHABLE,
     "quota_exhausted": CREDENTIALS,
     "role_runtime": INVALID,
     "run_in_use": INVALID,

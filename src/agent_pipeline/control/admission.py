@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import trio
 
 from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait
-from agent_pipeline.control.call import Call
+from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane
 from agent_pipeline.control.line import Place, WaitIsTooLongError
+from agent_pipeline.control.recovery import Health
 from agent_pipeline.control.refusal import refusal
 from agent_pipeline.domain.usage import WaitReason
 from agent_pipeline.errors import ProviderError, WaitTooLongError
@@ -35,13 +36,14 @@ class Admission:
         """Let all who wait for budget look again."""
         self._budget_freed.unpark_all()
 
-    async def admit(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Permit:
+    async def admit(self, call: Call, lane: Lane, health: Health, attempt: Attempt) -> Permit:
         """Wait for all that one attempt needs; always a checkpoint. On error and cancellation nothing is held.
 
         Args:
             call: what is asked for.
             lane: the call's.
-            waits: takes the seconds waited, by reason.
+            health: of the lane's provider.
+            attempt: its `waits` take the seconds waited, by reason.
 
         Raises:
             ProviderError: the lane was closed.
@@ -51,33 +53,39 @@ class Admission:
         """
         lane.check_open()
         tokens, micro_usd = call.worst_case()
-        budgets = self._budget.concerning(call.role, call.scope.budget)
+        wanted = _Wanted(call, self._budget.concerning(call.role, call.scope.budget), tokens, micro_usd)
         check_wait(call, lane.not_before(tokens), None)
         await trio.lowlevel.checkpoint()
-        place = lane.acquire_nowait(tokens)
+        while True:
+            while await health.hold_back(attempt):
+                lane.check_open()
+            permit = await self._hold(wanted, lane, attempt.waits)
+            # The breaker may have opened while something else was waited for.
+            if health.breaker.let_go(attempt, trio.current_time()):
+                return permit
+            permit.budget.release()
+            lane.release(permit.place)
+            self.wake_budget_waiters()
+
+    async def _hold(self, wanted: "_Wanted", lane: Lane, waits: dict[WaitReason, float]) -> Permit:
+        place = lane.acquire_nowait(wanted.tokens)
         had_its_turn = False
         while True:
             if place is None:
-                _check_budgets(call, budgets, tokens, micro_usd)  # no wait for a place would change that
-                place = await _wait_for_place(call, lane, tokens, waits, first=had_its_turn)
-            hold = await self._reserve(call, budgets, lane, place, micro_usd, waits)
+                wanted.check()  # no wait for a place would change that
+                place = await _wait_for_place(wanted.call, lane, wanted.tokens, waits, first=had_its_turn)
+            hold = await self._reserve(wanted, lane, place, waits)
             if hold is not None:
                 return Permit(lane, place, hold)
             place, had_its_turn = None, True
 
     async def _reserve(
-        self,
-        call: Call,
-        budgets: Sequence[Budget],
-        lane: Lane,
-        place: Place,
-        micro_usd: int,
-        waits: dict[WaitReason, float],
+        self, wanted: "_Wanted", lane: Lane, place: Place, waits: dict[WaitReason, float]
     ) -> Hold | None:
         """Hold the worst case; None, and no place, where a pause or the rate speaks against it by then."""
         try:
-            while (hold := hold_nowait(budgets, tokens=place.tokens, micro_usd=micro_usd)) is None:
-                _check_budgets(call, budgets, place.tokens, micro_usd)
+            while (hold := wanted.hold_nowait()) is None:
+                wanted.check()
                 lane.suspend(place)
                 begun = trio.current_time()
                 await self._budget_freed.park()
@@ -93,10 +101,22 @@ class Admission:
         return hold
 
 
-def _check_budgets(call: Call, budgets: Sequence[Budget], tokens: int, micro_usd: int) -> None:
-    """Raise the error of a request that no budget's end of other requests would make room for."""
-    if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
-        raise refusal(call.role, shortages)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The worst case of one call, and the budgets it is held on."""
+
+    call: Call
+    budgets: Sequence[Budget]
+    tokens: int
+    micro_usd: int
+
+    def hold_nowait(self) -> Hold | None:
+        return hold_nowait(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd)
+
+    def check(self) -> None:
+        """Raise the error of a request that no other request's end would make room for."""
+        if shortages := find_shortages(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd):
+            raise refusal(self.call.role, shortages)
 
 
 def check_wait(call: Call, until: float, cause: ProviderError | None) -> None:

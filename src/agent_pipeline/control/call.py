@@ -34,6 +34,7 @@ class Call:
             first (NFKC). More than the bound is charged as it is reported.
         output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
         price: None where the model has no known price.
+        fingerprint: the same for requests that ask the same; `""` where nobody can tell.
     """
 
     role: str
@@ -45,6 +46,7 @@ class Call:
     output_tokens_cap: int
     price: Price | None
     scope: CallScope
+    fingerprint: str = ""
 
     def worst_case(self) -> tuple[int, int]:
         """Return the most tokens and micro-dollars that one attempt can cost; money is 0 without a price."""

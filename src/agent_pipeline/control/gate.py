@@ -22,12 +22,14 @@ from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits
+from agent_pipeline.control.recovery import Health, OnBreaker, Recovery
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.domain.events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,
     ModelNotFoundError,
+    ProviderDownError,
     ProviderError,
     RateLimitedError,
 )
@@ -58,7 +60,8 @@ class Gate:
     attempt is recorded; all without a checkpoint.
 
     An error that ends the run (a refused key, an account without credit, an unknown model, a certificate) lets no
-    request that would meet it go any more: those in flight are the last.
+    request that would meet it go any more: those in flight are the last. A provider that fails for all is given a pause
+    and probes first (`control.breaker`), and ends the run as `ProviderDownError` where they fail too.
 
     Args:
         budget: of the run.
@@ -74,6 +77,7 @@ class Gate:
         on_limit: told of every change of a limit on requests in flight; must not block or raise.
         on_stall: told of every attempt that was cut off in silence: document, what stood still, for how many seconds.
             The attempt is on record by then; must not block or raise.
+        on_breaker: told when requests to a provider and model are held back, and when they go again; likewise.
         now: wall clock for records.
         rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
     """
@@ -92,6 +96,7 @@ class Gate:
         tokens_per_minute: int | None = None,
         on_limit: Callable[[LimitChanged], None] | None = None,
         on_stall: OnStall | None = None,
+        on_breaker: OnBreaker | None = None,
     ) -> None:
         self.budget = budget
         self._retry = retry
@@ -100,9 +105,11 @@ class Gate:
         self._attempt_timeout = attempt_timeout
         self._record = record
         self._on_stall = on_stall
+        self._on_breaker = on_breaker
         self._now = now
         self._rng = rng
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._healths: dict[tuple[str, str], Health] = {}
         self._refusals: dict[str, ProviderError] = {}
         self._admission = Admission(budget)
         self._requests = 0
@@ -158,6 +165,8 @@ class Gate:
         Raises:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
+            PoisonedError: this request keeps failing while others pass.
+            ProviderDownError: the provider fails for all; that is nobody's fault who asks.
             BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
                 was sent.
             DocumentBudgetExceededError: nor its document's.
@@ -168,23 +177,28 @@ class Gate:
         retries = Retries(self._retry, self._rng)
         call_id = self._new_id()
         attempt = Attempt(1, self._new_id(), call_id)
-        while True:
-            try:
-                return await self._try_once(call, lane, attempt, send)
-            except ProviderError as exc:
-                error = exc
-            if error.disposition == "fail_run":
-                self._close_lanes(call, error)
-            another = retries.spend(error)
-            if isinstance(error, RateLimitedError):
-                lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all of the lane
-            if not another:
-                raise error
-            attempt = Attempt(retries.number, self._new_id(), call_id)
-            if isinstance(error, RateLimitedError):
-                check_wait(call, lane.cooldown_end(), error)
-            else:
-                await self._back_off(call, lane, retries, error, attempt.waits)
+        with Recovery(call, self._healths[call.provider, call.model], retries) as recovery:
+            while True:
+                recovery.begin(attempt)
+                try:
+                    answer = await self._try_once(call, lane, attempt, send)
+                except ProviderError as exc:
+                    error = exc
+                else:
+                    recovery.succeed(attempt)
+                    return answer
+                end = recovery.fail(attempt, error)
+                if isinstance(error, RateLimitedError):
+                    lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all
+                if end is not None:
+                    if end.disposition == "fail_run":
+                        self._close_lanes(call, end)
+                    raise end
+                attempt = Attempt(retries.number, self._new_id(), call_id)
+                if isinstance(error, RateLimitedError):
+                    check_wait(call, lane.cooldown_end(), error)
+                else:
+                    await self._back_off(call, lane, retries, error, attempt.waits)
 
     def _new_id(self) -> str:
         return f"{self._rng.getrandbits(64):016x}"
@@ -194,6 +208,7 @@ class Gate:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._limits.new_lane(functools.partial(self._tell_limit, *key))
+            self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
         return lane
@@ -204,13 +219,14 @@ class Gate:
 
     def _close_lanes(self, call: Call, error: ProviderError) -> None:
         """Let no more requests go where all would end like this one; who waits for budget was woken just now."""
-        if isinstance(error, ModelNotFoundError):
-            self._lane(call).close(error)
-            return
-        self._refusals.setdefault(call.provider, error)
-        for (provider, _), lane in self._lanes.items():
-            if provider == call.provider:
-                lane.close(error)
+        if isinstance(error, ModelNotFoundError | ProviderDownError):
+            keys = [(call.provider, call.model)]
+        else:
+            self._refusals.setdefault(call.provider, error)
+            keys = [key for key in self._lanes if key[0] == call.provider]
+        for key in keys:
+            self._lanes[key].close(error)
+            self._healths[key].wake()
 
     async def _back_off(
         self, call: Call, lane: Lane, retries: Retries, error: ProviderError, waits: dict[WaitReason, float]
@@ -224,7 +240,7 @@ class Gate:
     async def _try_once(
         self, call: Call, lane: Lane, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
-        permit = await self._admission.admit(call, lane, attempt.waits)
+        permit = await self._admission.admit(call, lane, self._healths[call.provider, call.model], attempt)
         return await self._send(call, attempt, permit, send)
 
     async def _send(

@@ -303,6 +303,21 @@ class RunCancelling(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerChanged(Event):
+    """A provider fails for all, and requests to it wait (`open`), one is tried (`half_open`), all go again (`closed`).
+
+    `down` is the end: the run stops.
+    """
+
+    name = "BREAKER"
+    level = "warning"
+    provider: str
+    model: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stall(Event):
     """Something stands still: an `attempt` that gets no bytes, or the whole `loop`, held by `culprit`."""
 

@@ -48,7 +48,7 @@ NOTHING_SPENT = Spending()
 
 
 AttemptOutcome = Literal["succeeded", "failed", "cancelled"]
-WaitReason = Literal["admission", "cooldown", "rate", "budget", "backoff", "retry_after"]
+WaitReason = Literal["admission", "cooldown", "rate", "breaker", "budget", "backoff", "retry_after"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ retried like any other answer, and a document's asyncio loop is entered once per
 """
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -85,6 +86,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
             output_tokens_cap=asked.output_tokens_bound(binding.output_tokens_cap),
             price=binding.price,
             scope=current_scope(),
+            fingerprint=_fingerprint(binding, request, body),
         )
         return await self._gate.call(call, functools.partial(self._attempt, request, body, asked))
 
@@ -143,6 +145,12 @@ class GateTransport(httpx2.AsyncBaseTransport):
 
     def _hide(self, text: str) -> str:
         return text if self._secret is None else text.replace(self._secret, HIDDEN)
+
+
+def _fingerprint(binding: Binding, request: httpx2.Request, body: bytes) -> str:
+    """Return what two requests share that ask the same of the same."""
+    words = (binding.role, binding.provider, binding.model, request.method, request.url.path)
+    return hashlib.sha256("\n".join(words).encode() + b"\n" + body).hexdigest()
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

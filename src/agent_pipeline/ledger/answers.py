@@ -26,6 +26,7 @@ class Session:
         unknown_cost: whether a request had no known price.
         last_position: the highest position of a document, 0 if there is none.
         roles: what the requests of each role were charged.
+        reasons: why earlier sessions ended early, by their numbers.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Session:
     unknown_cost: bool
     last_position: int
     roles: Mapping[str, Spending] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

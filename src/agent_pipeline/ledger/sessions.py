@@ -101,6 +101,7 @@ def _session(
         "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE call_id IS NOT NULL GROUP BY call_id)"
     ).fetchone()
     (last_position,) = connection.execute("SELECT coalesce(max(position), 0) FROM documents").fetchone()
+    reasons = connection.execute("SELECT session, reason FROM sessions WHERE reason IS NOT NULL")
     return Session(
         number=number,
         interrupted_documents=interrupted_documents,
@@ -114,6 +115,7 @@ def _session(
         unknown_cost=unknown_cost,
         last_position=last_position,
         roles=roles,
+        reasons=dict(reasons.fetchall()),
     )
 
 

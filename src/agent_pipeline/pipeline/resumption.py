@@ -1,10 +1,10 @@
 """A run that goes on: which documents earlier sessions finished for good, and which are worked on again."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 from agent_pipeline.domain.document import Artifact, SourceEntry
-from agent_pipeline.errors import DuplicateDocumentError
+from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
 from agent_pipeline.ledger import KnownDocument
 from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.pipeline.itinerary import Itinerary
@@ -15,6 +15,11 @@ _CHARACTERS_AT_ONCE = 4 * 1024 * 1024
 
 _NOBODYS_FAULT = "provider_unreachable"
 """A failure that says nothing of the document: nothing was ever sent."""
+
+_PROVIDERS_FAULT = frozenset(
+    {"server_error", "connection_lost", "attempt_timeout", "deadline_exceeded", "wait_beyond_deadline"}
+)
+"""Failures that say nothing of the document where the provider was found to be down in the same session."""
 
 
 class Resumption:
@@ -27,6 +32,7 @@ class Resumption:
         itinerary: of this session; learns which documents were begun before.
         last_position: of the entries that earlier sessions met.
         retry_failed: work on failed documents again.
+        reasons: why earlier sessions ended early, by their numbers.
         whole: returns those of many artifacts whose files are as they were recorded.
         tally: takes the endings of kept documents.
     """
@@ -37,12 +43,14 @@ class Resumption:
         *,
         last_position: int,
         retry_failed: bool,
+        reasons: Mapping[int, str],
         whole: Callable[[Sequence[Artifact]], Awaitable[Collection[Artifact]]],
         tally: Tally,
     ) -> None:
         self._itinerary = itinerary
         self._last_position = last_position
         self._retry_failed = retry_failed
+        self._reasons = reasons
         self._whole = whole
         self._tally = tally
         # By position: 1 where the entry met there is the document that the ledger has there. Two entries of one id
@@ -94,12 +102,17 @@ class Resumption:
             return False
         if known.outcome == "skipped" or entry.skipped is not None:
             return known.outcome == "skipped" and entry.skipped is not None
-        if known.outcome == "failed" and (self._retry_failed or known.error_code == _NOBODYS_FAULT):
+        if known.outcome == "failed" and (self._retry_failed or self._is_nobodys_fault(known)):
             return False
         document, _, digest = identified(entry)
         if document is None:
             return known.outcome == "failed" and known.content_sha256 is None
         return known.content_sha256 == digest and known.plan_sha256 == self._itinerary.plan_sha256
+
+    def _is_nobodys_fault(self, known: KnownDocument) -> bool:
+        if known.error_code in _PROVIDERS_FAULT:
+            return self._reasons.get(known.session) == ProviderDownError.code
+        return known.error_code == _NOBODYS_FAULT
 
     def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
         if known is None:

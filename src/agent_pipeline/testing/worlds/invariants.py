@@ -253,8 +253,10 @@ def _repeated_work(session: Session) -> Iterator[str]:
 def _changed_history(books: Books, before: Books) -> Iterator[str]:
     """Yield what an earlier session had finished and this one changed."""
     documents = {row.document_id: row for row in books.documents}
+    down = {row.session for row in before.sessions if row.reason == "provider_down"}
     for row in before.documents:
         is_final = row.outcome in {"succeeded", "failed", "skipped"} and row.error_code != "provider_unreachable"
+        is_final = is_final and not (row.outcome == "failed" and row.session in down)
         if is_final and documents.get(row.document_id) != row:
             yield f"document {row.document_id} was {row.outcome} and is changed"
     attempts = {row.attempt_id: row for row in books.attempts}
