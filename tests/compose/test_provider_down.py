@@ -115,7 +115,7 @@ async def test_documents_that_failed_in_a_run_that_went_on_stay_failed(
 
 async def test_an_outage_in_the_middle_loses_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Twenty-five requests in the middle of a run fail, whoever's they are; every document succeeds."""
-    project = retrying(tmp_path, 100)
+    project = retrying(tmp_path, 100, requests_in_flight=20)
     outage = {**DOWN, "script": list(range(41, 66))}
 
     result, left = await run(project, provider_with(outage, latency=0.5))

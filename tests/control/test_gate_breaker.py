@@ -107,12 +107,13 @@ async def test_a_dead_provider_gets_few_requests_and_blames_no_document(
 ) -> None:
     """A thousand documents, twenty places: those in flight, three probes, and the end seven seconds later."""
     world, changes = watched_world(in_flight=20)
-    documents = Documents(world, Provider((0, math.inf), error=error))
+    provider = Provider((0, math.inf), error=error)
+    documents = Documents(world, provider)
 
     ends = await documents.ask_for(1_000)
 
     assert ends == {"provider_down": 1_000}
-    assert documents.provider.at == [0.0] * 20 + [1.0, 3.0, 7.0]  # type: ignore[union-attr]
+    assert provider.at == [0.0] * 20 + [1.0, 3.0, 7.0]
     assert changes == [
         ("open", 0), ("half_open", 1), ("open", 1), ("half_open", 3), ("open", 3), ("half_open", 7), ("down", 7),
     ]  # fmt: skip

@@ -54,7 +54,7 @@ class ModelPriceConfig(ConfigModel):
     def _free(cls, value: object) -> object:
         if value == FREE:
             return cls.model_construct(input=Decimal(0), output=Decimal(0))
-        if not isinstance(value, dict | cls):
+        if not isinstance(value, dict) and type(value) is not cls:
             raise ValueError(f"a mapping such as {{input: 0.25, output: 2}} is wanted, or the word {FREE}")  # noqa: TRY004
         return value
 
