@@ -84,7 +84,7 @@ class HiddenRate(HiddenLimit):
     """Refuses whatever is above so many per second; what was not used adds up for `burst` seconds."""
 
     per_second: float = 1.0
-    burst: float = 2.0
+    burst: float = 5.0
     _left: float = math.inf
     _at: float = 0.0
 

@@ -36,7 +36,7 @@ class Admission:
         """Let all who wait for budget look again."""
         self._budget_freed.unpark_all()
 
-    async def admit(self, call: Call, lane: Lane, health: Health, attempt: Attempt) -> Permit:
+    async def admit(self, call: Call, lane: Lane, health: Health, attempt: Attempt, *, again: bool) -> Permit:
         """Wait for all that one attempt needs; always a checkpoint. On error and cancellation nothing is held.
 
         Args:
@@ -44,6 +44,7 @@ class Admission:
             lane: the call's.
             health: of the lane's provider.
             attempt: its `waits` take the seconds waited, by reason.
+            again: for an attempt that was admitted before and could not be sent; it goes before all others.
 
         Raises:
             ProviderError: the lane was closed.
@@ -59,17 +60,19 @@ class Admission:
         while True:
             while await health.hold_back(attempt):
                 lane.check_open()
-            permit = await self._hold(wanted, lane, attempt.waits)
+            permit = await self._hold(wanted, lane, attempt.waits, had_its_turn=again)
             # The breaker may have opened while something else was waited for.
             if health.breaker.let_go(attempt, trio.current_time()):
                 return permit
             permit.budget.release()
             lane.release(permit.place)
             self.wake_budget_waiters()
+            again = True
 
-    async def _hold(self, wanted: "_Wanted", lane: Lane, waits: dict[WaitReason, float]) -> Permit:
+    async def _hold(
+        self, wanted: "_Wanted", lane: Lane, waits: dict[WaitReason, float], *, had_its_turn: bool
+    ) -> Permit:
         place = lane.acquire_nowait(wanted.tokens)
-        had_its_turn = False
         while True:
             if place is None:
                 wanted.check()  # no wait for a place would change that

@@ -163,7 +163,7 @@ class Lane:
             except WaitIsTooLongError:
                 self.check_open()
                 raise
-            if self._refusal is None and place.epoch == self._cooldown.epoch:
+            if self._refusal is None and self.permits(place):
                 return place
             self.release(place)  # a pause began, or the lane was closed, after its turn had come
             first = True
@@ -183,6 +183,10 @@ class Lane:
         self._suspended -= 1
         self._permit(place, now)
         return True
+
+    def permits(self, place: Place) -> bool:
+        """Whether the request of this place may still be sent: no pause began since it got it."""
+        return place.epoch == self._cooldown.epoch
 
     def release(self, place: Place) -> None:
         """Give back a place for which nothing was sent."""
