@@ -5,19 +5,17 @@ from collections import Counter
 
 import pytest
 import trio
-from tests.control.world import World, limited, make_call, make_world
+from tests.control.outages import UNAVAILABLE, Documents, Provider, watched_world
+from tests.control.world import limited, make_call, make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent_pipeline.control.breaker import DOCUMENTS, FAILURES_IN_A_ROW
-from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.errors import (
-    AgentPipelineError,
     AttemptTimeoutError,
     ConnectionLostError,
     CredentialsRejectedError,
-    PoisonedError,
     ProviderDownError,
     ProviderError,
     ProviderUnreachableError,
@@ -27,78 +25,12 @@ from agent_pipeline.errors import (
 )
 from agent_pipeline.testing import ScriptedProvider, Step
 
-UNAVAILABLE = ServerError("the provider answered 503", status_code=503)
 DEAD = [
     UNAVAILABLE,
     ProviderUnreachableError("refused"),
     ConnectionLostError("reset"),
     AttemptTimeoutError(attempt=1, rung="read", timeout=60),
 ]
-
-
-class Provider:
-    """Answers after a second, but fails while it is down, at once, each attempt in its own error.
-
-    Attributes:
-        at: when each attempt came.
-    """
-
-    def __init__(self, *outages: tuple[float, float], error: ProviderError = UNAVAILABLE) -> None:
-        self.at: list[float] = []
-        self._outages = outages
-        self._error = error
-
-    async def send(self, attempt: Attempt) -> str:
-        """Make one attempt."""
-        now = trio.current_time()
-        self.at.append(now)
-        await trio.lowlevel.checkpoint()
-        if not isinstance(self._error, ProviderUnreachableError):
-            attempt.dispatch()
-        if any(begin <= now < end for begin, end in self._outages):
-            again = type(self._error).__new__(type(self._error), *self._error.args)
-            vars(again).update(vars(self._error))
-            raise again
-        await trio.sleep(1)
-        return "done"
-
-
-class Documents:
-    """Calls of documents, one each, and how they ended: the error's code, or "done"; with its time."""
-
-    def __init__(self, world: World, provider: Provider | ScriptedProvider) -> None:
-        self.world, self.provider = world, provider
-        self.ends: list[tuple[str, float]] = []
-        self.errors: list[AgentPipelineError] = []
-
-    async def ask(self, document_id: str, *, deadline: float = math.inf, model: str = "tiny") -> None:
-        """Make one document's call to its end."""
-        end = "done"
-        call = make_call(scope=CallScope(document_id=document_id, deadline=deadline), model=model)
-        try:
-            await self.world.gate.call(call, self.provider.send)
-        except AgentPipelineError as exc:
-            end = exc.code
-            self.errors.append(exc)
-        self.ends.append((end, trio.current_time()))
-
-    async def ask_for(self, count: int) -> Counter[str]:
-        """Make the calls of so many documents at once; return how they ended."""
-        async with trio.open_nursery() as nursery:
-            for number in range(count):
-                nursery.start_soon(self.ask, f"d{number}")
-        return Counter(end for end, _ in self.ends)
-
-
-def watched_world(in_flight: int = 10, policy: RetryPolicy | None = None) -> tuple[World, list[tuple[str, float]]]:
-    """Return a world, and the changes of its breakers."""
-    changes: list[tuple[str, float]] = []
-
-    def note(provider: str, model: str, state: str, reason: str) -> None:
-        assert (provider, bool(reason)) == ("openai", True)
-        changes.append((f"{model} {state}" if model != "tiny" else state, trio.current_time()))
-
-    return make_world(in_flight=in_flight, policy=policy, on_breaker=note), changes
 
 
 @pytest.mark.parametrize("error", DEAD, ids=lambda error: error.code)
@@ -177,7 +109,7 @@ async def test_an_outage_costs_no_retry_of_what_comes_after(autojump_clock: Mock
 
 async def test_a_small_run_against_a_dead_provider_ends_so_too(autojump_clock: MockClock) -> None:
     """Three documents with five attempts; two with four fail on their own, because it may be them."""
-    world, _ = watched_world()
+    world = make_world()  # nobody needs to be told
     assert await Documents(world, Provider((0, math.inf))).ask_for(DOCUMENTS) == {"provider_down": DOCUMENTS}
 
     world, changes = watched_world()
@@ -340,69 +272,6 @@ async def test_a_document_out_of_time_ends_before_the_provider_is_back(autojump_
 
     assert isinstance(documents.errors[0], WaitTooLongError)
     assert documents.ends[0] == ("wait_beyond_deadline", 0)
-
-
-async def test_one_bad_request_among_good_ones_is_quarantined(autojump_clock: MockClock) -> None:
-    """Fifty documents, one always 500: three attempts, and the other 49 do not notice."""
-    world, changes = watched_world()
-    good, bad = Provider(), ScriptedProvider(Step(error=ServerError("the provider answered 500", status_code=500)))
-    documents = Documents(world, good)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(49):
-            nursery.start_soon(documents.ask, f"d{number}")
-        with pytest.raises(PoisonedError) as caught:
-            await slow_policy_call(world, bad)
-
-    assert Counter(end for end, _ in documents.ends) == {"done": 49}
-    assert [number for number, _ in bad.attempts] == [1, 2, 3]
-    assert changes == []
-    assert (caught.value.code, caught.value.status_code, caught.value.disposition) == ("poisoned", 500, "fail_document")
-    assert str(caught.value).startswith("the same request failed 3 times with server_error, while ")
-    assert str(caught.value).endswith("others to openai tiny passed; the last time: the provider answered 500")
-    assert isinstance(caught.value.__cause__, ServerError)
-    assert len(world.gate._healths["openai", "tiny"].poison) == 0
-    world.assert_nothing_is_held()
-
-
-async def slow_policy_call(world: World, bad: ScriptedProvider) -> None:
-    """Ask with a request that fails only after a while, as one does that a model chokes on."""
-
-    async def send(attempt: Attempt) -> str:
-        await trio.sleep(2)
-        return await bad.send(attempt)
-
-    call: Call = make_call(scope=CallScope(document_id="bad"), fingerprint="bad")
-    await world.gate.call(call, send)
-
-
-async def test_a_call_that_is_cancelled_is_no_suspect_any_more(autojump_clock: MockClock) -> None:
-    """What is remembered of requests that failed is bounded by those under way."""
-    world, _ = watched_world()
-    async with trio.open_nursery() as nursery:
-        failing = ScriptedProvider(Step(error=UNAVAILABLE))
-        nursery.start_soon(world.gate.call, make_call(fingerprint="f"), failing.send)
-        await trio.sleep(0.25)
-        poison = world.gate._healths["openai", "tiny"].poison
-        assert len(poison) == 1
-        nursery.cancel_scope.cancel()
-
-    assert len(poison) == 0
-
-
-async def test_no_connection_is_never_the_requests_fault(autojump_clock: MockClock) -> None:
-    """Nothing of it was sent: there is nothing in it that could be poisoned."""
-    world, _ = watched_world()
-    unlucky = ScriptedProvider(Step(error=ProviderUnreachableError("refused"), reaches=False, latency=2))
-    documents = Documents(world, Provider())
-
-    async with trio.open_nursery() as nursery:
-        for number in range(200):
-            nursery.start_soon(documents.ask, f"d{number}")
-        with pytest.raises(ProviderUnreachableError):
-            await world.gate.call(make_call(fingerprint="f"), unlucky.send)
-
-    assert len(unlucky.attempts) == 5
 
 
 async def test_whoever_is_told_that_the_provider_is_down_learns_why(autojump_clock: MockClock) -> None:

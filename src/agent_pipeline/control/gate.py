@@ -181,24 +181,23 @@ class Gate:
         retries = Retries(self._retry, self._rng)
         call_id = self._new_id()
         attempt = Attempt(1, self._new_id(), call_id)
-        with Recovery(call, self._healths[call.provider, call.model], retries) as recovery:
+        with Recovery(call, self._healths[call.provider, call.model], retries, attempt) as recovery:
             while True:
-                recovery.begin(attempt)
                 try:
                     answer = await self._try_once(call, lane, attempt, send)
                 except ProviderError as exc:
                     error = exc
                 else:
-                    recovery.succeed(attempt)
+                    recovery.succeed()
                     return answer
-                end = recovery.fail(attempt, error)
+                end = recovery.fail(error)
                 if isinstance(error, RateLimitedError):
                     lane.cool_down(retries.pause(error)[0])  # also when this call gives up: it speaks for all
                 if end is not None:
                     if end.disposition == "fail_run":
                         self._close_lanes(call, end)
                     raise end
-                attempt = Attempt(retries.number, self._new_id(), call_id)
+                attempt = recovery.attempt = Attempt(retries.number, self._new_id(), call_id)
                 if isinstance(error, RateLimitedError):
                     check_wait(call, lane.cooldown_end(), error)
                 else:

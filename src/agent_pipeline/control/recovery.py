@@ -80,16 +80,19 @@ class Recovery:
 
     However the call ends, also when it is cancelled, the breaker then waits for none of its attempts, and no
     fingerprint of it is kept.
+
+    Attributes:
+        attempt: the one under way; set anew for each.
     """
 
-    def __init__(self, call: Call, health: Health, retries: Retries) -> None:
+    def __init__(self, call: Call, health: Health, retries: Retries, attempt: Attempt) -> None:
+        self.attempt = attempt
         self._call = call
         self._health = health
         self._retries = retries
         self._begun = health.poison.mark()
         self._fingerprint = call.fingerprint or f"call {id(self)}"
         self._is_suspect = False
-        self._attempt: Attempt | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -97,21 +100,17 @@ class Recovery:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave_attempt()
+        self._health.breaker.leave(self.attempt, trio.current_time())
         if self._is_suspect:
             self._health.poison.forget(self._fingerprint)
 
-    def begin(self, attempt: Attempt) -> None:
-        """Take over an attempt that is about to be made."""
-        self._attempt = attempt
-
-    def succeed(self, attempt: Attempt) -> None:
+    def succeed(self) -> None:
         """Take an answer."""
-        self._health.breaker.answer(attempt)
+        self._health.breaker.answer(self.attempt)
         self._health.budget.succeed()
         self._health.poison.succeed(self._fingerprint)
 
-    def fail(self, attempt: Attempt, error: ProviderError) -> ProviderError | None:
+    def fail(self, error: ProviderError) -> ProviderError | None:
         """Return the error the call ends with, None where there is another attempt.
 
         A failure that comes while the breaker is open, or opens it, ends no call: it is the provider's. The call waits
@@ -120,9 +119,9 @@ class Recovery:
         health, another = self._health, self._retries.spend(error)
         is_providers = isinstance(error, _PROVIDER_FAILURES)
         if is_providers:
-            health.breaker.fail(attempt, self._call.scope.document_id, str(error), trio.current_time())
+            health.breaker.fail(self.attempt, self._call.scope.document_id, str(error), trio.current_time())
         else:
-            health.breaker.answer(attempt, is_refusal=isinstance(error, RateLimitedError))
+            health.breaker.answer(self.attempt, is_refusal=isinstance(error, RateLimitedError))
         if isinstance(error, RateLimitedError) or error.disposition != "retry":
             return None if another else error
         health.budget.fail()
@@ -137,10 +136,6 @@ class Recovery:
             another = False
             error.args = (f"{error} (not tried again: too many requests to {self._call.provider} fail)",)
         return None if another else error
-
-    def _leave_attempt(self) -> None:
-        if self._attempt is not None:
-            self._health.breaker.leave(self._attempt, trio.current_time())
 
     def _evidence(self, error: ProviderError) -> Evidence | None:
         if not self._is_suspect:

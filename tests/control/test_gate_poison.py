@@ -1,0 +1,77 @@
+"""A request that fails alone, through the gate."""
+
+from collections import Counter
+
+import pytest
+import trio
+from tests.control.outages import UNAVAILABLE, Documents, Provider, watched_world
+from tests.control.world import World, make_call
+from trio.testing import MockClock
+
+from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.scope import CallScope
+from agent_pipeline.errors import PoisonedError, ProviderUnreachableError, ServerError
+from agent_pipeline.testing import ScriptedProvider, Step
+
+
+async def test_one_bad_request_among_good_ones_is_quarantined(autojump_clock: MockClock) -> None:
+    """Fifty documents, one always 500: three attempts, and the other 49 do not notice."""
+    world, changes = watched_world()
+    good, bad = Provider(), ScriptedProvider(Step(error=ServerError("the provider answered 500", status_code=500)))
+    documents = Documents(world, good)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(49):
+            nursery.start_soon(documents.ask, f"d{number}")
+        with pytest.raises(PoisonedError) as caught:
+            await slow_policy_call(world, bad)
+
+    assert Counter(end for end, _ in documents.ends) == {"done": 49}
+    assert [number for number, _ in bad.attempts] == [1, 2, 3]
+    assert changes == []
+    assert (caught.value.code, caught.value.status_code, caught.value.disposition) == ("poisoned", 500, "fail_document")
+    assert str(caught.value).startswith("the same request failed 3 times with server_error, while ")
+    assert str(caught.value).endswith("others to openai tiny passed; the last time: the provider answered 500")
+    assert isinstance(caught.value.__cause__, ServerError)
+    assert len(world.gate._healths["openai", "tiny"].poison) == 0
+    world.assert_nothing_is_held()
+
+
+async def slow_policy_call(world: World, bad: ScriptedProvider) -> None:
+    """Ask with a request that fails only after a while, as one does that a model chokes on."""
+
+    async def send(attempt: Attempt) -> str:
+        await trio.sleep(2)
+        return await bad.send(attempt)
+
+    call: Call = make_call(scope=CallScope(document_id="bad"), fingerprint="bad")
+    await world.gate.call(call, send)
+
+
+async def test_a_call_that_is_cancelled_is_no_suspect_any_more(autojump_clock: MockClock) -> None:
+    """What is remembered of requests that failed is bounded by those under way."""
+    world, _ = watched_world()
+    async with trio.open_nursery() as nursery:
+        failing = ScriptedProvider(Step(error=UNAVAILABLE))
+        nursery.start_soon(world.gate.call, make_call(fingerprint="f"), failing.send)
+        await trio.sleep(0.25)
+        poison = world.gate._healths["openai", "tiny"].poison
+        assert len(poison) == 1
+        nursery.cancel_scope.cancel()
+
+    assert len(poison) == 0
+
+
+async def test_no_connection_is_never_the_requests_fault(autojump_clock: MockClock) -> None:
+    """Nothing of it was sent: there is nothing in it that could be poisoned."""
+    world, _ = watched_world()
+    unlucky = ScriptedProvider(Step(error=ProviderUnreachableError("refused"), reaches=False, latency=2))
+    documents = Documents(world, Provider())
+
+    async with trio.open_nursery() as nursery:
+        for number in range(200):
+            nursery.start_soon(documents.ask, f"d{number}")
+        with pytest.raises(ProviderUnreachableError):
+            await world.gate.call(make_call(fingerprint="f"), unlucky.send)
+
+    assert len(unlucky.attempts) == 5
