@@ -51,6 +51,24 @@ def test_the_summary_shows_the_first_failures_and_counts_the_rest() -> None:
     assert "ls out" in text
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("budget:tokens", "the token budget was reached"),
+        ("budget:usd", "the money budget was reached"),
+        (
+            "budget:tokens,usd,role:a:b:usd",
+            "the token budget and the money budget and the money budget of role a:b were reached",
+        ),
+        ("signal:SIGINT", "interrupted"),
+        ("strange", "strange"),
+    ],
+)
+def test_every_budget_that_was_reached_is_named(reason: str, words: str) -> None:
+    """Whoever raises one of two would stop again at once."""
+    assert f"reason:     {words}" in summary(_ended(replace(RESULT, reason=reason)))
+
+
 @pytest.mark.parametrize("shown", [summary, essential_line])
 def test_a_simulated_run_is_never_shown_as_a_real_one(shown: Callable[[Ended], str]) -> None:
     """No model was asked, no money was spent."""

@@ -24,6 +24,7 @@ from tests.ledger.steps import (
     write_two_sessions,
 )
 
+from agent_pipeline.domain.usage import Spending, Usage
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import (
     AttemptRow,
@@ -59,6 +60,24 @@ trio.run(main)
 def counts(reader: LedgerReader) -> tuple[int, int, int]:
     """Count documents, attempts and results, reading all of them."""
     return len(list(reader.documents())), len(list(reader.attempts())), len(list(reader.stage_results()))
+
+
+async def test_the_usage_of_each_role_is_what_to_expect_of_it(path: Path) -> None:
+    """Requests, tokens and averages per document, from what was reported; what is unknown is said to be."""
+    async with open_session(path) as ledger:
+        ledger.record_attempt(ATTEMPT)
+        ledger.record_attempt(replace(DISPATCHED, attempt_id="a2", number=2))
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="a3", call_id="c2", document_id="2"))
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="a4", role="clerk", document_id=None, cost_micro_usd=None))
+
+    with open_reader(path) as reader:
+        clerk, reviewer = reader.usage_by_role()
+
+    assert (reviewer.role, reviewer.documents, reviewer.requests, reviewer.attempts) == ("reviewer", 2, 2, 3)
+    assert (reviewer.reported, reviewer.usage, reviewer.spent) == (2, Usage(20, 8, 6, 4), Spending(128, 100, 7468))
+    assert (reviewer.input_tokens_per_document, reviewer.output_tokens_per_document) == (10, 4)
+    assert (clerk.role, clerk.unknown_cost, reviewer.unknown_cost) == ("clerk", True, False)
+    assert (clerk.input_tokens_per_document, clerk.output_tokens_per_document) == (None, None)
 
 
 def test_everything_comes_back_as_it_was_written(path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.ledger.steps import (
     save,
 )
 
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger import KnownDocument, Ledger, Session, open_ledger
 
@@ -109,6 +109,32 @@ async def test_a_session_is_told_what_all_earlier_ones_spent(path: Path) -> None
     assert (known.usage, known.charged_micro_usd, known.unknown_cost) == (Usage(20, 8, 6, 4), 7468, False)
     assert (unknown.attempts, unknown.requests, unknown.charged_tokens, unknown.unknown_tokens) == (4, 3, 135, 107)
     assert (unknown.charged_micro_usd, unknown.unknown_cost) == (7468, True)
+
+
+async def test_a_session_is_told_what_each_role_spent(path: Path) -> None:
+    """A role's budget goes on from there, as the run's does; the parts add up to the whole."""
+    async with open_session(path) as ledger:
+        ledger.record_attempt(ATTEMPT)
+        ledger.record_attempt(replace(DISPATCHED, attempt_id="a2", role="writer"))
+        ledger.record_attempt(replace(ATTEMPT, attempt_id="a3", role="writer", cost_micro_usd=None))
+        await ledger.finish_run(outcome="incomplete", reason="budget:role:writer:tokens", ended_at=AT)
+    async with open_ledger(path) as ledger:
+        session = await begin_session(ledger)
+        of_document = await ledger.spent_on("1")
+        of_nobody = await ledger.spent_on("nobody")
+
+    assert session.roles == {"reviewer": Spending(14, 0, 1234), "writer": Spending(114, 100, 5000)}
+    assert (session.charged_tokens, session.unknown_tokens, session.charged_micro_usd) == (128, 100, 6234)
+    assert session.unknown_cost
+    assert (of_document, of_nobody) == (Spending(128, 100, 6234), Spending())
+
+
+async def test_a_first_session_has_no_roles(path: Path) -> None:
+    """Nothing was spent yet."""
+    async with open_ledger(path) as ledger:
+        session = await begin_session(ledger)
+
+    assert (session.roles, session.charged_tokens, session.unknown_cost) == ({}, 0, False)
 
 
 async def test_a_run_that_goes_on_has_not_ended(path: Path, query: Ask) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from agent_pipeline.config.prices import FindPrice, Price, find_price
 from agent_pipeline.config.rates import Rates, rate_of
@@ -49,15 +49,6 @@ class ModelPriceConfig(ConfigModel):
     cached_input: _Reduced | None = None
     reasoning: _Charged | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _free(cls, value: object) -> object:
-        if value == FREE:
-            return cls.model_construct(input=Decimal(0), output=Decimal(0))
-        if not isinstance(value, dict) and type(value) is not cls:
-            raise ValueError(f"a mapping such as {{input: 0.25, output: 2}} is wanted, or the word {FREE}")  # noqa: TRY004
-        return value
-
     def rates(self) -> Rates:
         """Return the rates per token."""
         amounts = (
@@ -69,7 +60,15 @@ class ModelPriceConfig(ConfigModel):
         return Rates(*(rate_of(amount) or 0 for amount in amounts))
 
 
-PriceTable = dict[Name, dict[Name, ModelPriceConfig]]
+def _mapping_or_free(value: object) -> object:
+    if value == FREE:
+        return ModelPriceConfig.model_construct(input=Decimal(0), output=Decimal(0))
+    if not isinstance(value, dict | ModelPriceConfig):
+        raise ValueError(f"a mapping such as {{input: 0.25, output: 2}} is wanted, or the word {FREE}")  # noqa: TRY004
+    return value
+
+
+PriceTable = dict[Name, dict[Name, Annotated[ModelPriceConfig, BeforeValidator(_mapping_or_free)]]]
 """By provider, then by model."""
 
 
