@@ -83,7 +83,8 @@ async def test_a_thousand_requests_that_all_fail_get_a_tenth_more(autojump_clock
 async def test_an_outage_costs_time_and_no_document(autojump_clock: MockClock) -> None:
     """Sixty seconds in the middle of a run: every document ends well, also those that had no attempts left."""
     world, changes = watched_world(policy=RetryPolicy(max_attempts=2))
-    documents = Documents(world, Provider((5, 65)))
+    provider = Provider((5, 65))
+    documents = Documents(world, provider)
 
     ends = await documents.ask_for(100)
 
@@ -93,7 +94,8 @@ async def test_an_outage_costs_time_and_no_document(autojump_clock: MockClock) -
     assert len(world.records) == 100 + 10 + 5
     waited = [record for record in world.records if record.wait_reason == "breaker"]
     assert waited
-    assert max(record.wait_seconds for record in waited) == 69 + 4  # all had asked at once; 49 are left, ten a second
+    assert provider.at[-1] == 69 + 4  # the probe is answered, 49 are left, ten a second
+    assert 68 <= max(record.wait_seconds for record in waited) <= provider.at[-1]
     assert [record.number for record in world.records if record.outcome == "succeeded"].count(1) >= 85
     world.assert_nothing_is_held()
 
