@@ -313,6 +313,21 @@ def test_there_is_an_end_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [one.code for one in batch.errors.data or []] == ["storage_full"]
 
 
+def test_a_batch_whose_results_outgrow_the_store_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are a thousand times the size of what asks for them: memory must not wait for the last line."""
+    simulator = simulating(batch_delay=0)
+    lines = (line_of(f"n{n}", EMBEDDINGS, {"model": "m", "input": "text", "dimensions": 1000}) for n in range(100))
+    made = create(simulator, EMBEDDINGS, jsonl(*lines))
+    monkeypatch.setattr(file_store, "MOST_BYTES", 100_000)
+
+    batch = look(simulator, made)
+
+    assert batch.status == "failed"
+    assert batch.request_counts is not None
+    assert 1 < batch.request_counts.completed < 20
+    assert call(simulator, "DELETE", f"/v1/files/{batch.input_file_id}").status == 200
+
+
 def test_there_is_an_end_to_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As to files."""
     monkeypatch.setattr(batches, "MOST_BATCHES", 1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from agent_pipeline.simulator import file_store
 from agent_pipeline.simulator.apis import APIS
 from agent_pipeline.simulator.batch_lines import lines_of, problem, problems_of
 from agent_pipeline.simulator.file_store import FileStore, StoredFile
@@ -45,9 +46,12 @@ class _Batch:
     lines: Iterator[JsonObject] = field(default_factory=lambda: iter(()))
     problems: list[JsonObject] = field(default_factory=list)
     status: Status = "validating"
-    outputs: list[bytes] = field(default_factory=list)
-    failures: list[bytes] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=lambda: [0, 0])
+    results: dict[str, list[bytes]] = field(default_factory=lambda: {"output": [], "error": []})
+    results_bytes: int = 0
+    completed: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     file_ids: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -60,7 +64,6 @@ class _Batch:
 
     def as_json(self) -> JsonObject:
         at = CREATED_AT  # every reply of the simulator is dated the same
-        spent_in, spent_out = self.tokens
         return {
             "id": self.batch_id,
             "object": "batch",
@@ -80,15 +83,15 @@ class _Batch:
             "cancelled_at": at if self.status == "cancelled" else None,
             "request_counts": {
                 "total": self.total,
-                "completed": len(self.outputs),
-                "failed": len(self.failures),
+                "completed": self.completed,
+                "failed": self.failed,
             },
             "usage": {
-                "input_tokens": spent_in,
+                "input_tokens": self.input_tokens,
                 "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": spent_out,
+                "output_tokens": self.output_tokens,
                 "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": spent_in + spent_out,
+                "total_tokens": self.input_tokens + self.output_tokens,
             },
             "metadata": self.metadata,
         }
@@ -174,28 +177,34 @@ class Batches:
     def _work(self, batch: _Batch) -> None:
         for _ in range(LINES_PER_LOOK):
             line = next(batch.lines, None)
-            if line is None:
+            if line is None or batch.results_bytes > file_store.MOST_BYTES:  # to go on would only take more memory
                 self._conclude(batch, "completed")
                 return
             self._answer(batch, line)
 
     def _answer(self, batch: _Batch, line: JsonObject) -> None:
         reply = self._execute(batch.endpoint, as_object(line.get("body")))
-        batch.tokens[0] += reply.input_tokens
-        batch.tokens[1] += reply.output_tokens
-        number = len(batch.outputs) + len(batch.failures)
+        batch.input_tokens += reply.input_tokens
+        batch.output_tokens += reply.output_tokens
         response: JsonObject = {"status_code": reply.status, "request_id": reply.request_id, "body": reply.body}
         result: JsonObject = {
-            "id": batch.identity.name(f"batch_req_{number}"),
+            "id": batch.identity.name(f"batch_req_{batch.completed + batch.failed}"),
             "custom_id": line.get("custom_id"),
             "response": response,
             "error": None,
         }
-        (batch.outputs if reply.status == 200 else batch.failures).append(dumps(result).encode() + b"\n")
+        written = dumps(result).encode() + b"\n"
+        batch.results_bytes += len(written)
+        batch.results["output" if reply.status == 200 else "error"].append(written)
+        if reply.status == 200:
+            batch.completed += 1
+        else:
+            batch.failed += 1
 
     def _conclude(self, batch: _Batch, status: Status) -> None:
+        """End a batch; its results become files, unless there is no room for them."""
         try:
-            for kind, lines in (("output", batch.outputs), ("error", batch.failures)):
+            for kind, lines in batch.results.items():
                 if lines:
                     file_id = batch.identity.name(f"file_{kind}")
                     name = f"{batch.batch_id}_{kind}.jsonl"
@@ -205,3 +214,4 @@ class Batches:
             batch.problems.append(problem(None, exc.code or "", exc.message))
             status = "failed"
         batch.status = status
+        batch.results, batch.lines = {}, iter(())
