@@ -31,7 +31,7 @@ _HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Si
 def replacement(fault: StrikingFault) -> SimulatorReply | None:
     """Return the reply that stands in for the answer, None where the fault needs an answer to work on."""
     if isinstance(fault, StatusFault):
-        return _status_reply(fault)
+        return status_reply(fault)
     return _REPLACEMENTS.get(fault.kind)
 
 
@@ -55,7 +55,8 @@ def _broken(reply: SimulatorReply, kind: str) -> SimulatorReply:
     return replace(reply, steps=_half(reply.steps), ending=endings[kind]) if kind in endings else reply
 
 
-def _status_reply(fault: StatusFault) -> SimulatorReply:
+def status_reply(fault: StatusFault) -> SimulatorReply:
+    """Return the error a status fault is."""
     after = fault.retry_after
     wait = () if after is None else (("retry-after", after if isinstance(after, str) else f"{after:.15g}"),)
     more = tuple((name.lower(), value) for name, value in fault.headers.items())

@@ -53,16 +53,14 @@ def embeddings_object(ask: Ask) -> JsonObject:
 def unit_vector(text: str, dimensions: int) -> bytes:
     """Return a vector of length 1 as little-endian 32-bit floats, the form in which the API packs them.
 
-    Each word adds to the place, and with the sign, that its hash says (feature hashing); the text as a whole adds a
-    little, which also keeps a text without words from having no direction.
+    Each word adds to the place, and with the sign, that its hash says (feature hashing). The text as a whole adds a
+    little, so that there is a direction also where there are no words, or where words cancel out each other.
     """
     vector = [0.0] * dimensions
     for word, count in Counter(_WORD.findall(text.lower())).items():
         _add(vector, word, math.sqrt(count))
     _add(vector, f"\0{text}", _OWN_WEIGHT)
     length = math.sqrt(math.fsum(value * value for value in vector))
-    if length == 0:  # words that cancel out each other, to the last
-        vector[0] = length = 1.0
     return struct.pack(f"<{dimensions}f", *(value / length for value in vector))
 
 

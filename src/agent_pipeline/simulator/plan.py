@@ -33,12 +33,14 @@ class FaultPlan(Strict):
         seed: drawn from in the place of the simulator's own seed.
         latency: seconds before each reply.
         chunk_delay: seconds between two events of a stream.
+        batch_delay: seconds until a batch is answered.
         faults: looked at in this order; the first that strikes is the one.
     """
 
     seed: int | None = None
     latency: Seconds | LatencyRange = 0.0
     chunk_delay: Seconds = 0.0
+    batch_delay: Seconds = 1.0
     faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
 
     @classmethod

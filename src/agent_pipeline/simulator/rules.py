@@ -1,18 +1,20 @@
 """The simulated provider without its network: a request goes in, a reply comes out."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_pipeline.simulator.apis import APIS, Api
+from agent_pipeline.simulator.apis import APIS, Api, Made
+from agent_pipeline.simulator.batches import LineReply
 from agent_pipeline.simulator.clock import Clock
 from agent_pipeline.simulator.conversation import parse_body
-from agent_pipeline.simulator.damage import damaged
+from agent_pipeline.simulator.damage import damaged, status_reply
 from agent_pipeline.simulator.identity import CREATED_AT, Identity, digest_of
-from agent_pipeline.simulator.json_values import JsonObject
+from agent_pipeline.simulator.json_values import JsonObject, as_object, dumps, loads
 from agent_pipeline.simulator.limits import Arrival
 from agent_pipeline.simulator.plan import FaultPlan, LatencyRange
 from agent_pipeline.simulator.statistics import Statistics
+from agent_pipeline.simulator.storage import STORED, Storage, without_id
 from agent_pipeline.simulator.strikes import Strikes, Verdict
 from agent_pipeline.simulator.wire import (
     MAX_BODY_BYTES,
@@ -36,6 +38,17 @@ _MODEL_OBJECT: Final[JsonObject] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and what was understood of it: `arrival` where a model is asked, `problem` where it is refused."""
+
+    request: SimulatorRequest
+    path: str
+    identity: Identity
+    arrival: Arrival | None
+    problem: BadRequestError | None = None
+
+
 class Simulator:
     """An OpenAI-compatible provider that computes its answers from the request; it is no model and says so.
 
@@ -52,6 +65,7 @@ class Simulator:
         self._seen: Counter[bytes] = Counter()
         self._strikes = Strikes(self._plan.faults)
         self._clock = Clock()
+        self._storage = Storage(self._answer_line, batch_delay=self._plan.batch_delay)
         self.statistics = Statistics()
 
     def respond(self, request: SimulatorRequest) -> SimulatorReply:
@@ -59,21 +73,14 @@ class Simulator:
 
         `GET /simulator/statistics` is answered from outside the simulated world: never counted, never faulty.
         """
-        path = request.path.partition("?")[0]
+        path = without_id(request.path.partition("?")[0])
         if path == STATISTICS_PATH and request.method == "GET":
             return _announced(json_reply(self.statistics.as_json()), "statistics")
-        digest = digest_of(request)
-        self._seen[digest] += 1
-        identity = Identity(self._seed, digest, self._seen[digest])
-        problem: BadRequestError | None = None
-        arrival: Arrival | None = None
-        try:
-            arrival = self._arrival(request, path)
-        except BadRequestError as exc:
-            problem = exc
+        asked = self._understand(request, path)
+        identity, arrival = asked.identity, asked.arrival
         verdict = self._strikes.judge(request, path, identity, arrival)
         try:
-            reply = self._reply(path, identity, arrival, verdict, problem)
+            reply = self._reply(asked, verdict)
         except BadRequestError as exc:
             reply = error_reply(exc, (("allow", _allowed(path)),) if exc.status == 405 else ())
         self._count(path, reply)
@@ -85,8 +92,15 @@ class Simulator:
     def refuse(self, status: int, message: str, *, path: str = "") -> SimulatorReply:
         """Return, and count, the reply to a request that a player could not take in (broken framing, too large)."""
         reply = error_reply(BadRequestError(message, status=status))
-        self._count(path.partition("?")[0], reply)
+        self._count(without_id(path.partition("?")[0]), reply)
         return _announced(reply, f"req_refused_{self.statistics.requests}")
+
+    def _understand(self, request: SimulatorRequest, path: str) -> _Asked:
+        identity = self._identity(request)
+        try:
+            return _Asked(request, path, identity, self._arrival(request, path))
+        except BadRequestError as exc:
+            return _Asked(request, path, identity, None, exc)
 
     def _arrival(self, request: SimulatorRequest, path: str) -> Arrival | None:
         """Understand and count a request to a model; None for any other."""
@@ -99,16 +113,24 @@ class Simulator:
         self.statistics.model(ask.model).came(arrival.now)
         return arrival
 
-    def _reply(
-        self, path: str, identity: Identity, arrival: Arrival | None, verdict: Verdict, problem: BadRequestError | None
-    ) -> SimulatorReply:
+    def _identity(self, request: SimulatorRequest) -> Identity:
+        digest = digest_of(request)
+        self._seen[digest] += 1
+        return Identity(self._seed, digest, self._seen[digest])
+
+    def _reply(self, asked: _Asked, verdict: Verdict) -> SimulatorReply:
         if verdict.fault is not None:
             self.statistics.faults[verdict.fault.kind] += 1
         if verdict.instead is not None:
             return verdict.instead
-        if problem is not None:
-            raise problem
-        reply = _models(path) if arrival is None else self._answer(APIS[path], arrival, identity, verdict)
+        if asked.problem is not None:
+            raise asked.problem
+        if asked.arrival is not None:
+            reply = self._answer(APIS[asked.path], asked.arrival, asked.identity, verdict)
+        elif asked.path in STORED:
+            reply = self._storage.respond(asked.request, asked.path, asked.identity, self._clock.now())
+        else:
+            reply = _models(asked.path)
         fault = verdict.damages()
         return reply if fault is None else damaged(reply, fault)
 
@@ -120,6 +142,29 @@ class Simulator:
         model.answered(arrival.now, made.input_tokens, made.output_tokens)
         verdict.answered(arrival, made.output_tokens)
         return made.reply
+
+    def _answer_line(self, endpoint: str, body: JsonObject) -> LineReply:
+        """Answer one line of a batch: its tokens count, but it is no request of its own, and has no limits."""
+        request = SimulatorRequest("POST", endpoint, (), dumps(body).encode())
+        identity = self._identity(request)
+        try:
+            made = self._made_for_line(request, identity, APIS[endpoint])
+        except BadRequestError as exc:
+            made = Made(error_reply(exc), 0, 0)
+        self.statistics.input_tokens += made.input_tokens
+        self.statistics.output_tokens += made.output_tokens
+        body = as_object(loads(made.reply.body))
+        return LineReply(made.reply.status or 0, identity.name("req"), body, made.input_tokens, made.output_tokens)
+
+    def _made_for_line(self, request: SimulatorRequest, identity: Identity, api: Api) -> Made:
+        ask = api.understand(parse_body(request.body))
+        if ask.stream:
+            raise BadRequestError("Streams are not supported in a batch.", param="stream")
+        fault = self._strikes.status_of_line(request, identity, ask)
+        if fault is None:
+            return api.make(ask, identity, 0.0)
+        self.statistics.faults[fault.kind] += 1
+        return Made(status_reply(fault), 0, 0)
 
     def _conclude(self, arrival: Arrival, verdict: Verdict, reply: SimulatorReply) -> SimulatorReply:
         if reply.status == 429:
@@ -140,17 +185,17 @@ class Simulator:
 
 
 def _is_known(path: str) -> bool:
-    return path in APIS or path in {STATISTICS_PATH, MODELS_PATH, f"{MODELS_PATH}/{MODEL}"}
+    return path in APIS or path in STORED or path in {STATISTICS_PATH, MODELS_PATH, f"{MODELS_PATH}/{MODEL}"}
 
 
 def _allowed(path: str) -> str:
-    return "POST" if path in APIS else "GET"
+    return ", ".join(STORED.get(path, ("POST",) if path in APIS else ("GET",)))
 
 
 def _check_request(request: SimulatorRequest, path: str) -> None:
     if not _is_known(path):
         raise BadRequestError(f"Unknown request URL: {request.method} {path[:200]}.", status=404, code="unknown_url")
-    if request.method != _allowed(path):
+    if request.method not in _allowed(path).split(", "):
         raise BadRequestError(f"Not allowed to {request.method} on {path}.", status=405, code="method_not_allowed")
     if len(request.body) > MAX_BODY_BYTES:
         raise BadRequestError(f"The body is longer than {MAX_BODY_BYTES} bytes.", status=413)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent_pipeline.simulator.apis import APIS
 from agent_pipeline.simulator.conversation import Ask
 from agent_pipeline.simulator.damage import replacement
 from agent_pipeline.simulator.faults import (
@@ -12,6 +13,7 @@ from agent_pipeline.simulator.faults import (
     LimitFault,
     PingFault,
     RateLimitFault,
+    StatusFault,
     StrikingFault,
 )
 from agent_pipeline.simulator.identity import Identity
@@ -89,6 +91,16 @@ class Strikes:
                 struck = Verdict(fault, replacement(fault))
         return _with_limits(struck or Verdict(), arrival, met)
 
+    def status_of_line(self, request: SimulatorRequest, identity: Identity, ask: Ask | None) -> StatusFault | None:
+        """Return the status that one line of a batch gets in the place of an answer: no other fault is meant there."""
+        struck: StatusFault | None = None
+        for index, fault in enumerate(self._faults):
+            if isinstance(fault, StatusFault) and _is_meant(fault, request.path, request, ask):
+                self._matched[index] += 1
+                if struck is None and self._strikes(index, fault, identity):
+                    struck = fault
+        return struck
+
     def _strikes(self, index: int, fault: StrikingFault, identity: Identity) -> bool:
         if fault.script is not None:
             return self._matched[index] in fault.script
@@ -117,7 +129,9 @@ def _is_meant(fault: Fault, path: str, request: SimulatorRequest, ask: Ask | Non
         return False
     if match.contains is None:
         return True
-    return ask.says(match.contains) if ask else match.contains.encode() in request.body
+    if ask is None:
+        return path in APIS and match.contains.encode() in request.body
+    return ask.says(match.contains)
 
 
 def _needs_stream(fault: Fault) -> bool:

@@ -1,0 +1,410 @@
+"""Files and batches: requests that are uploaded, answered later, and fetched as a file of results."""
+
+import json
+from collections.abc import Sequence
+
+import openai
+import pytest
+import trio
+from openai.types import Batch, FileObject
+from tests.simulator.asking import CHAT, RESPONSES, TEXT, asking, both_apis, post
+from tests.simulator.clients import Start, openai_of
+from trio.testing import MockClock
+
+from agent_pipeline.domain.document import JsonValue
+from agent_pipeline.simulator import FaultPlan, Simulator, SimulatorReply, SimulatorRequest, batches, file_store
+from agent_pipeline.simulator.json_values import JsonObject
+
+EMBEDDINGS = "/v1/embeddings"
+
+
+def simulating(*faults: object, **more: object) -> Simulator:
+    return Simulator(faults=FaultPlan.from_mapping({"faults": list(faults), **more}))
+
+
+def call(simulator: Simulator, method: str, path: str) -> SimulatorReply:
+    return simulator.respond(SimulatorRequest(method, path))
+
+
+def line_of(name: str, path: str, body: JsonValue, **more: JsonValue) -> JsonObject:
+    return {"custom_id": name, "method": "POST", "url": path, "body": body, **more}
+
+
+def jsonl(*lines: JsonValue) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def upload(simulator: Simulator, data: bytes, purpose: str = "batch") -> SimulatorReply:
+    parts = (
+        b'--xyz\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n' + purpose.encode(),
+        b'\r\n--xyz\r\nContent-Disposition: form-data; name="file"; filename="in.jsonl"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n" + data,
+        b"\r\n--xyz--\r\n",
+    )
+    headers = (("content-type", "multipart/form-data; boundary=xyz"),)
+    return simulator.respond(SimulatorRequest("POST", "/v1/files", headers, b"".join(parts)))
+
+
+def create(simulator: Simulator, path: str, data: bytes, **more: JsonValue) -> SimulatorReply:
+    file_id = json.loads(upload(simulator, data).body)["id"]
+    body: JsonObject = {"endpoint": path, "completion_window": "24h", "input_file_id": file_id, **more}
+    return post("/v1/batches", body, simulator)
+
+
+def look(simulator: Simulator, made: SimulatorReply) -> Batch:
+    reply = call(simulator, "GET", f"/v1/batches/{json.loads(made.body)['id']}")
+    return Batch.model_validate_json(reply.body)
+
+
+def results(simulator: Simulator, file_id: str | None) -> list[JsonObject]:
+    reply = call(simulator, "GET", f"/v1/files/{file_id}/content")
+    assert reply.status == 200, reply.body
+    return [json.loads(line) for line in reply.body.splitlines()]
+
+
+def response_of(result: JsonObject) -> JsonObject:
+    response = result["response"]
+    assert isinstance(response, dict)
+    return response
+
+
+# --- batches -----------------------------------------------------------------------------------------------------
+
+
+@both_apis
+async def test_a_batch_is_answered_when_its_time_has_come(autojump_clock: MockClock, path: str) -> None:
+    """Not at once: who polls must wait, in virtual time or in real."""
+    simulator = simulating(batch_delay=90)
+    made = create(simulator, path, jsonl(*(line_of(f"n{n}", path, asking(path, f"Text {n}.")) for n in range(3))))
+    seen = [Batch.model_validate_json(made.body).status]
+
+    for pause in (0, 89, 1):
+        await trio.sleep(pause)
+        seen.append(look(simulator, made).status)
+
+    assert seen == ["validating", "validating", "validating", "completed"]
+    batch = look(simulator, made)
+    assert batch.request_counts is not None
+    assert batch.usage is not None
+    assert (batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed) == (3, 3, 0)
+    assert (batch.error_file_id, batch.errors) == (None, None)
+    found = results(simulator, batch.output_file_id)
+    assert [one["custom_id"] for one in found] == ["n0", "n1", "n2"]
+    assert {response_of(one)["status_code"] for one in found} == {200}
+    assert len({one["id"] for one in found}) == 3
+    statistics = simulator.statistics
+    assert (batch.usage.input_tokens, batch.usage.output_tokens) == (statistics.input_tokens, statistics.output_tokens)
+    assert batch.usage.total_tokens > 0
+
+
+@both_apis
+def test_a_line_has_the_answer_a_request_has(path: str) -> None:
+    """But for its ids."""
+    simulator = simulating(batch_delay=0)
+    made = create(simulator, path, jsonl(line_of("one", path, asking(path))))
+
+    (found,) = results(simulator, look(simulator, made).output_file_id)
+
+    alone, batched = json.loads(post(path, asking(path)).body), response_of(found)["body"]
+    assert isinstance(batched, dict)
+    assert batched["usage"] == alone["usage"]
+    assert batched.get("output_text", TEXT) == alone.get("output_text", TEXT)
+    assert batched["model"] == "small-simulator"
+
+
+def test_what_a_line_gets_wrong_is_in_the_file_of_errors() -> None:
+    """Others are answered: one bad document never spoils a batch."""
+    simulator = simulating({"kind": "status", "status": 500, "match": {"contains": "unlucky"}}, batch_delay=0)
+    lines = [
+        line_of("good", RESPONSES, asking(RESPONSES)),
+        line_of("no model", RESPONSES, {"input": "text"}),
+        line_of("streamed", RESPONSES, asking(RESPONSES, stream=True)),
+        line_of("struck", RESPONSES, asking(RESPONSES, "An unlucky text.")),
+    ]
+
+    made = create(simulator, RESPONSES, jsonl(*lines))
+
+    batch = look(simulator, made)
+    failed = results(simulator, batch.error_file_id)
+    assert batch.status == "completed"
+    assert [one["custom_id"] for one in results(simulator, batch.output_file_id)] == ["good"]
+    assert [(one["custom_id"], response_of(one)["status_code"]) for one in failed] == [
+        ("no model", 400),
+        ("streamed", 400),
+        ("struck", 500),
+    ]
+    assert all("error" in json.dumps(response_of(one)["body"]) for one in failed)
+    assert simulator.statistics.faults == {"status": 1}
+
+
+def test_faults_with_a_rate_or_script_strike_lines_as_they_strike_requests() -> None:
+    """And only those that are a status: a line has no connection to reset, and no limits of its own."""
+    simulator = simulating(
+        {"kind": "reset_before_body", "match": {"path": CHAT}},
+        {"kind": "rate_limit", "requests_per_minute": 1, "match": {"path": CHAT}},
+        {"kind": "status", "status": 503, "script": [2, 3], "match": {"model": "small"}},
+        {"kind": "status", "status": 500, "script": [3], "match": {"model": "small"}},
+        batch_delay=0,
+    )
+
+    made = create(simulator, CHAT, jsonl(*(line_of(f"n{n}", CHAT, asking(CHAT, str(n))) for n in range(4))))
+
+    batch = look(simulator, made)
+    struck = [(one["custom_id"], response_of(one)["status_code"]) for one in results(simulator, batch.error_file_id)]
+    assert struck == [("n1", 503), ("n2", 503)]
+
+
+def test_lines_are_no_requests() -> None:
+    """What the provider saw of requests is what came over the wire."""
+    simulator = simulating(batch_delay=0)
+
+    look(simulator, create(simulator, EMBEDDINGS, jsonl(line_of("one", EMBEDDINGS, {"model": "m", "input": "text"}))))
+
+    assert simulator.statistics.ends == {
+        ("/v1/files", "200"): 1,
+        ("/v1/batches", "200"): 1,
+        ("/v1/batches/{id}", "200"): 1,
+    }
+    assert not simulator.statistics.models
+    assert simulator.statistics.input_tokens == 1
+
+
+def test_a_long_batch_takes_several_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No single request may hold the server for as long as fifty thousand answers take."""
+    monkeypatch.setattr(batches, "LINES_PER_LOOK", 2)
+    simulator = simulating(batch_delay=0)
+    made = create(simulator, RESPONSES, jsonl(*(line_of(f"n{n}", RESPONSES, asking(RESPONSES)) for n in range(5))))
+
+    seen = []
+    for _ in range(4):
+        batch = look(simulator, made)
+        assert batch.request_counts is not None
+        seen.append((batch.status, batch.request_counts.completed, batch.output_file_id is not None))
+
+    assert seen == [
+        ("in_progress", 2, False),
+        ("in_progress", 4, False),
+        ("completed", 5, True),
+        ("completed", 5, True),
+    ]
+
+
+def test_a_cancelled_batch_keeps_what_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was paid for."""
+    monkeypatch.setattr(batches, "LINES_PER_LOOK", 1)
+    simulator = simulating(batch_delay=0)
+    made = create(simulator, RESPONSES, jsonl(*(line_of(f"n{n}", RESPONSES, asking(RESPONSES)) for n in range(3))))
+    path = f"/v1/batches/{look(simulator, made).id}/cancel"
+
+    cancelling = Batch.model_validate_json(call(simulator, "POST", path).body)
+    batch = look(simulator, made)
+    again = call(simulator, "POST", path)
+
+    assert (cancelling.status, batch.status, again.status) == ("cancelling", "cancelled", 409)
+    assert len(results(simulator, batch.output_file_id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "problems"),
+    [
+        (b"", [(None, "empty_file")]),
+        (b"\n \n", [(None, "empty_file")]),
+        (b"{\n[]\n", [(1, "invalid_json_line"), (2, "invalid_json_line")]),
+        (jsonl({"method": "POST"}), [(1, "missing_required_parameter")]),
+        (jsonl(line_of("a", CHAT, {}), line_of("b", RESPONSES, {})), [(2, "invalid_url")]),
+        (jsonl(line_of("a", CHAT, {}, method="GET")), [(1, "invalid_method")]),
+        (jsonl(line_of("a", CHAT, [])), [(1, "invalid_body")]),
+        (jsonl(line_of("a", CHAT, {}), line_of("a", CHAT, {})), [(2, "duplicate_custom_id")]),
+        (jsonl(*[0] * 50), [(number, "invalid_json_line") for number in range(1, 21)]),
+    ],
+)
+def test_a_file_that_is_no_batch_fails_as_a_whole(data: bytes, problems: Sequence[tuple[int | None, str]]) -> None:
+    """When it is looked at, as the API does; nothing was answered."""
+    simulator = simulating(batch_delay=0)
+
+    batch = look(simulator, create(simulator, CHAT, data))
+
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert [(one.line, one.code) for one in batch.errors.data or []] == problems
+    assert batch.output_file_id is None
+    assert simulator.statistics.input_tokens == 0
+
+
+def test_a_file_of_too_many_lines_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API takes fifty thousand."""
+    monkeypatch.setattr("agent_pipeline.simulator.batch_lines.MOST_LINES", 2)
+    simulator = simulating(batch_delay=0)
+
+    batch = look(simulator, create(simulator, CHAT, jsonl(*(line_of(str(n), CHAT, {}) for n in range(5)))))
+
+    assert batch.errors is not None
+    assert [one.code for one in batch.errors.data or []] == ["too_many_tasks"]
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "status"),
+    [
+        ({"endpoint": "/v1/images"}, "endpoint", 400),
+        ({"completion_window": "1h"}, "completion_window", 400),
+        ({"input_file_id": "file_absent"}, "id", 404),
+        ({"input_file_id": None}, "id", 404),
+    ],
+)
+def test_a_batch_that_can_not_be_taken_on_is_refused(more: dict[str, JsonValue], param: str, status: int) -> None:
+    """By the parameter that is wrong."""
+    reply = create(Simulator(), CHAT, b"", **more)
+
+    assert (reply.status, json.loads(reply.body)["error"]["param"]) == (status, param)
+
+
+def test_only_files_for_batches_are_taken() -> None:
+    """Results are no input."""
+    simulator = Simulator()
+    file_id = json.loads(upload(simulator, b"", "user_data").body)["id"]
+
+    body: JsonObject = {"endpoint": CHAT, "completion_window": "24h", "input_file_id": file_id}
+    reply = post("/v1/batches", body, simulator)
+
+    assert (reply.status, json.loads(reply.body)["error"]["param"]) == (400, "input_file_id")
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n", b"\n--xyz\n", b"a\r\nb\r\n\r\n", bytes(range(256)), b"-xyz--"])
+def test_a_file_is_kept_byte_for_byte(data: bytes) -> None:
+    """Whatever is in it, also what looks like the frame around it."""
+    simulator = Simulator()
+
+    made = FileObject.model_validate_json(upload(simulator, data).body)
+
+    assert (made.filename, made.purpose, made.bytes) == ("in.jsonl", "batch", len(data))
+    assert call(simulator, "GET", f"/v1/files/{made.id}/content").body == data
+    assert json.loads(call(simulator, "GET", f"/v1/files/{made.id}").body)["id"] == made.id
+
+
+def test_a_deleted_file_is_gone() -> None:
+    """And its room is there again."""
+    simulator = Simulator()
+    first, second = (json.loads(upload(simulator, data).body)["id"] for data in (b"1", b"2"))
+
+    deleted = call(simulator, "DELETE", f"/v1/files/{first}")
+
+    assert json.loads(deleted.body)["deleted"] is True
+    assert [call(simulator, method, f"/v1/files/{first}").status for method in ("GET", "DELETE")] == [404, 404]
+    listed = json.loads(call(simulator, "GET", "/v1/files").body)
+    assert [one["id"] for one in listed["data"]] == [second]
+    assert (listed["first_id"], listed["has_more"]) == (second, False)
+
+
+def test_there_is_an_end_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory; what does not fit is refused, and a batch whose results don't fit fails."""
+    simulator = simulating(batch_delay=0)
+    data = jsonl(line_of("one", RESPONSES, asking(RESPONSES)))
+    monkeypatch.setattr(file_store, "MOST_BYTES", len(data) + 10)
+
+    made = create(simulator, RESPONSES, data)
+    batch, refused = look(simulator, made), upload(simulator, data)
+
+    assert (refused.status, json.loads(refused.body)["error"]["code"]) == (400, "storage_full")
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert [one.code for one in batch.errors.data or []] == ["storage_full"]
+
+
+def test_a_batch_whose_results_outgrow_the_store_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are a thousand times the size of what asks for them: memory must not wait for the last line."""
+    simulator = simulating(batch_delay=0)
+    lines = (line_of(f"n{n}", EMBEDDINGS, {"model": "m", "input": "text", "dimensions": 1000}) for n in range(100))
+    made = create(simulator, EMBEDDINGS, jsonl(*lines))
+    monkeypatch.setattr(file_store, "MOST_BYTES", 100_000)
+
+    batch = look(simulator, made)
+
+    assert batch.status == "failed"
+    assert batch.request_counts is not None
+    assert 1 < batch.request_counts.completed < 20
+    assert call(simulator, "DELETE", f"/v1/files/{batch.input_file_id}").status == 200
+
+
+def test_there_is_an_end_to_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As to files."""
+    monkeypatch.setattr(batches, "MOST_BATCHES", 1)
+    simulator = Simulator()
+
+    statuses = [create(simulator, CHAT, b"").status for _ in range(2)]
+
+    assert statuses == [200, 400]
+    assert len(json.loads(call(simulator, "GET", "/v1/batches").body)["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("", b""),
+        ("application/json", b"{}"),
+        ("multipart/form-data", b"--xyz--"),
+        ("multipart/form-data; boundary=xyz", b""),
+        ("multipart/form-data; boundary=xyz", b"--xyz\r\n\r\nabc"),
+        ("multipart/form-data; boundary=xyz", b"--xyz\r\nno colon\r\n\r\nabc\r\n--xyz--"),
+        (
+            "multipart/form-data; boundary=xyz",
+            b'--xyz\r\ncontent-disposition: form-data; name="file"\r\n\r\n\r\n--xyz--',
+        ),
+    ],
+)
+def test_what_is_no_upload_is_refused(content_type: str, body: bytes) -> None:
+    """And kept nowhere."""
+    simulator = Simulator()
+
+    reply = simulator.respond(SimulatorRequest("POST", "/v1/files", (("content-type", content_type),), body))
+
+    assert reply.status == 400
+    assert not json.loads(call(simulator, "GET", "/v1/files").body)["data"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("PUT", "/v1/files", 405, "GET, POST"),
+        ("POST", "/v1/files/x", 405, "GET, DELETE"),
+        ("GET", "/v1/batches/x/cancel", 405, "POST"),
+        ("GET", "/v1/files/", 404, None),
+        ("GET", "/v1/files/x/y", 404, None),
+        ("GET", "/v1/batches/x", 404, None),
+        ("GET", "/v1/files/x/content", 404, None),
+    ],
+)
+def test_what_is_not_there_is_said(method: str, path: str, status: int, allowed: str | None) -> None:
+    """With the methods that are."""
+    reply = call(Simulator(), method, path)
+
+    assert (reply.status, reply.header("allow")) == (status, allowed)
+
+
+async def test_the_openai_client_runs_a_batch(start: Start) -> None:
+    """Upload, create, poll, download, as its documentation says; one poll meets a server error."""
+    polls = {"path": "/v1/batches/{id}"}
+    _, port = await start({"kind": "status", "status": 503, "script": [1], "match": polls}, batch_delay=0.05)
+    data = jsonl(*(line_of(f"n{n}", EMBEDDINGS, {"model": "m", "input": f"text {n}"}) for n in range(3)))
+
+    async with openai_of(port) as client:
+        file = await client.files.create(file=("in.jsonl", data), purpose="batch")
+        batch = await client.batches.create(
+            input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h", metadata={"of": "me"}
+        )
+        with pytest.raises(openai.InternalServerError):
+            await client.batches.retrieve(batch.id)
+        with trio.fail_after(5):
+            while batch.status != "completed":
+                await trio.sleep(0.02)
+                batch = await client.batches.retrieve(batch.id)
+        assert batch.output_file_id is not None
+        content = await client.files.content(batch.output_file_id)
+        listed = [one.id async for one in client.files.list()]
+        again = [one.id async for one in client.batches.list()]
+
+    assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["n0", "n1", "n2"]
+    assert listed == [batch.output_file_id, file.id]
+    assert (again, batch.metadata) == ([batch.id], {"of": "me"})
