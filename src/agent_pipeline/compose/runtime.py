@@ -113,6 +113,7 @@ async def open_runtime(
             read_timeout=config.limits.timeouts.read,
             connect_timeout=config.limits.timeouts.connect,
             keys=keys_of(config.runtime),
+            emit=records.telemetry.emit,
         )
         bridge = bridges.AgentBridge(
             find_role=gateway.role,

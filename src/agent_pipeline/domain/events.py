@@ -184,6 +184,23 @@ class AttemptFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackUsed(Event):
+    """A role can't answer a request, which is put to its fallback.
+
+    `reason` is `unavailable`, `context_length` or `refused`; `error_code` is that of the error the role ended with.
+    """
+
+    name = "FALLBACK"
+    level = "warning"
+    document_id: str | None
+    stage: str | None
+    role: str
+    fallback: str
+    reason: str
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentEvent(Event):
     """One step of an Agents SDK run: `agent_start agent_end llm_start llm_end tool_start tool_end handoff`."""
 

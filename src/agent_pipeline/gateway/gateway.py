@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from agent_pipeline.config.prices import find_price
-from agent_pipeline.config.roles import RuntimeConfig, resolve_role
+from agent_pipeline.config.roles import RuntimeConfig, fallbacks_of, resolve_role
 from agent_pipeline.control.gate import Gate
+from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import EnvVarMissingError
 from agent_pipeline.gateway.endpoint import Endpoint
+from agent_pipeline.gateway.fallback import FallbackTransport, Link
 from agent_pipeline.gateway.parameters import output_tokens_cap
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.roles import RoleClient
@@ -25,6 +27,7 @@ class Gateway:
         read_timeout: seconds without a byte; None is unlimited.
         connect_timeout: seconds; None is unlimited.
         keys: in no request's body, whoever put one there.
+        emit: takes an event wherever a fallback is asked.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class Gateway:
         read_timeout: float | None,
         connect_timeout: float | None,
         keys: SecretValues = NO_SECRETS,
+        emit: Emit | None = None,
     ) -> None:
         self._runtime = runtime
         self._endpoints = endpoints
         self.gate = gate
         self.pool = pool
         self._keys = keys
+        self._emit = emit
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
 
@@ -59,6 +64,19 @@ class Gateway:
         return known
 
     def _bind(self, name: str) -> RoleClient:
+        link = self._link(name)
+        role = self._runtime.roles.get(name)
+        chain = [link, *map(self._link, fallbacks_of(self._runtime, name))]
+        return RoleClient(
+            binding=link.binding,
+            api=link.api,
+            official=link.official,
+            params=link.params,
+            instructions=None if role is None else role.instructions,
+            transport=link.transport if len(chain) == 1 else FallbackTransport(chain, self._emit),
+        )
+
+    def _link(self, name: str) -> Link:
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
         if endpoint is None:
@@ -75,12 +93,5 @@ class Gateway:
             price=find_price(resolved.provider, resolved.model),
             timeouts=self._timeouts,
         )
-        role = self._runtime.roles.get(name)
-        return RoleClient(
-            binding=binding,
-            api=endpoint.api,
-            official=endpoint.is_official,
-            params=resolved.params,
-            instructions=None if role is None else role.instructions,
-            transport=GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys),
-        )
+        transport = GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys)
+        return Link(binding, endpoint.api, endpoint.is_official, resolved.params, transport)
