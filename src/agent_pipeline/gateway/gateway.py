@@ -64,9 +64,9 @@ class Gateway:
         return known
 
     def _bind(self, name: str) -> RoleClient:
-        link = self._link(name)
+        link = self.link(name)
         role = self._runtime.roles.get(name)
-        chain = [link, *map(self._link, fallbacks_of(self._runtime, name))]
+        chain = [link, *map(self.link, fallbacks_of(self._runtime, name))]
         return RoleClient(
             binding=link.binding,
             api=link.api,
@@ -76,7 +76,8 @@ class Gateway:
             transport=link.transport if len(chain) == 1 else FallbackTransport(chain, self._emit),
         )
 
-    def _link(self, name: str) -> Link:
+    def link(self, name: str) -> Link:
+        """Return the role of that name by itself, without its fallbacks; errors as `role` has them."""
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
         if endpoint is None:
