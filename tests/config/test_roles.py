@@ -146,14 +146,6 @@ def test_a_file_of_the_original_schema_is_valid(write: Write) -> None:
             roles_text("provider: p, model: m, fallback: two", more="  two: {provider: p, model: m, mode: embedding}"),
             6, "roles.one.fallback", "another mode",
         ),
-        (
-            roles_text(
-                "provider: p, model: m, fallback: two",
-                provider="}\n  q: {api: chat",
-                more="  two: {provider: q, model: m}",
-            ),
-            7, "roles.one.fallback", "speaks api chat, this role responses",
-        ),
         (roles_text("provider: p, model: m, instructions: a, instructions_path: b"), 6, "roles.one", "exclude"),
         (
             roles_text("provider: p, model: m, instructions_path: none.md"),

@@ -276,7 +276,10 @@ async def test_a_cap_goes_by_the_apis_name_where_the_fallback_has_none() -> None
 
 async def test_a_callers_own_settings_win_over_the_fallbacks() -> None:
     """As they win over the role's."""
-    params = {"first": {"temperature": 0, "metadata": {"by": "first"}}, "second": {"temperature": 2, "top_p": 0.5}}
+    params: dict[str, dict[str, object]] = {
+        "first": {"temperature": 0, "metadata": {"by": "first"}},
+        "second": {"temperature": 2, "top_p": 0.5},
+    }
     async with open_chain(params=params) as chain:
         links = _links(chain)
 
