@@ -1,5 +1,6 @@
 """Every error the package raises: one base, a stable code for ledger and report, what the run should do about it."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 Unsuited = Literal["context_length", "refused"]
@@ -145,15 +146,24 @@ class AttemptTimeoutError(ProviderError):
     Attributes:
         rung: `attempt`, `read` or `connect`.
         timeout: its length in seconds.
+        left: seconds that were left on the rungs above, by name.
     """
 
     code = "attempt_timeout"
     disposition = "retry"
 
-    def __init__(self, *, attempt: int, rung: Literal["attempt", "read", "connect"], timeout: float) -> None:
-        super().__init__(f"attempt {attempt} exceeded its {timeout:g} s {rung} timeout")
+    def __init__(
+        self,
+        *,
+        attempt: int,
+        rung: Literal["attempt", "read", "connect"],
+        timeout: float,
+        left: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(f"attempt {attempt} exceeded its {timeout:g} s {rung} timeout{_left(left)}")
         self.rung = rung
         self.timeout = timeout
+        self.left = dict(left or {})
 
 
 class RateLimitedError(ProviderError):
@@ -300,15 +310,24 @@ class DeadlineExceededError(AgentPipelineError):
     Attributes:
         rung: `stage`, `document` or `run`.
         timeout: its length in seconds.
+        left: seconds that were left on the rungs above, by name.
     """
 
     code = "deadline_exceeded"
 
-    def __init__(self, *, rung: Literal["stage", "document", "run"], timeout: float, during: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        rung: Literal["stage", "document", "run"],
+        timeout: float,
+        during: str = "",
+        left: Mapping[str, float] | None = None,
+    ) -> None:
         where = f" while {during}" if during else ""
-        super().__init__(f"the {timeout:g} s {rung} timeout ran out{where}")
+        super().__init__(f"the {timeout:g} s {rung} timeout ran out{where}{_left(left)}")
         self.rung = rung
         self.timeout = timeout
+        self.left = dict(left or {})
 
 
 class WaitTooLongError(AgentPipelineError):
@@ -340,6 +359,13 @@ class LedgerError(AgentPipelineError):
 
     code = "ledger_failed"
     disposition = "fail_run"
+
+
+def _left(left: Mapping[str, float] | None) -> str:
+    """Return what a report of a timeout says of the other rungs."""
+    if not left:
+        return ""
+    return f" ({', '.join(f'{seconds:.1f} s of the {name} timeout' for name, seconds in left.items())} left)"
 
 
 def own_error_in(exc: BaseException) -> AgentPipelineError | None:

@@ -232,7 +232,8 @@ def test_the_timeout_of_a_run_cancels_what_is_in_flight(launcher: Launcher, tmp_
         ended, left = run(launcher, project_at(tmp_path / "project", simulator.base_url, 5), "--timeout", "0.5")
 
     assert (ended.exit_code, ended.result["reason"]) == (1, "deadline:run")
-    assert {row["outcome"] for row in left.documents} == {"cancelled"}
+    assert {(row["outcome"], row["error_code"]) for row in left.documents} == {("cancelled", "deadline_exceeded")}
+    assert {row["error"] for row in left.documents} == {"the 0.5 s run timeout ran out"}
     assert float(str(ended.result["duration_seconds"])) < 3
     assert failures(left) == {}
 

@@ -25,6 +25,7 @@ from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, l
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.compose.watch import Watch, open_watch
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentsClamped, PipelineStarted
@@ -186,7 +187,7 @@ class Pipeline:
             tune_garbage_collector()
         if limits.timeouts.run is not None:
             stop.limit(limits.timeouts.run)
-        with stop.scope:
+        with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
             async with trio.open_nursery() as nursery:
                 admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
                 try:

@@ -1,18 +1,60 @@
-"""The rungs of the deadline ladder above the attempt: stage, document, run."""
+"""The rungs of the deadline ladder above the attempt: stage, document, run; which one fired, what others had left."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Literal
 
 import trio
 
 from agent_pipeline.errors import DeadlineExceededError
 
+RungName = Literal["stage", "document", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    name: RungName
+    timeout: float
+    deadline: float
+
+
+_rungs: ContextVar[tuple[_Rung, ...]] = ContextVar("deadline_rungs", default=())
+
+
+def time_left() -> dict[str, float]:
+    """Return the seconds left on each rung around this task, from the innermost; also in its asyncio loop's requests.
+
+    Under Trio; a rung without a limit is not there.
+    """
+    now = trio.current_time()
+    return {rung.name: max(0.0, rung.deadline - now) for rung in reversed(_rungs.get())}
+
+
+def run_timeout_passed() -> DeadlineExceededError | None:
+    """Return the error of the run's own timeout where that is over, for whoever was cancelled; else None."""
+    for rung in _rungs.get():
+        if rung.name == "run" and rung.deadline <= trio.current_time():
+            return DeadlineExceededError(rung=rung.name, timeout=rung.timeout)
+    return None
+
 
 @contextmanager
-def deadline_rung(
-    rung: Literal["stage", "document", "run"], timeout: float | None, *, during: str = ""
-) -> Generator[None]:
+def on_ladder(rung: RungName, timeout: float | None, *, deadline: float) -> Generator[None]:
+    """Let the block and its child tasks know of a rung that somebody else cuts off at `deadline`."""
+    if timeout is None:
+        yield
+        return
+    token = _rungs.set((*_rungs.get(), _Rung(rung, timeout, deadline)))
+    try:
+        yield
+    finally:
+        _rungs.reset(token)
+
+
+@contextmanager
+def deadline_rung(rung: RungName, timeout: float | None, *, during: str = "") -> Generator[None]:
     """Cancel the block after `timeout` seconds and raise an error that names the rung; None never does.
 
     Raises:
@@ -22,7 +64,7 @@ def deadline_rung(
     if timeout is None:
         yield
         return
-    with trio.move_on_after(timeout) as scope:
+    with trio.move_on_after(timeout) as scope, on_ladder(rung, timeout, deadline=scope.deadline):
         yield
     if scope.cancelled_caught:
-        raise DeadlineExceededError(rung=rung, timeout=timeout, during=during)
+        raise DeadlineExceededError(rung=rung, timeout=timeout, during=during, left=time_left())

@@ -17,6 +17,7 @@ import trio
 from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Dimension, Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
@@ -248,7 +249,7 @@ class Gate:
             return await send(attempt)
         with trio.move_on_after(timeout):
             return await send(attempt)
-        raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout)
+        raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout, left=time_left())
 
     def _finish(
         self,

@@ -12,6 +12,7 @@ from typing import Literal
 
 import httpx2
 
+from agent_pipeline.control.deadline import time_left
 from agent_pipeline.errors import (
     AgentPipelineError,
     AttemptTimeoutError,
@@ -79,7 +80,7 @@ def from_transport(
         return CertificateError(f"the certificate of {place} is not trusted: {reason}")
     if isinstance(exc, httpx2.TimeoutException):
         rung: Literal["connect", "read"] = "connect" if isinstance(exc, httpx2.ConnectTimeout) else "read"
-        return AttemptTimeoutError(attempt=number, rung=rung, timeout=timeouts.get(rung) or 0.0)
+        return AttemptTimeoutError(attempt=number, rung=rung, timeout=timeouts.get(rung) or 0.0, left=time_left())
     if isinstance(exc, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         # What it says may repeat a header, and so the key.
         return RequestRejectedError(f"the request to {place} is not HTTP: check base_url and the key's characters")

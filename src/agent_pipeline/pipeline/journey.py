@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from agent_pipeline.control.deadline import deadline_rung
+from agent_pipeline.control.deadline import deadline_rung, run_timeout_passed
 from agent_pipeline.domain.document import Artifact, Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import (
     DocumentFinished,
@@ -108,6 +108,8 @@ async def _work(document: Document, digest: str, itinerary: Itinerary, ending: E
     except BaseException as exc:  # noqa: BLE001 - groups may hold what is no Exception
         passing = passing_part(exc)
         if passing is not None:
+            # Resumable like any other cancellation; but which rung fired has to be told.
+            ending.error = run_timeout_passed()
             raise passing from None
         ending.error = as_own_error(exc, ending.stage)
     if ending.error is not None:

@@ -1,5 +1,6 @@
 """`check`: everything that can be known to be wrong before a run, without network, key or heavy import."""
 
+import dataclasses
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose.endpoints import missing_keys
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
+from agent_pipeline.config.worst_case import WorstCase, worst_case
 from agent_pipeline.documents import Source, SourceSpec, open_source
 from agent_pipeline.stages import BUILT_IN
 
@@ -100,8 +102,24 @@ def _as_object(config: PipelineConfig, counts: _Counts | None, missing: dict[str
         "artifacts": str(config.artifacts),
         "logs": str(config.logs),
         "limits": config.limits.model_dump(mode="json"),
+        "worst_case_seconds": dataclasses.asdict(_worst_case(config, counts)),
         "missing_keys": missing,
     }
+
+
+def _worst_case(config: PipelineConfig, counts: _Counts | None) -> WorstCase:
+    return worst_case(config.limits, None if counts is None else counts.documents)
+
+
+def _as_sentence(config: PipelineConfig, counts: _Counts | None) -> str:
+    longest = _worst_case(config, counts)
+    named = [
+        (f"a request ({config.limits.retry.max_attempts} attempts)", longest.request),
+        ("a stage", longest.stage),
+        ("a document", longest.document),
+        ("the run", longest.run),
+    ]
+    return ", ".join(f"{name} {'without end' if time is None else f'{time:,.0f} s'}" for name, time in named)
 
 
 def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
@@ -123,6 +141,7 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
         f"limits:     {limits.documents_in_flight} documents and {limits.requests_in_flight.start} requests in flight, "
         + tokens
         + money,
+        f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",
     ]
