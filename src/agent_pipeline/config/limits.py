@@ -102,11 +102,14 @@ def _money(value: object) -> object:
     return amount
 
 
+Dollars = Annotated[Annotated[Decimal, Field(le=1_000_000_000)], BeforeValidator(_money)]
+
+
 class BudgetConfig(ConfigModel):
     """What a run may use in all; None is unlimited."""
 
     tokens: Count | None = None
-    usd: Annotated[Annotated[Decimal, Field(le=1_000_000_000)], BeforeValidator(_money)] | None = None
+    usd: Dollars | None = None
 
     @property
     def micro_usd(self) -> int | None:

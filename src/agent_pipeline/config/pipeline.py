@@ -57,14 +57,12 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     source = load_source_map(path)
     refuse_keys(source, free_texts=_FREE_TEXTS)
     written = build(PipelineText, source)
-    if written.live is not None:
-        raise source.error("live values are not available yet; remove this key or set it to null", ("live",))
     stages = parse_stages(written.stages, source)
     _check_ladder(written.limits, source)
     roles = _load_roles(path, written, source)
     runtime = override_runtime(runtime_from_source(roles, directory=Path(roles.name).parent), overrides)
     limits = override_limits(written.limits, overrides)
-    _check_budget(limits.budget, runtime, roles)
+    check_budget(limits.budget, runtime, roles)
     _check_addresses(runtime, roles)
     directory = path.parent.resolve()
     return PipelineConfig(
@@ -77,6 +75,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         source=_source(written.source, directory),
         artifacts=_beside(directory, written.artifacts),
         logs=_beside(directory, written.logs),
+        live=None if written.live is None else _beside(directory, written.live),
         stages=stages,
         limits=limits,
         overrides=overrides,
@@ -126,7 +125,7 @@ def _check_addresses(runtime: RuntimeConfig, roles: SourceMap) -> None:
             raise roles.error(problem, ("providers", name))
 
 
-def _check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
+def check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
     """Refuse a budget that could not be kept: each role's worst case has to be known before it asks."""
     if budget.tokens is None and budget.usd is None:
         return

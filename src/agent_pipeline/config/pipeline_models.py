@@ -100,6 +100,7 @@ class PipelineConfig(ConfigModel):
         roles_text: its exact text.
         runtime: its content, with the overrides of the command line.
         overrides: what those were.
+        live: file with values that may change while the run goes on; it need not be there.
     """
 
     name: str
@@ -111,7 +112,7 @@ class PipelineConfig(ConfigModel):
     source: SourceConfig
     artifacts: Path
     logs: Path
-    live: None = None
+    live: Path | None = None
     stages: tuple[StageConfig, ...]
     limits: LimitsConfig
     overrides: Overrides = Field(default_factory=Overrides)

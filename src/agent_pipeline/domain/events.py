@@ -264,6 +264,26 @@ class DocumentFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LiveValueChanged(Event):
+    """The live file, or its end, changed a value that holds from now on; `revision` counts such edits from 1."""
+
+    name = "LIVE_CHANGED"
+    key: str
+    old: JsonValue
+    new: JsonValue
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEditRefused(Event):
+    """The live file can't be used as it is; what held before still holds."""
+
+    name = "LIVE_REFUSED"
+    level = "warning"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStopping(Event):
     """The run ends early: a signal, a budget, a deadline, an error that concerns every document.
 

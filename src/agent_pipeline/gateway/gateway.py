@@ -1,5 +1,6 @@
 """Roles resolved to clients behind one gate, over one pool of connections."""
 
+import copy
 from collections.abc import Mapping
 
 from agent_pipeline.config.prices import find_price
@@ -50,6 +51,13 @@ class Gateway:
         self._emit = emit
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
+
+    def revised(self, runtime: RuntimeConfig) -> "Gateway":
+        """Return a gateway with other roles, through the same gate and pool; this one stays as it is."""
+        other = copy.copy(self)
+        other._runtime = runtime  # noqa: SLF001 - its own
+        other._roles = {}  # noqa: SLF001
+        return other
 
     def role(self, name: str) -> RoleClient:
         """Return the role of that name, or what `defaults` make of it.
