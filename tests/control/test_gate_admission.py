@@ -60,8 +60,8 @@ async def test_four_rate_limits_of_90_seconds_take_360(autojump_clock: MockClock
 
 
 async def test_all_of_a_lane_share_one_pause(autojump_clock: MockClock) -> None:
-    """Fifty documents wait once, not fifty times."""
-    world, provider = make_world(in_flight=50), ScriptedProvider(limited(90), Step())
+    """Fifty documents wait once, not fifty times; then one goes ahead, and the others follow in waves."""
+    world, provider = make_world(in_flight=64), ScriptedProvider(limited(90), Step(latency=0.5))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.gate.call, make_call(), provider.send)
@@ -69,8 +69,9 @@ async def test_all_of_a_lane_share_one_pause(autojump_clock: MockClock) -> None:
         for _ in range(50):
             nursery.start_soon(world.gate.call, make_call(), provider.send)
 
-    assert [at for _, at in provider.attempts] == [0] + [90] * 51
-    assert trio.current_time() == 90
+    waves = {90: 1, 90.5: 2, 91: 4, 91.5: 8, 92: 16, 92.5: 20}
+    assert [at for _, at in provider.attempts] == [0, *(at for at, size in waves.items() for _ in range(size))]
+    assert trio.current_time() == 93
 
 
 async def test_the_pause_survives_the_task_that_met_the_429(autojump_clock: MockClock) -> None:

@@ -3,19 +3,25 @@
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agent_pipeline.control.concurrency import AdaptiveLimit
 from agent_pipeline.control.lane import Lane, LaneStatistics
+
+
+def fixed(limit: int) -> Lane:
+    """Return a lane whose limit stays."""
+    return Lane(AdaptiveLimit(limit, limit, limit))
 
 
 async def test_places_are_bounded_and_given_in_order(autojump_clock: MockClock) -> None:
     """Nobody overtakes; nobody is over the limit."""
-    lane, order = Lane(3), list[int]()
+    lane, order = fixed(3), list[int]()
 
     async def hold(number: int) -> None:
-        await lane.acquire(number)
+        place = await lane.acquire(None, tokens=0)
         order.append(number)
         assert lane.statistics().in_flight <= 3
         await trio.sleep(1)
-        lane.release(number)
+        lane.release(place)
 
     async with trio.open_nursery() as nursery:
         for number in range(12):
@@ -31,24 +37,21 @@ async def test_places_are_bounded_and_given_in_order(autojump_clock: MockClock) 
 
 async def test_a_waiter_that_is_cancelled_holds_no_place(autojump_clock: MockClock) -> None:
     """A place lost is lost for the rest of the run."""
-    lane = Lane(1)
-    await lane.acquire("first")
+    lane = fixed(1)
+    place = await lane.acquire(None, tokens=0)
 
     with trio.move_on_after(1):
-        await lane.acquire("second")
-    lane.release("first")
+        await lane.acquire(None, tokens=0)
+    lane.release(place)
 
     assert lane.statistics().in_flight == 0
-    await lane.acquire("third")
+    assert lane.acquire_nowait(0) is not None
 
 
 async def test_a_pause_is_never_shortened(autojump_clock: MockClock) -> None:
     """A second 429 that asks for less takes nothing back."""
-    lane = Lane(1)
+    lane = fixed(1)
     assert lane.cooldown_end() < 0
-    await lane.wait_cooldown()
-    assert trio.current_time() == 0
-
     lane.cool_down(90)
     lane.cool_down(5)
     assert lane.statistics().cooldown == 90
@@ -56,6 +59,6 @@ async def test_a_pause_is_never_shortened(autojump_clock: MockClock) -> None:
     lane.cool_down(100)
 
     assert lane.cooldown_end() == 110
-    await lane.wait_cooldown()
+    await lane.acquire(None, tokens=0)
     assert trio.current_time() == 110
     assert lane.statistics().cooldown == 0

@@ -13,6 +13,7 @@ from agent_pipeline.control.gate import Gate, OnStall
 from agent_pipeline.control.lane import LaneStatistics
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
+from agent_pipeline.domain.events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import RateLimitedError
 from agent_pipeline.testing import Step
@@ -91,11 +92,14 @@ def make_world(
     micro_usd: int | None = None,
     spent_tokens: int = 0,
     spent_micro_usd: int = 0,
-    in_flight: int = 10,
+    in_flight: int | tuple[int, int, int] = 10,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
     attempt_timeout: float | None = None,
     policy: RetryPolicy | None = None,
     rng: random.Random | None = None,
     record: Callable[[AttemptRecord], None] | None = None,
+    on_limit: Callable[[LimitChanged], None] | None = None,
     on_stall: OnStall | None = None,
 ) -> World:
     """Build a gate without limits but those given; jitter always draws its ceiling."""
@@ -110,6 +114,9 @@ def make_world(
         budget=budget,
         retry=policy or RetryPolicy(),
         requests_in_flight=in_flight,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        on_limit=on_limit,
         attempt_timeout=attempt_timeout,
         record=record or keep,
         now=lambda: BEGIN + timedelta(seconds=trio.current_time()),

@@ -176,10 +176,17 @@ def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: 
             spent_micro_usd=session.charged_micro_usd,
         ),
         retry=RetryPolicy(limits.retry.max_attempts, limits.retry.initial_delay, limits.retry.max_delay),
-        requests_in_flight=limits.requests_in_flight.start,
+        requests_in_flight=(
+            limits.requests_in_flight.start,
+            limits.requests_in_flight.min,
+            limits.requests_in_flight.max,
+        ),
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
         attempt_timeout=limits.timeouts.attempt,
         record=record,
         now=lambda: datetime.now(UTC),
+        on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
         # Each session draws ids of its own, also from one seed.
         rng=random.Random(None if options.seed is None else f"{options.seed} {session.number}"),

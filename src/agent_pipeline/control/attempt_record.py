@@ -71,8 +71,8 @@ def last_record(
 
 
 def _longest(waits: dict[WaitReason, float]) -> WaitReason | None:
-    reason = max(waits, key=lambda reason: waits[reason])
-    return reason if waits[reason] > 0 else None
+    reason = max(waits, key=lambda reason: waits[reason], default=None)
+    return reason if reason is not None and waits[reason] > 0 else None
 
 
 def _describe(error: BaseException | None) -> tuple[AttemptOutcome, str | None, str | None]:

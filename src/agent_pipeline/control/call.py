@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent_pipeline.control.allowance import RateHeaders
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import Usage, WaitReason
 
@@ -47,6 +48,7 @@ class Attempt:
         call_id: shared by all attempts of one call.
         dispatched: whether bytes may have left; set by `dispatch`.
         usage: set by the sender as soon as the answer reports it, before the answer is judged.
+        rate_headers: what the answer says about limits per minute; set by the sender, None where it says nothing.
         waits: seconds between asking and sending, by reason; set by the gate.
         on_dispatch: called once, as the first byte is about to leave; set by the gate.
     """
@@ -58,6 +60,7 @@ class Attempt:
     status_code: int | None = None
     provider_request_id: str | None = None
     usage: Usage | None = None
+    rate_headers: RateHeaders | None = None
     waits: dict[WaitReason, float] = field(default_factory=dict)
     on_dispatch: Callable[[], None] | None = None
 

@@ -5,29 +5,31 @@ ways to a model share its limits.
 """
 
 import functools
-import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from types import EllipsisType
 from typing import TypeVar
 
 import trio
 
+from agent_pipeline.control.admission import Admission, Permit, check_wait
 from agent_pipeline.control.attempt_record import first_record, last_record
-from agent_pipeline.control.budget import Dimension, Hold, RunBudget
+from agent_pipeline.control.budget import Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
+from agent_pipeline.control.limits import LaneLimits
 from agent_pipeline.control.retry import Retries, RetryPolicy
+from agent_pipeline.domain.events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,
-    BudgetExceededError,
     ModelNotFoundError,
     ProviderError,
     RateLimitedError,
-    WaitTooLongError,
 )
 
 AnswerT = TypeVar("AnswerT")
@@ -50,9 +52,9 @@ class GateStatistics:
 class Gate:
     """Decides for every request whether it may go, bounds it, charges it, records it and retries it.
 
-    Order of one attempt: a place in flight, no cooldown and budget reserved at one instant, attempt deadline, record,
-    send, charge, record. Waiting eats no attempt's time. On cancellation, and whatever else the sender raises, the
-    place is given back, the reservation is charged in full if the request may have left (else released), and the
+    Order of one attempt: a place in flight, no cooldown, rate and budget reserved at one instant, attempt deadline,
+    record, send, charge, record. Waiting eats no attempt's time. On cancellation, and whatever else the sender raises,
+    the place is given back, the reservation is charged in full if the request may have left (else released), and the
     attempt is recorded; all without a checkpoint.
 
     An error that ends the run (a refused key, an account without credit, an unknown model, a certificate) lets no
@@ -61,11 +63,15 @@ class Gate:
     Args:
         budget: of the run.
         retry: the policy for every call.
-        requests_in_flight: per provider and model.
+        requests_in_flight: per provider and model: where the limit starts, its minimum and its maximum; a number is
+            a limit that stays.
         attempt_timeout: seconds of one attempt from sending to the last byte; None for no limit.
         record: takes every attempt twice, as its first byte is about to leave (without an outcome) and at its end;
             one of which nothing left only at its end. Must not block. What it raises (a ledger that can't be written)
             keeps the request from leaving, or leaves the call in place of the attempt's own end; nothing is held then.
+        requests_per_minute: per provider and model; None for no limit but what the provider announces.
+        tokens_per_minute: likewise.
+        on_limit: told of every change of a limit on requests in flight; must not block or raise.
         on_stall: told of every attempt that was cut off in silence: document, what stood still, for how many seconds.
             The attempt is on record by then; must not block or raise.
         now: wall clock for records.
@@ -77,16 +83,20 @@ class Gate:
         *,
         budget: RunBudget,
         retry: RetryPolicy,
-        requests_in_flight: int,
+        requests_in_flight: int | tuple[int, int, int],
         attempt_timeout: float | None,
         record: Callable[[AttemptRecord], None],
         now: Callable[[], datetime],
         rng: random.Random,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        on_limit: Callable[[LimitChanged], None] | None = None,
         on_stall: OnStall | None = None,
     ) -> None:
         self.budget = budget
         self._retry = retry
-        self._limit = requests_in_flight
+        self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute)
+        self._on_limit = on_limit
         self._attempt_timeout = attempt_timeout
         self._record = record
         self._on_stall = on_stall
@@ -94,7 +104,7 @@ class Gate:
         self._rng = rng
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._refusals: dict[str, ProviderError] = {}
-        self._budget_freed = trio.lowlevel.ParkingLot()
+        self._admission = Admission(budget)
         self._requests = 0
         self._attempts = 0
         self._usage = Usage()
@@ -104,6 +114,38 @@ class Gate:
         """Snapshot of all counters."""
         lanes = {key: lane.statistics() for key, lane in self._lanes.items()}
         return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
+
+    def set_limits(
+        self,
+        *,
+        requests_in_flight: tuple[int, int] | None = None,
+        requests_per_minute: int | EllipsisType | None = ...,
+        tokens_per_minute: int | EllipsisType | None = ...,
+    ) -> None:
+        """Change limits of all lanes, now and later; what is in flight is left alone, whoever may go now goes.
+
+        Args:
+            requests_in_flight: minimum and maximum; None leaves them.
+            requests_per_minute: None for no limit; what is left out stays. What was sent before counts.
+            tokens_per_minute: likewise.
+
+        Raises:
+            ValueError: not 1 <= minimum <= maximum, or not positive; nothing was changed.
+        """
+        self._limits = self._limits.changed(requests_in_flight, requests_per_minute, tokens_per_minute)
+        for lane in self._lanes.values():
+            self._limits.apply(lane)
+
+    def set_attempt_timeout(self, timeout: float | None) -> None:
+        """Bound attempts that begin from now on; None for no limit.
+
+        Raises:
+            ValueError: not a positive number of seconds; nothing was changed.
+        """
+        if timeout is not None and not timeout > 0:
+            msg = f"a timeout is a positive number of seconds, not {timeout}"
+            raise ValueError(msg)
+        self._attempt_timeout = timeout
 
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
@@ -133,7 +175,7 @@ class Gate:
                 raise error
             attempt = Attempt(retries.number, self._new_id(), call_id)
             if isinstance(error, RateLimitedError):
-                self._check_wait(call, lane.cooldown_end(), error)
+                check_wait(call, lane.cooldown_end(), error)
             else:
                 await self._back_off(call, lane, retries, error, attempt.waits)
 
@@ -144,10 +186,14 @@ class Gate:
         key = (call.provider, call.model)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(self._limit)
+            lane = self._lanes[key] = self._limits.new_lane(functools.partial(self._tell_limit, *key))
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
         return lane
+
+    def _tell_limit(self, provider: str, model: str, change: LimitChange) -> None:
+        if self._on_limit is not None:
+            self._on_limit(LimitChanged(provider, model, change.old, change.new, change.reason))
 
     def _close_lanes(self, call: Call, error: ProviderError) -> None:
         """Let no more requests go where all would end like this one; who waits for budget was woken just now."""
@@ -164,82 +210,31 @@ class Gate:
     ) -> None:
         begun = trio.current_time()
         delay, reason = retries.pause(error)
-        self._check_wait(call, begun + delay, error)
+        check_wait(call, begun + delay, error)
         await lane.sleep_until(begun + delay)
         waits[reason] = trio.current_time() - begun
-
-    def _check_wait(self, call: Call, until: float, cause: ProviderError | None) -> None:
-        now, deadline = trio.current_time(), min(call.scope.deadline, trio.current_effective_deadline())
-        is_cancelled = deadline == -math.inf  # the next checkpoint says so; no pause is to blame
-        if until <= now or until < deadline or is_cancelled:
-            return
-        msg = (
-            f"{call.provider} {call.model}: the next request may go in {until - now:.1f} s, but only "
-            f"{max(0.0, deadline - now):.1f} s are left of the stage's, document's or run's timeout"
-        )
-        raise WaitTooLongError(msg) from cause
 
     async def _try_once(
         self, call: Call, lane: Lane, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
-        lane.check_open()
-        self._check_wait(call, lane.cooldown_end(), None)
-        begun = trio.current_time()
-        await lane.acquire(attempt)
-        try:
-            attempt.waits["admission"] = trio.current_time() - begun
-            hold = await self._reserve(call, lane, attempt.waits)
-            return await self._send(call, attempt, hold, send)
-        finally:
-            lane.release(attempt)
-
-    async def _reserve(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Hold:
-        """Hold the worst case at an instant without a cooldown; either may come back while the other is waited for."""
-        worst = Usage(call.input_tokens_bound, call.output_tokens_cap)
-        tokens = worst.total_tokens
-        micro_usd = 0 if call.price is None else call.price.cost_micro_usd(worst)
-        while True:
-            lane.check_open()
-            begun = trio.current_time()
-            pausing = begun < lane.cooldown_end()
-            if not pausing and (hold := self.budget.reserve_nowait(tokens=tokens, micro_usd=micro_usd)) is not None:
-                return hold
-            dimension = self.budget.never_fits(tokens=tokens, micro_usd=micro_usd)
-            if dimension is not None:
-                raise self._refusal(call, dimension, tokens if dimension == "tokens" else micro_usd)
-            reason: WaitReason = "cooldown" if pausing else "budget"
-            if pausing:
-                self._check_wait(call, lane.cooldown_end(), None)
-                await lane.wait_cooldown()
-            else:
-                await self._budget_freed.park()
-            waits[reason] = waits.get(reason, 0.0) + trio.current_time() - begun
-
-    def _refusal(self, call: Call, dimension: Dimension, worst: int) -> BudgetExceededError:
-        counted = (self.budget.tokens if dimension == "tokens" else self.budget.micro_usd).statistics()
-        total = counted.total or 0
-        unit = "tokens" if dimension == "tokens" else "micro-dollars"
-        msg = (
-            f"the budget of {total} {unit} has {max(0, total - counted.spent)} left, and the next request of role "
-            f"{call.role} may cost {worst}; raise the budget to go on"
-        )
-        return BudgetExceededError(msg, dimension=dimension)
+        permit = await self._admission.admit(call, lane, attempt.waits)
+        return await self._send(call, attempt, permit, send)
 
     async def _send(
-        self, call: Call, attempt: Attempt, hold: Hold, send: Callable[[Attempt], Awaitable[AnswerT]]
+        self, call: Call, attempt: Attempt, permit: Permit, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
         begun = trio.current_time()
-        record = first_record(call, attempt, hold, started_at=self._now())
+        record = first_record(call, attempt, permit.budget, started_at=self._now())
         attempt.on_dispatch = functools.partial(self._record, record)
         try:
             answer = await self._bounded(attempt, send)
         except BaseException as exc:
-            self._finish(call, attempt, hold, record, error=exc, latency=trio.current_time() - begun)
+            self._finish(call, attempt, permit, record, error=exc, latency=trio.current_time() - begun)
             if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and _was_silent(attempt, exc):
                 culprit = f"attempt {attempt.number} of role {call.role} at {call.provider} {call.model}"
                 self._on_stall(call.scope.document_id, culprit, exc.timeout)
             raise
-        self._finish(call, attempt, hold, record, error=None, latency=trio.current_time() - begun)
+        self._finish(call, attempt, permit, record, error=None, latency=trio.current_time() - begun)
         return answer
 
     async def _bounded(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
@@ -255,15 +250,18 @@ class Gate:
         self,
         call: Call,
         attempt: Attempt,
-        hold: Hold,
+        permit: Permit,
         record: AttemptRecord,
         *,
         error: BaseException | None,
         latency: float,
     ) -> None:
-        """End the hold, wake who waits for budget, count and record."""
-        charged, cost = self._charge(call, attempt, hold, error)
-        self._budget_freed.unpark_all()
+        """End the hold and the place, wake who waits for either, count and record."""
+        charged, cost = self._charge(call, attempt, permit.budget, error)
+        permit.lane.end(
+            permit.place, error, dispatched=attempt.dispatched, tokens=charged, headers=attempt.rate_headers
+        )
+        self._admission.wake_budget_waiters()
         self._attempts += attempt.dispatched
         self._record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
 

@@ -112,6 +112,22 @@ class ClientSkipped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChanged(Event):
+    """As many requests as `new` may be in flight to one provider and model from now on.
+
+    `reason` is `doubled` (all goes well), `rate_limited` (an episode of 429s), `recovered` (back towards what went
+    well before), `probed` (one try above that), `confirmed` (it went well, so on to the next) or `configured`.
+    """
+
+    name = "LIMIT_CHANGED"
+    provider: str
+    model: str
+    old: int
+    new: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentStarted(Event):
     """A document was admitted."""
 

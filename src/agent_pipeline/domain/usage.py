@@ -33,7 +33,7 @@ class Usage:
 
 
 AttemptOutcome = Literal["succeeded", "failed", "cancelled"]
-WaitReason = Literal["admission", "cooldown", "budget", "backoff", "retry_after"]
+WaitReason = Literal["admission", "cooldown", "rate", "budget", "backoff", "retry_after"]
 
 
 @dataclass(frozen=True, slots=True)
