@@ -225,6 +225,34 @@ def test_what_earlier_sessions_spent_counts() -> None:
     assert budget.reserve_nowait(tokens=40, micro_usd=0) is not None
 
 
+@pytest.mark.parametrize(("total", "left"), [(60, -40), (100, 0), (101, 1), (None, None)])
+def test_another_cap_counts_from_now_on(total: int | None, left: int | None) -> None:
+    """What is spent and held stays what it is: a cap below it is no error, and lets nothing more through."""
+    tracker = BudgetTracker(1_000, spent=40)
+    reservation = reserve(tracker, 60)
+
+    tracker.set_total(total)
+
+    assert tracker.statistics() == BudgetStatistics(total=total, spent=40, reserved=60, unknown=0)
+    assert tracker.remaining() == left
+    assert (tracker.reserve_nowait(1) is None) == (left is not None and left < 1)
+    reservation.settle(60)
+
+
+def test_a_negative_cap_changes_neither_dimension() -> None:
+    """Half a change would be one nobody asked for."""
+    budget = RunBudget(tokens=100, micro_usd=50)
+
+    with pytest.raises(ValueError, match="negative: total=-1"):
+        budget.set_totals(tokens=7, micro_usd=-1)
+    with pytest.raises(ValueError, match="negative: total=-2"):
+        budget.tokens.set_total(-2)
+
+    assert (budget.tokens.remaining(), budget.micro_usd.remaining()) == (100, 50)
+    budget.set_totals(tokens=7, micro_usd=None)
+    assert (budget.tokens.remaining(), budget.micro_usd.remaining()) == (7, None)
+
+
 @pytest.mark.parametrize("amount", [0, 1])
 def test_a_budget_that_is_overspent_fits_nothing_more(amount: int) -> None:
     """The cap was lowered, or usage passed its worst case: a refusal, not a bug. Not even a free request fits."""

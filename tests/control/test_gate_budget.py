@@ -272,6 +272,32 @@ async def test_a_waiter_is_woken_by_one_that_is_cancelled(autojump_clock: MockCl
     assert trio.current_time() == 5
 
 
+@pytest.mark.parametrize(("tokens", "answers"), [(2 * WORST, 2), (None, 2), (WORST, 1), (1, 1), (0, 1)])
+async def test_a_new_cap_wakes_who_waits_for_budget(
+    tokens: int | None, answers: int, autojump_clock: MockClock
+) -> None:
+    """Raised, it lets them go at once; lowered, it tells those that will never fit. What is in flight goes on."""
+    world = make_world(tokens=WORST)
+    provider = ScriptedProvider(Step(usage=Usage(WORST, 0), latency=9))
+    refused: list[float] = []
+
+    async def ask() -> None:
+        try:
+            await world.gate.call(make_call(), provider.send)
+        except BudgetExceededError:
+            refused.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+        await trio.sleep(2)
+        world.gate.set_budget(tokens=tokens, micro_usd=None)
+
+    assert provider.attempts == [(1, 0), (1, 2)][:answers]
+    assert refused == ([] if answers == 2 else [9 if tokens == WORST else 2])
+    world.assert_nothing_is_held()
+
+
 class CapWatch(trio.abc.Instrument):
     """Looks at the budget after each step of any task."""
 

@@ -30,8 +30,9 @@ class BudgetTracker:
     """
 
     def __init__(self, total: int | None = None, spent: int = 0, unknown: int = 0) -> None:
-        if (total is not None and total < 0) or not 0 <= unknown <= spent:
-            msg = f"a budget can't be negative: total={total}, spent={spent}, unknown={unknown}"
+        _check_total(total)
+        if not 0 <= unknown <= spent:
+            msg = f"what is spent can't be negative: spent={spent}, unknown={unknown}"
             raise ValueError(msg)
         self._lock = threading.Lock()
         self._total = total
@@ -60,6 +61,16 @@ class BudgetTracker:
         with self._lock:
             return None if self._total is None else self._total - self._spent - self._reserved
 
+    def set_total(self, total: int | None) -> None:
+        """Count against another cap from now on; None is none. Below what is spent, nothing more fits.
+
+        What is held stays held, so right after a cap was lowered more than it may be spent and held; never more than
+        was before.
+        """
+        _check_total(total)
+        with self._lock:
+            self._total = total
+
     def statistics(self) -> BudgetStatistics:
         """Snapshot of all counters, taken at one instant."""
         with self._lock:
@@ -78,6 +89,12 @@ class BudgetTracker:
             self._spent += charge
             if unknown:
                 self._unknown += charge
+
+
+def _check_total(total: int | None) -> None:
+    if total is not None and total < 0:
+        msg = f"a budget can't be negative: total={total}"
+        raise ValueError(msg)
 
 
 class Reservation:
@@ -142,6 +159,13 @@ class RunBudget:
             held_tokens.release()
             return None
         return Hold(held_tokens, held_money)
+
+    def set_totals(self, *, tokens: int | None, micro_usd: int | None) -> None:
+        """Count against other caps from now on, both or, where one is negative, neither; wakes nobody by itself."""
+        for total in (tokens, micro_usd):
+            _check_total(total)
+        self.tokens.set_total(tokens)
+        self.micro_usd.set_total(micro_usd)
 
     def never_fits(self, *, tokens: int, micro_usd: int) -> Dimension | None:
         """Return the dimension that is too small even if everything held were given back, None if both could do."""

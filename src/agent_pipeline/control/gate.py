@@ -147,6 +147,11 @@ class Gate:
             raise ValueError(msg)
         self._attempt_timeout = timeout
 
+    def set_budget(self, *, tokens: int | None, micro_usd: int | None) -> None:
+        """Give the run other caps, None for none; whoever waits for budget asks again, and may now be refused."""
+        self.budget.set_totals(tokens=tokens, micro_usd=micro_usd)
+        self._admission.wake_budget_waiters()
+
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
 
