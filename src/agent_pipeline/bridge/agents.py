@@ -85,7 +85,7 @@ class AgentBridge:
         other = copy.copy(self)
         other.find_role = find_role
         other.run_config = dataclasses.replace(self.run_config, model_provider=RoleProvider(find_role))
-        other._of_role = functools.lru_cache(MOST_KEPT)(other._make_agent)  # noqa: SLF001 - its own
+        other._of_role = functools.lru_cache(MOST_KEPT)(other._make_agent)
         return other
 
     def agent(self, agent_or_role: object, output_type: type[Any] | None, tools: Sequence[object]) -> sdk.Agent[Any]:

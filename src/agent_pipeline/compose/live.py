@@ -1,7 +1,7 @@
 """Values that change while a run goes on: their file watched, each edit checked as a whole and applied at once."""
 
-import threading
 from collections.abc import AsyncGenerator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -91,7 +91,7 @@ class LiveValuesControl:
             for key, (old, new) in changes.items():
                 self._emit(LiveValueChanged(key, old, new, self.revision))
 
-    def _apply(self, settings: LiveSettings, changed: set[str] | frozenset[str]) -> None:
+    def _apply(self, settings: LiveSettings, changed: AbstractSet[str]) -> None:
         """Hand over what changed, without a checkpoint: nobody runs under half of an edit."""
         target = self._target
         if changed & {"requests_in_flight", "requests_per_minute", "tokens_per_minute"}:
@@ -111,7 +111,7 @@ class LiveValuesControl:
 
     async def watch(self) -> None:
         """Apply each edit of the file, until cancelled; then the thread that looks has ended, and nothing is open."""
-        stop = threading.Event()
+        stop = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow, stop)
             try:
@@ -119,14 +119,20 @@ class LiveValuesControl:
             finally:
                 stop.set()  # the thread, which can't be cancelled, sees it within a step
 
-    async def _follow(self, stop: threading.Event) -> None:
+    async def look(self) -> None:
+        """Apply edits as they are found, every `LOOK_PERIOD`, until cancelled."""
+        while True:
+            await trio.sleep(LOOK_PERIOD)
+            self.take()
+
+    async def _follow(self, stop: trio.Event) -> None:
         async with aclosing(_looks(self._path, stop)) as looks:
             async for _ in looks:
                 # Parsing, and the price list at first, take longer than the other tasks should wait.
                 self._answer(await trio.to_thread.run_sync(self._read))
 
 
-async def _looks(path: Path, stop: threading.Event) -> AsyncGenerator[None]:
+async def _looks(path: Path, stop: trio.Event) -> AsyncGenerator[None]:
     """Yield when the file may have changed: its folder says so, or nothing was heard for a while.
 
     The folder is watched, not the file: that may not be there yet, and editors put a new one in its place. A folder
@@ -156,18 +162,17 @@ async def _looks(path: Path, stop: threading.Event) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def open_live(*, watched: bool) -> AsyncGenerator[Callable[[LiveValuesControl], None]]:
-    """Yield what holds a run to its live file: from the call on, until the block ends.
+async def open_live(*, threaded: bool) -> AsyncGenerator[Callable[[LiveValuesControl], None]]:
+    """Yield what holds a run to its live file, from the call on, until the block ends.
 
     Args:
-        watched: follow the file's edits, too.
+        threaded: watch with a thread; without one, as in virtual time, the file is looked at now and then.
     """
     async with trio.open_nursery() as nursery:
 
         def start(control: LiveValuesControl) -> None:
             control.take()
-            if watched:
-                nursery.start_soon(control.watch)
+            nursery.start_soon(control.watch if threaded else control.look)
 
         try:
             yield start

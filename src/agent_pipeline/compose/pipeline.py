@@ -190,7 +190,7 @@ class Pipeline:
         if limits.timeouts.run is not None:
             stop.limit(limits.timeouts.run)
         with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
-            async with open_live(watched=not options.virtual) as hold_to, trio.open_nursery() as nursery:
+            async with open_live(threaded=not options.virtual) as hold_to, trio.open_nursery() as nursery:
                 admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
                 if self.config.live is not None:
                     target = RunTarget(runtime, admission, self.stages, fit)
