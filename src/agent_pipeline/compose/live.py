@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,10 @@ LOOK_PERIOD = 5.0
 
 _STEP_MS, _DEBOUNCE_MS = 50, 500
 """An edit is taken up when the folder was quiet for the first, after the second at the latest: editors write twice."""
+
+
+CLOSING_PATIENCE = 1.0
+"""Seconds for the watching library to close its descriptors; its own thread does that a little after it is told."""
 
 
 class LiveTarget(Protocol):
@@ -112,12 +116,18 @@ class LiveValuesControl:
     async def watch(self) -> None:
         """Apply each edit of the file, until cancelled; then the thread that looks has ended, and nothing is open."""
         stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow, stop)
-            try:
-                await trio.sleep_forever()
-            finally:
-                stop.set()  # the thread, which can't be cancelled, sees it within a step
+        before = _anonymous_descriptors()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow, stop)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    stop.set()  # the thread, which can't be cancelled, sees it within a step
+        finally:
+            with trio.move_on_after(CLOSING_PATIENCE, shield=True):
+                while _anonymous_descriptors() - before:  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(0.001)
 
     async def look(self) -> None:
         """Apply edits as they are found, every `LOOK_PERIOD`, until cancelled."""
@@ -130,6 +140,16 @@ class LiveValuesControl:
             async for _ in looks:
                 # Parsing, and the price list at first, take longer than the other tasks should wait.
                 self._answer(await trio.to_thread.run_sync(self._read))
+
+
+def _anonymous_descriptors() -> set[str]:
+    """Return the open descriptors that are no file, socket or pipe; none where nobody can tell."""
+    found: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").is_dir() else ():
+        with suppress(OSError):  # of the listing itself, gone by now
+            if str(entry.readlink()).startswith("anon_inode:"):
+                found.add(entry.name)
+    return found
 
 
 async def _looks(path: Path, stop: trio.Event) -> AsyncGenerator[None]:
