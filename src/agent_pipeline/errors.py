@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+Unsuited = Literal["context_length", "refused"]
+"""Why a model can't answer a request that another one might: it is too long for it, or a filter is against it."""
+
 Disposition = Literal["retry", "fail_document", "fail_run"]
 """What the run does: try the attempt again, give this document up, or stop admitting work and end the run."""
 
@@ -194,9 +197,17 @@ class ServerError(ProviderError):
 
 
 class RequestRejectedError(ProviderError):
-    """The provider refuses this very request (400, 404, 413, 422); sending it again can't help."""
+    """The provider refuses this very request (400, 404, 413, 422); sending it again can't help.
+
+    Attributes:
+        unsuited: why another model might take it, None where nothing says so.
+    """
 
     code = "request_rejected"
+
+    def __init__(self, message: str, *, status_code: int | None = None, unsuited: Unsuited | None = None) -> None:
+        super().__init__(message, status_code=status_code)
+        self.unsuited = unsuited
 
 
 class CredentialsRejectedError(ProviderError):
@@ -256,9 +267,17 @@ class AnswerTooLargeError(ProviderError):
 
 
 class IncompleteAnswerError(ProviderError):
-    """The model stopped before its answer was whole (output cap, content filter) or refused."""
+    """The model stopped before its answer was whole (output cap, content filter) or refused.
+
+    Attributes:
+        unsuited: why another model might answer, None where this one merely ran out of room.
+    """
 
     code = "incomplete_answer"
+
+    def __init__(self, message: str, *, unsuited: Unsuited | None = None) -> None:
+        super().__init__(message)
+        self.unsuited = unsuited
 
 
 # --- a document ended badly --------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.agents import MOST_KEPT
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.errors import AgentRunError, BudgetExceededError, UnknownRoleError
-from agent_pipeline.gateway.parameters import Api
 
 DOCUMENT = "Tidy this.\n<document>\n# Tides\n\nThe moon pulls the sea.\n</document>"
 

@@ -8,11 +8,11 @@ from trio.testing import MockClock
 from trio_asyncio._base import BaseTrioEventLoop
 
 from agent_pipeline.bridge.session import DocumentSession
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.control.deadline import deadline_rung
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.events import AgentEvent
 from agent_pipeline.errors import DeadlineExceededError, WaitTooLongError
-from agent_pipeline.gateway.parameters import Api
 from agent_pipeline.testing import cancel_at_every_step
 
 

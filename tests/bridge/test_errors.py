@@ -17,6 +17,7 @@ from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.failures import own_errors
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.errors import (
     AgentPipelineError,
     AgentRunError,
@@ -31,7 +32,6 @@ from agent_pipeline.errors import (
     StreamTruncatedError,
     own_error_in,
 )
-from agent_pipeline.gateway.parameters import Api
 
 OURS = BudgetExceededError("spent", dimension="tokens")
 REJECTED = RequestRejectedError("no")

@@ -7,9 +7,9 @@ import trio
 from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.gateway import ConnectionPool, open_pool
-from agent_pipeline.gateway.parameters import Api
 from agent_pipeline.simulator import FaultPlan, Simulator, serve
 
 DOCUMENTS = 6

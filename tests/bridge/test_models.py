@@ -13,10 +13,10 @@ from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.models import RoleModel, RoleProvider, role_settings, settle_settings
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.errors import AgentRunError, AttemptTimeoutError, ModelProtocolError, RateLimitedError, ServerError
 from agent_pipeline.gateway import OPENAI_URL
 from agent_pipeline.gateway.inprocess import BASE_URL
-from agent_pipeline.gateway.parameters import Api
 
 CAPS = {
     ("responses", BASE_URL): "max_output_tokens",

@@ -16,9 +16,9 @@ from tests.bridge.world import make_roles, open_world
 from trio.testing import MockClock
 
 from agent_pipeline.bridge.tracing import TraceEvents, open_sdk_tracing
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem
 from agent_pipeline.errors import AgentPipelineError
-from agent_pipeline.gateway.parameters import Api
 from agent_pipeline.testing import cancel_at_every_step
 
 SECRET = "the text nobody may read"  # noqa: S105 - no password

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent_pipeline.bridge.agents import AgentBridge
 from agent_pipeline.bridge.tracing import open_sdk_tracing
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.config.roles import parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
@@ -18,7 +19,6 @@ from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway
 from agent_pipeline.gateway.inprocess import BASE_URL, simulator_pool
-from agent_pipeline.gateway.parameters import Api
 from agent_pipeline.simulator import FaultPlan, Simulator, SimulatorReply, SimulatorRequest
 
 AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)

@@ -29,6 +29,7 @@ def test_the_defaults_are_those_of_the_contract(load: Load) -> None:
         budget=BudgetConfig(tokens=None, usd=None),
     )
     assert config.live is None
+    assert load(HEAD + "live: ../live.json").live == config.path.parent.parent.resolve() / "live.json"
 
 
 def test_paths_are_relative_to_the_file_that_names_them(load: Load, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_the_other_two_sources(load: Load, tmp_path: Path) -> None:
         (limits("budget: {usd: 0}"), 8, "limits.budget.usd", "at least 0.000001"),
         (limits("budget: {usd: '5'}"), 8, "limits.budget.usd", "an amount in dollars"),
         (limits("budget: {usd: true}"), 8, "limits.budget.usd", "an amount in dollars"),
-        (HEAD + "live: live.json", 7, "live", "not available yet"),
+        (HEAD + 'live: ""', 7, "live", "a path"),
         (HEAD.replace("demo", "a/b"), 1, "name", "letters, digits"),
         (HEAD.replace("demo", ".."), 1, "name", "letters, digits"),
         (HEAD.replace("demo", "no way"), 1, "name", "letters, digits"),

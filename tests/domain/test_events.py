@@ -56,7 +56,19 @@ def test_an_event_is_a_frozen_record_of_its_fields(kind: type[Event]) -> None:
 @every_kind
 def test_an_event_holds_values_that_sinks_can_write(kind: type[Event]) -> None:
     """Texts, numbers, lists and mappings of them; the one record inside an event is an attempt's."""
-    plain = {str, int, float, bool, str | None, int | None, float | None, list[str], dict[str, JsonValue], Outcome}
+    plain = {
+        str,
+        int,
+        float,
+        bool,
+        str | None,
+        int | None,
+        float | None,
+        list[str],
+        dict[str, JsonValue],
+        JsonValue,
+        Outcome,
+    }
 
     assert {field.type for field in dataclasses.fields(kind)} <= plain | {AttemptRecord}
 

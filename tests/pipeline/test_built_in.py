@@ -10,9 +10,9 @@ from tests.bridge.world import make_roles
 from tests.pipeline.world import entry, open_run
 from trio.testing import MockClock
 
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import Review, StageMessage
-from agent_pipeline.gateway.parameters import Api
 from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.simulator import DEFECT, LASTING_DEFECT
 from agent_pipeline.stages import BUILT_IN, name, review, route, transform

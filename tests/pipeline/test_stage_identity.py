@@ -226,6 +226,32 @@ def test_where_and_how_long_a_role_is_asked_does_not_count(tmp_path: Path) -> No
     assert identities(folder, roles) == identities(folder, moved)
 
 
+def test_a_fallback_counts_for_the_stages_of_its_role(tmp_path: Path) -> None:
+    """It may be the one that answers; its instructions are never used."""
+    folder = make_project(tmp_path)
+
+    def changed(**roles: dict[str, object]) -> set[str]:
+        chain = {"writer": {"fallback": "front"}, "front": {"fallback": "other"}}
+        merged = {name: {**chain.get(name, {}), **roles.get(name, {})} for name in (*chain, *roles)}
+        before, after = identities(folder, runtime(**chain)), identities(folder, runtime(**merged))
+        return {name for name in STAGES if before[name] != after[name]}
+
+    assert changed(other={"model": "large"}) == {"write", "late", "ask", "plain"}
+    assert changed(other={"instructions": "You do otherwise."}) == {"plain"}
+    assert changed(writer={"fallback": "helper"}) == {"write", "late", "plain"}
+    assert changed(front={"fallback": None}) == {"write", "late", "ask", "plain"}
+
+
+def test_a_fallback_that_does_not_exist_is_no_error() -> None:
+    """Roles built by hand are checked when they are used."""
+    roles = runtime()
+    lost = roles.model_copy(
+        update={"roles": {**roles.roles, "writer": roles.roles["writer"].model_copy(update={"fallback": "nobody"})}}
+    )
+
+    assert len(stage_identity(PlannedStage(stage(role="writer")(_plain)), lost)) == 64
+
+
 async def _with_option(document: Document, context: StageContext) -> Document:
     return document.with_text(await context.ask(document.text, role=str(context.options["who"])))
 

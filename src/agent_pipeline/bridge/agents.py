@@ -1,5 +1,7 @@
 """Everything about Agents SDK runs that is the same for all documents of a run."""
 
+import copy
+import dataclasses
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -65,9 +67,26 @@ class AgentBridge:
             workflow_name=workflow,
         )
         self._of_role: Any = functools.lru_cache(MOST_KEPT)(self._make_agent)
-        self.loops_opened = 0
-        self.loops_closed = 0
+        self.loops = TaskCount()
         self.tasks = TaskCount()
+
+    @property
+    def loops_opened(self) -> int:
+        """Documents' loops opened so far, in all revisions together."""
+        return self.loops.opened
+
+    @property
+    def loops_closed(self) -> int:
+        """Those of them that are closed."""
+        return self.loops.closed
+
+    def revised(self, find_role: Callable[[str], RoleClient]) -> "AgentBridge":
+        """Return a bridge with other roles that counts and tells together with this one; this one stays as it is."""
+        other = copy.copy(self)
+        other.find_role = find_role
+        other.run_config = dataclasses.replace(self.run_config, model_provider=RoleProvider(find_role))
+        other._of_role = functools.lru_cache(MOST_KEPT)(other._make_agent)
+        return other
 
     def agent(self, agent_or_role: object, output_type: type[Any] | None, tools: Sequence[object]) -> sdk.Agent[Any]:
         """Return the agent to run: the given one, or one made from a role; with output type and tools added.

@@ -80,11 +80,11 @@ class DocumentSession:
             return self._loop
 
     async def _host(self, task_status: trio.TaskStatus[BaseTrioEventLoop]) -> None:
-        self._bridge.loops_opened += 1
+        self._bridge.loops.opened += 1
         try:
             await host_loop(self._done, self._report, self._bridge.tasks, task_status)
         finally:
-            self._bridge.loops_closed += 1
+            self._bridge.loops.closed += 1
 
     def _report(self, line: str) -> None:
         self._bridge.emit(AgentEvent("loop_error", self._document_id, None, agent="", detail=line))

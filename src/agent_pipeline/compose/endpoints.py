@@ -8,7 +8,7 @@ from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import environment_secrets, require_api_key, resolve_api_key
 from agent_pipeline.config.key_guard import is_placeholder
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
+from agent_pipeline.config.role_models import DEFAULT_API, KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.telemetry import Redactor, SecretValues
 
@@ -81,12 +81,12 @@ def real_endpoints(runtime: RuntimeConfig) -> "Mapping[str, gateways.Endpoint]":
         provider = runtime.providers[one]
         base_url = provider.base_url or KNOWN_ADDRESSES[one]  # the config was refused where neither is there
         key = resolve_api_key(provider) if _is_local(provider) else require_api_key(one, provider)
-        endpoints[one] = gateways.Endpoint(base_url, provider.api or "responses", key)
+        endpoints[one] = gateways.Endpoint(base_url, provider.api or DEFAULT_API, key)
     return endpoints
 
 
 def simulated_endpoints(runtime: RuntimeConfig, url: str) -> "Mapping[str, gateways.Endpoint]":
     """Return endpoints that all lead to the simulator; no key goes there."""
     return {
-        one: gateways.Endpoint(url, runtime.providers[one].api or "responses", None) for one in used_providers(runtime)
+        one: gateways.Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)
     }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
@@ -13,6 +14,8 @@ from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.conclusion import conclude, with_losses, write_manifest
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
 from agent_pipeline.compose.endpoints import refuse_written_secrets
+from agent_pipeline.compose.live import LiveValuesControl, open_live
+from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import (
     documents_that_fit,
@@ -24,7 +27,8 @@ from agent_pipeline.compose.proof import ShutdownProof, shutdown_proof, with_pro
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.compose.watch import Watch, open_watch
-from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.config.live import load_live_settings
+from agent_pipeline.config.pipeline import LimitsConfig, Overrides, PipelineConfig, load_pipeline_config
 from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.document import SourceEntry
@@ -109,10 +113,12 @@ class Pipeline:
         Raises:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
-            ConfigError: the faults file can't be used, or a key is written in a config file.
+            ConfigError: the faults file or the live file can't be used, or a key is written in a config file.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         refuse_written_secrets(self.config)
+        if self.config.live is not None:
+            load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
         source = _open_source(self.config, options)
         provider = choose_provider(self.config, options)
         if options.own_process:
@@ -162,12 +168,8 @@ class Pipeline:
     async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
         """The top-level nursery: one task per document."""
         stop, limits = runtime.stop, self.config.limits
-        wanted = limits.documents_in_flight
-        requests = limits.requests_in_flight.start
-        connections = requests * (2 if options.offline else 1)
-        in_flight = documents_that_fit(wanted, connections=connections, per_loop=bridges.DESCRIPTORS_PER_LOOP)
-        if in_flight < wanted:
-            runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+        fit = partial(_documents_that_fit, runtime, limits, options)
+        in_flight = fit(limits.documents_in_flight)
         runtime.records.telemetry.emit(
             PipelineStarted(
                 run_id=runtime.records.directory.run_id,
@@ -176,7 +178,7 @@ class Pipeline:
                 version=version("agent-pipeline"),
                 stages=[planned.stage.name for planned in self.stages],
                 documents_in_flight=in_flight,
-                requests_in_flight=requests,
+                requests_in_flight=limits.requests_in_flight.start,
                 simulator=options.offline,
                 documents=source.count_hint,
                 session=runtime.records.session.number,
@@ -188,8 +190,11 @@ class Pipeline:
         if limits.timeouts.run is not None:
             stop.limit(limits.timeouts.run)
         with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
-            async with trio.open_nursery() as nursery:
+            async with open_live(threaded=not options.virtual) as hold_to, trio.open_nursery() as nursery:
                 admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
+                if self.config.live is not None:
+                    target = RunTarget(runtime, admission, self.stages, fit)
+                    hold_to(LiveValuesControl(self.config.live, self.config, target, runtime.records.telemetry.emit))
                 try:
                     await admission.admit(_entries(runtime, source, options, tally))
                 except AgentPipelineError as exc:
@@ -199,6 +204,15 @@ class Pipeline:
         if tally.taken == 0 and stop.reason is None:
             error = InputError(f"the source {_source_name(self.config)} has no documents")
             stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOptions, wanted: int) -> int:
+    """Return how many documents at once this process may have; say so where it is fewer than wanted."""
+    connections = limits.requests_in_flight.start * (2 if options.offline else 1)
+    in_flight = documents_that_fit(wanted, connections=connections, per_loop=bridges.DESCRIPTORS_PER_LOOP)
+    if in_flight < wanted:
+        runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+    return in_flight
 
 
 def _entries(runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> AsyncGenerator[SourceEntry]:

@@ -47,11 +47,16 @@ class Runtime:
     """The open parts of one run."""
 
     records: Records
-    gate: Gate
+    gateway: "gateways.Gateway"
     pool: "gateways.ConnectionPool"
     bridge: "bridges.AgentBridge"
     itinerary: Itinerary
     stop: Stop
+
+    @property
+    def gate(self) -> Gate:
+        """The one gate, whatever roles are asked through it."""
+        return self.gateway.gate
 
 
 def load_libraries() -> None:
@@ -116,6 +121,7 @@ async def open_runtime(
             connect_timeout=config.limits.timeouts.connect,
             keys=keys_of(config.runtime),
             price_of=priced_by(config.prices),
+            emit=records.telemetry.emit,
         )
         bridge = bridges.AgentBridge(
             find_role=gateway.role,
@@ -126,7 +132,7 @@ async def open_runtime(
         )
         _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
         itinerary = _itinerary(config, stages, options, records=records, bridge=bridge, artifacts=artifacts)
-        yield Runtime(records, gateway.gate, pool, bridge, itinerary, stop)
+        yield Runtime(records, gateway, pool, bridge, itinerary, stop)
 
 
 def _charge(records: Records, stop: Stop) -> Charge:

@@ -58,8 +58,6 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     source = load_source_map(path)
     refuse_keys(source, free_texts=_FREE_TEXTS)
     written = build(PipelineText, source)
-    if written.live is not None:
-        raise source.error("live values are not available yet; remove this key or set it to null", ("live",))
     stages = parse_stages(written.stages, source)
     _check_ladder(written.limits, source)
     roles = _load_roles(path, written, source)
@@ -81,6 +79,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         source=_source(written.source, directory),
         artifacts=_beside(directory, written.artifacts),
         logs=_beside(directory, written.logs),
+        live=None if written.live is None else _beside(directory, written.live),
         stages=stages,
         limits=limits,
         prices=written.prices,

@@ -102,6 +102,7 @@ class PipelineConfig(ConfigModel):
         roles_text: its exact text.
         runtime: its content, with the overrides of the command line.
         overrides: what those were.
+        live: file with values that may change while the run goes on; it need not be there.
     """
 
     name: str
@@ -113,7 +114,7 @@ class PipelineConfig(ConfigModel):
     source: SourceConfig
     artifacts: Path
     logs: Path
-    live: None = None
+    live: Path | None = None
     stages: tuple[StageConfig, ...]
     limits: LimitsConfig
     prices: PriceTable = Field(default_factory=dict)

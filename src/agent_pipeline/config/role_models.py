@@ -35,6 +35,11 @@ KNOWN_ADDRESSES: Mapping[str, str] = {"openai": "https://api.openai.com/v1"}
 """Where a provider is asked whose config gives no `base_url`."""
 
 
+Api = Literal["responses", "chat"]
+DEFAULT_API: Api = "responses"
+"""Which of OpenAI's two chat APIs is spoken where a provider says nothing."""
+
+
 class LLMMode(str, Enum):  # noqa: UP042 - str mixin is the documented type, and its `str()` differs from StrEnum's
     """What kind of call a role makes."""
 
@@ -52,12 +57,12 @@ class ProviderConfig(ConfigModel):
     Attributes:
         env_key: name of that variable; None for a provider that needs no key.
         base_url: address of its API; None for the provider's own.
-        api: which of OpenAI's two chat APIs to speak; None leaves it to the gateway.
+        api: which of OpenAI's two chat APIs to speak; None is `DEFAULT_API`.
     """
 
     env_key: EnvName | None = None
     base_url: str | None = None
-    api: Literal["responses", "chat"] | None = None
+    api: Api | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -87,7 +92,8 @@ class RoleConfig(RoleDefaultsConfig):
     Attributes:
         instructions: the system prompt; after loading also where it came from `instructions_path`.
         instructions_path: file with the instructions, relative to the roles file.
-        fallback: role to use when this one's provider fails for good.
+        fallback: role whose model answers where this one's can't: it is unavailable, its context is too short for
+            the request, or it refuses.
         budget_tokens: tokens this role may use in one run.
         budget_usd: dollars, likewise.
     """

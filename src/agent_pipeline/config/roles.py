@@ -8,6 +8,8 @@ from pydantic import JsonValue
 
 from agent_pipeline.config.params import ParamError, check_params
 from agent_pipeline.config.role_models import (
+    DEFAULT_API,
+    Api,
     LLMMode,
     ProviderConfig,
     ResolvedCall,
@@ -27,6 +29,7 @@ __all__ = [
     "RoleConfig",
     "RoleDefaultsConfig",
     "RuntimeConfig",
+    "fallbacks_of",
     "load_runtime_config",
     "parse_runtime_config",
     "resolve_role",
@@ -109,6 +112,14 @@ def resolve_role(
     return ResolvedCall(role=role, provider=settings.provider, model=settings.model, mode=settings.mode, params=params)
 
 
+def fallbacks_of(config: RuntimeConfig, role: str) -> list[str]:
+    """Return the roles that stand in for a role, in order."""
+    chain = [role]
+    while (own := config.roles.get(chain[-1])) is not None and own.fallback is not None and own.fallback not in chain:
+        chain.append(own.fallback)
+    return chain[1:]
+
+
 def _check_role(config: RuntimeConfig, role: RoleDefaultsConfig, source: SourceMap, path: KeyPath) -> None:
     if role.provider not in config.providers:
         hint = did_you_mean(role.provider, config.providers)
@@ -133,7 +144,15 @@ def _check_fallbacks(config: RuntimeConfig, source: SourceMap) -> None:
             raise source.error(f"unknown role {role.fallback!r}{did_you_mean(role.fallback, config.roles)}", path)
         if config.roles[role.fallback].mode is not role.mode:
             raise source.error(f"the fallback {role.fallback!r} has another mode", path)
+        api, other = _api(config, role), _api(config, config.roles[role.fallback])
+        if role.mode is LLMMode.chat and api != other:
+            problem = f"the fallback {role.fallback!r} speaks api {other}, this role {api}; a request fits only one"
+            raise source.error(problem, path)
         _refuse_cycle(config, name, source, path)
+
+
+def _api(config: RuntimeConfig, role: RoleConfig) -> Api:
+    return config.providers[role.provider].api or DEFAULT_API
 
 
 def _refuse_cycle(config: RuntimeConfig, start: str, source: SourceMap, path: KeyPath) -> None:

@@ -200,6 +200,23 @@ class AttemptFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackUsed(Event):
+    """A role can't answer a request, which is put to its fallback.
+
+    `reason` is `unavailable`, `context_length` or `refused`; `error_code` is that of the error the role ended with.
+    """
+
+    name = "FALLBACK"
+    level = "warning"
+    document_id: str | None
+    stage: str | None
+    role: str
+    fallback: str
+    reason: str
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentEvent(Event):
     """One step of an Agents SDK run: `agent_start agent_end llm_start llm_end tool_start tool_end handoff`."""
 
@@ -277,6 +294,26 @@ class UsageAboveBound(Event):
     document_id: str | None
     reserved_tokens: int
     charged_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveValueChanged(Event):
+    """The live file, or its end, changed a value that holds from now on; `revision` counts such edits from 1."""
+
+    name = "LIVE_CHANGED"
+    key: str
+    old: JsonValue
+    new: JsonValue
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEditRefused(Event):
+    """The live file can't be used as it is; what held before still holds."""
+
+    name = "LIVE_REFUSED"
+    level = "warning"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

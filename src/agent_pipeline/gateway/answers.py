@@ -11,7 +11,7 @@ from openai._streaming import SSEDecoder
 
 from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
-from agent_pipeline.errors import IncompleteAnswerError, ModelProtocolError, StreamTruncatedError
+from agent_pipeline.errors import IncompleteAnswerError, ModelProtocolError, StreamTruncatedError, Unsuited
 from agent_pipeline.gateway.failures import from_report, quoted
 from agent_pipeline.gateway.shapes import (
     ChatMessage,
@@ -200,8 +200,9 @@ def without_done(body: bytes) -> bytes:
 
 def _incomplete(reason: str | None) -> IncompleteAnswerError:
     hint = "; raise the role's max_tokens" if reason in {"length", "max_output_tokens"} else ""
-    return IncompleteAnswerError(f"the model stopped early ({quoted(reason)}){hint}")
+    unsuited: Unsuited | None = "refused" if reason == "content_filter" else None
+    return IncompleteAnswerError(f"the model stopped early ({quoted(reason)}){hint}", unsuited=unsuited)
 
 
 def _refused(words: str | None) -> IncompleteAnswerError:
-    return IncompleteAnswerError(f"the model refused: {quoted(words)}")
+    return IncompleteAnswerError(f"the model refused: {quoted(words)}", unsuited="refused")

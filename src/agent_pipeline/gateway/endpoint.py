@@ -5,8 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from agent_pipeline.config.role_models import KNOWN_ADDRESSES
-from agent_pipeline.gateway.parameters import Api
+from agent_pipeline.config.role_models import KNOWN_ADDRESSES, Api
 
 OPENAI_URL = KNOWN_ADDRESSES["openai"]
 

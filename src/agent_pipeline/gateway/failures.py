@@ -4,6 +4,7 @@ import email.utils
 import errno
 import json
 import math
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from agent_pipeline.errors import (
     RateLimitedError,
     RequestRejectedError,
     ServerError,
+    Unsuited,
 )
 
 LONGEST_RETRY_AFTER = 86_400.0
@@ -33,7 +35,14 @@ LONGEST_RETRY_AFTER = 86_400.0
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_REQUEST_CODES = frozenset({"invalid_request_error", "invalid_prompt", "context_length_exceeded"})
+_TOO_LONG_CODES = frozenset({"context_length_exceeded"})
+_TOO_LONG = re.compile(
+    r"(maximum|exceeds?|too long|larger).{0,40}context (length|window|size)|context (length|window|size).{0,40}exceed",
+    re.IGNORECASE,
+)
+"""What servers say that know no code for it."""
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
+_REQUEST_CODES = frozenset({"invalid_request_error", "invalid_prompt"}) | _TOO_LONG_CODES | _FILTER_CODES
 _SNIPPET = 300
 
 
@@ -145,7 +154,14 @@ def _failure(
         return ModelNotFoundError(f"{said}; check the role's model", status_code=answered)
     if status in {401, 403}:
         return CredentialsRejectedError(f"{said}; check the provider's key", status_code=answered)
-    return RequestRejectedError(said, status_code=answered)
+    return RequestRejectedError(said, status_code=answered, unsuited=_unsuited(codes, said))
+
+
+def _unsuited(codes: frozenset[str], said: str) -> Unsuited | None:
+    """Return why another model might take a request that this one rejects."""
+    if codes & _FILTER_CODES:
+        return "refused"
+    return "context_length" if codes & _TOO_LONG_CODES or _TOO_LONG.search(said) else None
 
 
 def _read_error(body: bytes) -> tuple[str, frozenset[str]]:

@@ -1,12 +1,15 @@
 """Roles resolved to clients behind one gate, over one pool of connections."""
 
+import copy
 from collections.abc import Mapping
 
 from agent_pipeline.config.prices import FindPrice, find_price
-from agent_pipeline.config.roles import RuntimeConfig, resolve_role
+from agent_pipeline.config.roles import RuntimeConfig, fallbacks_of, resolve_role
 from agent_pipeline.control.gate import Gate
+from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import EnvVarMissingError
 from agent_pipeline.gateway.endpoint import Endpoint
+from agent_pipeline.gateway.fallback import FallbackTransport, Link
 from agent_pipeline.gateway.parameters import output_tokens_cap
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.roles import RoleClient
@@ -26,6 +29,7 @@ class Gateway:
         connect_timeout: seconds; None is unlimited.
         keys: in no request's body, whoever put one there.
         price_of: finds what a provider's model costs.
+        emit: takes an event wherever a fallback is asked.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Gateway:
         connect_timeout: float | None,
         keys: SecretValues = NO_SECRETS,
         price_of: FindPrice = find_price,
+        emit: Emit | None = None,
     ) -> None:
         self._runtime = runtime
         self._endpoints = endpoints
@@ -46,8 +51,16 @@ class Gateway:
         self.pool = pool
         self._keys = keys
         self._price_of = price_of
+        self._emit = emit
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
+
+    def revised(self, runtime: RuntimeConfig) -> "Gateway":
+        """Return a gateway with other roles, through the same gate and pool; this one stays as it is."""
+        other = copy.copy(self)
+        other._runtime = runtime  # noqa: SLF001 - its own
+        other._roles = {}  # noqa: SLF001
+        return other
 
     def role(self, name: str) -> RoleClient:
         """Return the role of that name, or what `defaults` make of it.
@@ -62,6 +75,20 @@ class Gateway:
         return known
 
     def _bind(self, name: str) -> RoleClient:
+        link = self.link(name)
+        role = self._runtime.roles.get(name)
+        chain = [link, *map(self.link, fallbacks_of(self._runtime, name))]
+        return RoleClient(
+            binding=link.binding,
+            api=link.api,
+            official=link.official,
+            params=link.params,
+            instructions=None if role is None else role.instructions,
+            transport=link.transport if len(chain) == 1 else FallbackTransport(chain, self._emit),
+        )
+
+    def link(self, name: str) -> Link:
+        """Return the role of that name by itself, without its fallbacks; errors as `role` has them."""
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
         if endpoint is None:
@@ -78,12 +105,5 @@ class Gateway:
             price=self._price_of(resolved.provider, resolved.model),
             timeouts=self._timeouts,
         )
-        role = self._runtime.roles.get(name)
-        return RoleClient(
-            binding=binding,
-            api=endpoint.api,
-            official=endpoint.is_official,
-            params=resolved.params,
-            instructions=None if role is None else role.instructions,
-            transport=GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys),
-        )
+        transport = GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys)
+        return Link(binding, endpoint.api, endpoint.is_official, resolved.params, transport)

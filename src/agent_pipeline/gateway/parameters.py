@@ -1,13 +1,12 @@
 """A role's params under the names each API wants, and read back from a request."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from agent_pipeline.config.params import OUTPUT_CAPS, output_cap
-
-Api = Literal["responses", "chat"]
+from agent_pipeline.config.role_models import Api
 
 _OURS = frozenset({"stream"})
 

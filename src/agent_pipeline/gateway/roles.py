@@ -8,9 +8,10 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseStreamEvent
 
+from agent_pipeline.config.role_models import Api
 from agent_pipeline.gateway.outputs import OutputSchema, output_schema
-from agent_pipeline.gateway.parameters import Api, body_params
-from agent_pipeline.gateway.transport import Binding, GateTransport
+from agent_pipeline.gateway.parameters import body_params
+from agent_pipeline.gateway.transport import Binding
 
 OutputT = TypeVar("OutputT")
 
@@ -47,7 +48,7 @@ class RoleClient:
         official: bool,
         params: Mapping[str, Any],
         instructions: str | None,
-        transport: GateTransport,
+        transport: httpx2.AsyncBaseTransport,
     ) -> None:
         self.binding = binding
         self.api: Api = api

@@ -162,6 +162,10 @@ class Admission:
         self._tally = tally
         self._stop = stop
 
+    def set_in_flight(self, count: int) -> None:
+        """Admit at most so many at once from now on; those beyond that which are under way go on."""
+        self._places.total_tokens = count
+
     async def admit(self, entries: AsyncGenerator[SourceEntry]) -> None:
         """Start a task for each entry once there is a place, until the source or the run ends.
 

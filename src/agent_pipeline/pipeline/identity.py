@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from agent_pipeline.config.roles import RuntimeConfig, resolve_role
+from agent_pipeline.config.roles import RuntimeConfig, fallbacks_of, resolve_role
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import LLMHubRuntimeError
 from agent_pipeline.pipeline.code_identity import CodeReader
@@ -54,13 +54,14 @@ def plan_identity(stages: Sequence[PlannedStage], identities: Mapping[str, str])
 
 
 def _role(name: str, runtime: RuntimeConfig) -> object:
-    """Return what a role asks with; where it is asked and how long that may take changes no answer."""
+    """Return what a role asks with, its fallbacks included; where it is asked, and for how long, changes no answer."""
     try:
-        call = resolve_role(runtime, name)
+        call, *others = (resolve_role(runtime, one) for one in (name, *fallbacks_of(runtime, name)))
     except LLMHubRuntimeError as exc:
         return exc.code
     role = runtime.roles.get(name)
-    return [call.model_dump(mode="json"), None if role is None else role.instructions]
+    instructions = None if role is None else role.instructions
+    return [call.model_dump(mode="json"), instructions, *(other.model_dump(mode="json") for other in others)]
 
 
 def _unordered(value: JsonValue) -> object:

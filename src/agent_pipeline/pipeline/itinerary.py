@@ -1,7 +1,7 @@
 """What every document of a run shares: the stages, their limits, and where results go."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge import AgentBridge
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Itinerary:
-    """What every document of a run shares.
+    """What every document of a run shares; what a live value changes of it counts for those that begin later.
 
     Attributes:
         stages: in order.
@@ -56,6 +56,18 @@ class Itinerary:
     plan_sha256: str | None = None
     begun_before: dict[str, Artifact | None] = field(default_factory=dict)
     document_caps: Caps = field(default_factory=Caps)
+
+    def pinned(self) -> "Itinerary":
+        """Return it as it is now, which is how a document keeps it from its beginning to its end."""
+        return replace(self)
+
+    def revise(self, *, fingerprints: dict[str, str], bridge: "AgentBridge") -> None:
+        """Let documents that begin from now on ask other models.
+
+        `plan_sha256` stays: a document that was finished before is not worked on again for that.
+        """
+        self.fingerprints = fingerprints
+        self.bridge = bridge
 
     def trace_id(self, document_id: str) -> str:
         """Return the id of a document's trace in this session, in the Agents SDK's form."""

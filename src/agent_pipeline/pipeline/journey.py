@@ -56,6 +56,7 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     the other, and it is durable, when this returns or raises.
     """
     begun = trio.current_time()
+    itinerary = itinerary.pinned()
     again = entry.id in itinerary.begun_before
     old = itinerary.begun_before.pop(entry.id, None)
     if old is not None:  # before its row lets go of it: an artifact without a row would be nobody's

@@ -13,6 +13,7 @@ from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose.endpoints import missing_keys
+from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.config.worst_case import WorstCase, worst_case
@@ -40,6 +41,8 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
         InputError: the source or a directory can't be used.
     """
     loaded = load_pipeline_config(find_config(config))
+    if loaded.live is not None:
+        load_live_settings(loaded.live, loaded)
     for stage in loaded.stages:
         built_in = BUILT_IN.get(stage.name)
         if built_in is None:
