@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import Usage
-from agent_pipeline.errors import ProviderUnreachableError, RateLimitedError, ServerError
+from agent_pipeline.errors import BudgetExceededError, ProviderUnreachableError, RateLimitedError, ServerError
 from agent_pipeline.testing import ScriptedProvider, Step, cancel_at_every_step
 
 ONCE = RetryPolicy(max_attempts=1, max_rate_limits=0)
@@ -183,6 +183,53 @@ async def test_refused_probes_are_further_and_further_apart(autojump_clock: Mock
 
     times = [at for _, at in provider.attempts]
     assert times == pytest.approx([0, 0.05, 0.15, 0.35, 0.75, 1.55])
+
+
+async def test_a_probe_whose_budget_is_spent_is_not_waited_for(autojump_clock: MockClock) -> None:
+    """It is refused, and the next one finds out."""
+    world, provider = make_world(policy=ONCE, tokens=50), ScriptedProvider(Step(usage=Usage()))
+    await cooling(world, 10)
+
+    async with trio.open_nursery() as nursery:
+
+        async def refused() -> None:
+            with pytest.raises(BudgetExceededError):
+                await world.gate.call(make_call(), provider.send)
+
+        nursery.start_soon(refused)
+        await wait_all_tasks_blocked()
+        held = world.budget.tokens.reserve_nowait(20)
+        assert held is not None
+        held.settle(20)
+        nursery.start_soon(world.gate.call, make_call(input_tokens_bound=5, output_tokens_cap=0), provider.send)
+
+    assert [at for _, at in provider.attempts] == [10]
+    assert (world.lane().in_flight, world.lane().waiting, world.tokens.reserved) == (0, 0, 0)
+
+
+async def test_a_deadline_that_was_moved_is_heard(autojump_clock: MockClock) -> None:
+    """What was too long when the wait began may be short enough when it is known."""
+    world, provider = make_world(), ScriptedProvider(Step())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.gate.call, make_call(), ScriptedProvider(limited(10), Step()).send)
+        nursery.start_soon(
+            world.gate.call,
+            make_call(),
+            ScriptedProvider(Step(error=limited(50).error, latency=5, status_code=429), Step()).send,
+        )
+        await wait_all_tasks_blocked()
+        with trio.CancelScope(deadline=20) as scope:
+            nursery.start_soon(_move, scope)
+            await world.gate.call(make_call(), provider.send)
+
+    assert [at for _, at in provider.attempts] != []
+    assert not scope.cancelled_caught
+
+
+async def _move(scope: trio.CancelScope) -> None:
+    await trio.sleep(4)
+    scope.deadline = 1_000
 
 
 def test_probes_cancelled_at_every_step_leave_nothing_behind() -> None:
