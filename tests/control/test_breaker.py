@@ -138,6 +138,19 @@ def test_late_failures_change_nothing(watched: Watched) -> None:
     assert watched.breaker.pause_end == math.inf
 
 
+def test_late_failures_are_no_failed_probes(watched: Watched) -> None:
+    """They come while the probe is under way, and it alone decides."""
+    late = [watched.send() for _ in range(PROBES)]
+    watched.fail(FAILURES_IN_A_ROW)
+    probe = watched.send(1.0)
+    for attempt in late:
+        watched.breaker.fail(attempt, "d", "lost", 1.5)
+
+    assert watched.states == ["open", "half_open"]
+    watched.breaker.answer(probe)
+    assert watched.breaker.state == "closed"
+
+
 def test_a_provider_that_never_answered_is_down_after_the_probes(opened: Watched) -> None:
     """Pauses of 1, 2 and 4 seconds: most likely the address is wrong."""
     for now in (1.0, 3.0, 7.0):

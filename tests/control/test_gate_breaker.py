@@ -289,3 +289,16 @@ async def test_whoever_is_told_that_the_provider_is_down_learns_why(autojump_clo
         "the provider answered 503; resume the run when the provider is back"
     )
     assert (first.status_code, first.disposition) == (503, "fail_run")
+
+
+async def test_answers_pay_for_retries(autojump_clock: MockClock) -> None:
+    """A tenth of a token each, at the gate that all of them pass."""
+    world, _ = watched_world(in_flight=50)
+    lost = ScriptedProvider(Step(error=ConnectionLostError("reset")), Step())
+    await Documents(world, lost).ask("d")
+    budget = world.gate._healths["openai", "tiny"].budget
+    assert budget.tokens == 199.1
+
+    await Documents(world, Provider()).ask_for(5)
+
+    assert budget.tokens == 199.6

@@ -75,3 +75,32 @@ async def test_no_connection_is_never_the_requests_fault(autojump_clock: MockClo
             await world.gate.call(make_call(fingerprint="f"), unlucky.send)
 
     assert len(unlucky.attempts) == 5
+
+
+async def test_what_passed_before_the_request_was_sent_says_nothing_of_it(autojump_clock: MockClock) -> None:
+    """The provider may have fallen ill since: it gets all its attempts, and its own error."""
+    world, _ = watched_world()
+    await Documents(world, Provider()).ask_for(100)
+    bad = ScriptedProvider(Step(error=UNAVAILABLE))
+
+    with pytest.raises(ServerError):
+        await world.gate.call(make_call(fingerprint="f"), bad.send)
+
+    assert len(bad.attempts) == 5
+
+
+async def test_calls_without_a_fingerprint_are_no_ones_twins(autojump_clock: MockClock) -> None:
+    """One that passes does not clear the other, and they do not count together."""
+    world, _ = watched_world(in_flight=100)
+    bad = ScriptedProvider(Step(error=UNAVAILABLE, latency=1))
+
+    async def ask() -> None:
+        with pytest.raises((PoisonedError, ServerError)):
+            await world.gate.call(make_call(scope=CallScope(document_id="bad")), bad.send)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Documents(world, Provider()).ask_for, 50)
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+
+    assert sorted(number for number, _ in bad.attempts) >= [1, 1, 2, 2, 3, 3]
