@@ -48,6 +48,7 @@ def broken_by(session: Session, exchanges: Sequence[Exchange]) -> Iterator[str]:
     yield from _impossible_errors(session)
     yield from _unmatched_requests(session, seen)
     yield from _uneven_totals(session)
+    yield from _overspent_documents(session)
     yield from (f"{what} left at the end" for what in session.held)
 
 
@@ -214,6 +215,18 @@ def _unnumbered_attempts(books: Books) -> Iterator[str]:
                 yield f"call {call} of {row.document_id} ({row.stage}) counts {[one.number for one in rows]}"
                 break
             expected += row.error_code != "rate_limited"
+
+
+def _overspent_documents(session: Session) -> Iterator[str]:
+    """Yield documents that were charged more than each may use, over all sessions."""
+    if session.document_tokens is None:
+        return
+    of_documents: Counter[str | None] = Counter()
+    for row in session.books.attempts:
+        of_documents[row.document_id] += row.charged_tokens
+    for document_id, charged in of_documents.items():
+        if charged > session.document_tokens:
+            yield f"document {document_id} was charged {charged} tokens, its cap is {session.document_tokens}"
 
 
 def _uneven_totals(session: Session) -> Iterator[str]:

@@ -36,6 +36,9 @@ def draw_project(rng: random.Random, folder: Path) -> Path:
     documents = _draw_documents(rng, rng.randint(1, most))
     with_money = rng.random() < 0.2  # money can be counted only where every model has a known price
     with_unpriced = not with_money and rng.random() < 0.5
+    limits = _draw_limits(rng, with_money=with_money)
+    roles = _draw_roles(rng, with_unpriced=with_unpriced)
+    _add_budgets(limits, roles, with_money=with_money)
     pipeline: dict[str, JsonValue] = {
         "name": "world",
         "roles": "roles.yaml",
@@ -43,11 +46,11 @@ def draw_project(rng: random.Random, folder: Path) -> Path:
         "artifacts": "artifacts",
         "logs": "logs",
         "stages": stages,
-        "limits": _draw_limits(rng, with_money=with_money),
+        "limits": limits,
     }
     files = {
         "pipeline.yaml": pipeline,
-        "roles.yaml": _draw_roles(rng, with_unpriced=with_unpriced),
+        "roles.yaml": roles,
         "documents.json": documents,
     }
     for name, content in files.items():
@@ -95,7 +98,23 @@ def _length(rng: random.Random) -> int:
     return rng.randint(100, 300) if rng.random() < 0.05 else rng.randint(1, 12)
 
 
-def _draw_roles(rng: random.Random, *, with_unpriced: bool) -> JsonValue:
+def _add_budgets(limits: dict[str, JsonValue], roles: dict[str, JsonValue], *, with_money: bool) -> None:
+    """Give some documents and roles budgets of their own, by what was drawn before: all later draws stay the same."""
+    rng = random.Random(json.dumps([limits, roles]))
+    if rng.random() < 0.25:
+        of_run = limits["budget"]
+        most = of_run["tokens"] if isinstance(of_run, dict) else None
+        tokens = rng.randint(1, 30) * 1000
+        limits["budget_per_document"] = {
+            "tokens": min(tokens, most) if isinstance(most, int) else tokens,
+            "usd": 0.002 if with_money else None,
+        }
+    writer = roles["roles"]
+    if rng.random() < 0.25 and isinstance(writer, dict) and isinstance(writer["writer"], dict):
+        writer["writer"]["budget_tokens"] = rng.randint(1, 40) * 1000
+
+
+def _draw_roles(rng: random.Random, *, with_unpriced: bool) -> dict[str, JsonValue]:
     def params() -> dict[str, JsonValue]:
         drawn: dict[str, JsonValue] = {"max_tokens": rng.choice((300, 800, 2000, 8000))}
         return drawn | ({"stream": True} if rng.random() < 0.3 else {})
@@ -121,7 +140,7 @@ def _draw_roles(rng: random.Random, *, with_unpriced: bool) -> JsonValue:
     }
 
 
-def _draw_limits(rng: random.Random, *, with_money: bool) -> JsonValue:
+def _draw_limits(rng: random.Random, *, with_money: bool) -> dict[str, JsonValue]:
     attempt = rng.uniform(4, 40)
     stage = attempt * rng.uniform(1.1, 6)
     document = stage * rng.uniform(1.1, 6)

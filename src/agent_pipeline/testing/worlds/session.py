@@ -51,6 +51,7 @@ class Session:
         struck: whether the interruption came before the end.
         error: code and words of what the run raised.
         tokens: the budget at the end, None where it was never open.
+        document_tokens: the cap of each document, None for none.
         books: the ledger as it was at the end or death.
         held: what was still held or open at the end.
         failures: what was found by watching.
@@ -68,6 +69,7 @@ class Session:
     error: tuple[str, str] | None = None
     tokens: BudgetStatistics | None = None
     micro_usd: BudgetStatistics | None = None
+    document_tokens: int | None = None
     books: Books = NOTHING
     held: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -170,10 +172,13 @@ class Process:
     def _take_stock(self, runtime: Runtime) -> None:
         session, budget, pool = self._session, runtime.gate.budget, runtime.pool.statistics()
         session.tokens, session.micro_usd = budget.tokens.statistics(), budget.micro_usd.statistics()
+        session.document_tokens = runtime.itinerary.document_caps.tokens
+        roles_hold = sum(role.tokens.statistics().reserved for role in budget.roles.values())
         session.held += [
             f"{count} {what}"
             for what, count in (
                 ("tokens", session.tokens.reserved),
+                ("tokens of roles", roles_hold),
                 ("micro-dollars", session.micro_usd.reserved),
                 ("connections", pool.active),
                 ("asyncio loops", runtime.bridge.loops_opened - runtime.bridge.loops_closed),
@@ -191,7 +196,10 @@ class Process:
         if trio.current_time() >= self._patience:
             self._patience = math.inf
             runtime.stop.request("signal:SIGTERM", "SIGTERM received again", cancel=True)
-        for unit, tracker in (("tokens", runtime.gate.budget.tokens), ("micro-dollars", runtime.gate.budget.micro_usd)):
+        budget = runtime.gate.budget
+        watched = [("tokens", budget.tokens), ("micro-dollars", budget.micro_usd)]
+        watched += [(f"tokens of role {name}", role.tokens) for name, role in budget.roles.items()]
+        for unit, tracker in watched:
             now = tracker.statistics()
             if now.total is not None and now.spent + now.reserved > now.total and unit not in self._over_cap:
                 self._over_cap.add(unit)
