@@ -258,9 +258,16 @@ async def test_a_folder_that_cant_be_watched_is_looked_at(autojump_clock: MockCl
 # --- whole runs, in virtual time ---------------------------------------------------------------------------------
 
 
-async def run_edited(project: Project, notes: Notes, *edits: tuple[float, object, Path]) -> RunResult:
+def slow_simulator() -> Simulator:
+    """Return one that takes four seconds per request."""
+    return Simulator(faults=FaultPlan.from_mapping({"latency": 4.0}))
+
+
+async def run_edited(
+    project: Project, notes: Notes, *edits: tuple[float, object, Path], simulator: Simulator | None = None
+) -> RunResult:
     """Run with four seconds per request, while somebody edits the live file at these times."""
-    simulator = Simulator(faults=FaultPlan.from_mapping({"latency": 4.0}))
+    simulator = simulator or slow_simulator()
     options = RunOptions(
         offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator), sinks=(notes,), seed=1
     )
@@ -315,6 +322,56 @@ async def test_growing_admits_more_at_once(autojump_clock: MockClock, tmp_path: 
     await run_edited(project, notes, (1, {"documents_in_flight": 6}, live))
 
     assert [moment for moment, _ in notes.of(DocumentStarted)][:6] == [0] + [LOOK_PERIOD] * 5
+
+
+async def test_fewer_requests_at_once_cancel_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Those in flight are answered; then there are never more than three."""
+    project, live = live_project(tmp_path, 40, "live_requests", {"requests_in_flight": 20})
+    simulator, notes = slow_simulator(), Notes()
+    seen: dict[float, int] = {}
+
+    async def sample() -> None:
+        await trio.sleep(0.5)
+        while True:
+            seen[trio.current_time()] = simulator.statistics.requests_in_flight
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sample)
+        result = await run_edited(project, notes, (1, {"requests_in_flight": 3}, live), simulator=simulator)
+        nursery.cancel_scope.cancel()
+
+    assert (result.exit_code, result.usage.attempts) == (0, 80)
+    assert seen[3.5] == seen[5.5] == 20
+    assert {count for moment, count in seen.items() if 8 < moment < max(seen) - 4} == {3}
+
+
+async def test_an_attempt_keeps_the_timeout_it_began_with(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Each takes four seconds; three are allowed from five seconds on."""
+    timeouts: dict[str, JsonValue] = {"attempt": 100, "read": None, "connect": 1}
+    limits: dict[str, JsonValue] = {"timeouts": timeouts, "retry": {"max_attempts": 1}}
+    project, live = live_project(tmp_path, 1, "live_timeout", limits)
+
+    result = await run_edited(project, Notes(), (1, {"attempt_timeout": 3}, live))
+    assert result.exit_code == 0, "both attempts had begun by then"
+
+    live.unlink()
+    project, live = live_project(tmp_path / "more", 3, "live_timeout", {**limits, "documents_in_flight": 1})
+    result = await run_edited(project, Notes(), (1, {"attempt_timeout": 3}, live))
+    assert [failure.code for failure in result.failures] == ["attempt_timeout"] * 2
+
+
+async def test_a_budget_changes_while_it_is_spent(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """One that was lifted stops nothing, one that was set too low does."""
+    limits: dict[str, JsonValue] = {"documents_in_flight": 1, "budget": {"tokens": 400}}
+    project, live = live_project(tmp_path / "lifted", 6, "live_budget", limits)
+    lifted = await run_edited(project, Notes(), (1, {"budget_tokens": None}, live))
+    assert (lifted.exit_code, lifted.documents.succeeded) == (0, 6)
+
+    project, live = live_project(tmp_path / "set", 6, "live_budget", {"documents_in_flight": 1})
+    lowered = await run_edited(project, Notes(), (1, {"budget_tokens": 10}, live))
+    assert (lowered.exit_code, lowered.reason) == (4, "budget:tokens")
+    assert lowered.documents.succeeded == 1
 
 
 async def test_a_swapped_model_is_asked_by_documents_that_start_later(
