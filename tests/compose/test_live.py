@@ -32,14 +32,14 @@ from agent_pipeline import stage
 
 @stage(role="writer")
 async def first(document, context):
-    """Ask plainly."""
-    return document.with_fields(first=await context.ask(document.text))
+    """Let an agent answer."""
+    return document.with_fields(first=await context.run_agent("writer", document.text))
 
 
 @stage(role="writer")
 async def second(document, context):
-    """Let an agent answer."""
-    return document.with_fields(second=await context.run_agent("writer", document.text))
+    """Ask plainly."""
+    return document.with_fields(second=await context.ask(document.text))
 '''
 
 
@@ -258,9 +258,9 @@ async def test_a_folder_that_cant_be_watched_is_looked_at(autojump_clock: MockCl
 # --- whole runs, in virtual time ---------------------------------------------------------------------------------
 
 
-def slow_simulator() -> Simulator:
-    """Return one that takes four seconds per request."""
-    return Simulator(faults=FaultPlan.from_mapping({"latency": 4.0}))
+def slow_simulator(latency: float = 4.0) -> Simulator:
+    """Return one that takes so many seconds per request."""
+    return Simulator(faults=FaultPlan.from_mapping({"latency": latency}))
 
 
 async def run_edited(
@@ -382,7 +382,8 @@ async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     notes = Notes()
 
     swap = {"roles": {"writer": {"model": "large"}}}
-    result = await run_edited(project, notes, (1, swap, live), (11, "{ broken", live), (21, {}, live))
+    edits = (1, swap, live), (11, "{ broken", live), (21, {}, live)
+    result = await run_edited(project, notes, *edits, simulator=slow_simulator(6.0))
 
     assert result.exit_code == 0
     assert [(moment, event) for moment, event in notes.of(LiveValueChanged)] == [
@@ -398,7 +399,7 @@ async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     for row in left.attempts:
         models.setdefault(row["document_id"], set()).add(row["model"])
     started = {event.document_id: moment for moment, event in notes.seen if isinstance(event, DocumentStarted)}
-    assert Counter(started.values()) == {0: 3, 8: 3, 16: 3, 24: 3}
+    assert Counter(started.values()) == {0: 3, 12: 3, 24: 3, 36: 3}
     for document, moment in started.items():
         assert models[document] == {"small" if moment < 5 or moment > 25 else "large"}, document
 
