@@ -118,6 +118,19 @@ def test_no_pipeline_file_is_named_and_none_is_there(cli: Cli, project: Path) ->
     assert "pipeline.yaml" in ran.err
 
 
+def test_a_wrong_live_file_is_found_by_check(cli: Cli, project: Path) -> None:
+    """A run would refuse it, too."""
+    config = project / "pipeline.yaml"
+    config.write_text(config.read_text(encoding="utf-8") + "\nlive: live.json\n", encoding="utf-8")
+    assert cli("check").code == 0
+
+    (project / "live.json").write_text('{"documents_in_flight": 0}', encoding="utf-8")
+
+    ran = cli("check")
+    assert ran.code == 3
+    assert "live.json:1:2: documents_in_flight" in ran.err
+
+
 def test_check_tells_what_would_run(cli: Cli, project: Path) -> None:
     """Entries that would be skipped and keys that are missing are warnings."""
     entries = [{"url": "a", "markdown": "text"}, {"url": "b"}, {"markdown": "no url"}]

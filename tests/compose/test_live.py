@@ -32,14 +32,14 @@ from agent_pipeline import stage
 
 @stage(role="writer")
 async def first(document, context):
-    """Ask plainly."""
-    return document.with_fields(first=await context.ask(document.text))
+    """Let an agent answer."""
+    return document.with_fields(first=await context.run_agent("writer", document.text))
 
 
 @stage(role="writer")
 async def second(document, context):
-    """Let an agent answer."""
-    return document.with_fields(second=await context.run_agent("writer", document.text))
+    """Ask plainly."""
+    return document.with_fields(second=await context.ask(document.text))
 '''
 
 
@@ -258,9 +258,16 @@ async def test_a_folder_that_cant_be_watched_is_looked_at(autojump_clock: MockCl
 # --- whole runs, in virtual time ---------------------------------------------------------------------------------
 
 
-async def run_edited(project: Project, notes: Notes, *edits: tuple[float, object, Path]) -> RunResult:
+def slow_simulator(latency: float = 4.0) -> Simulator:
+    """Return one that takes so many seconds per request."""
+    return Simulator(faults=FaultPlan.from_mapping({"latency": latency}))
+
+
+async def run_edited(
+    project: Project, notes: Notes, *edits: tuple[float, object, Path], simulator: Simulator | None = None
+) -> RunResult:
     """Run with four seconds per request, while somebody edits the live file at these times."""
-    simulator = Simulator(faults=FaultPlan.from_mapping({"latency": 4.0}))
+    simulator = simulator or slow_simulator()
     options = RunOptions(
         offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator), sinks=(notes,), seed=1
     )
@@ -317,6 +324,56 @@ async def test_growing_admits_more_at_once(autojump_clock: MockClock, tmp_path: 
     assert [moment for moment, _ in notes.of(DocumentStarted)][:6] == [0] + [LOOK_PERIOD] * 5
 
 
+async def test_fewer_requests_at_once_cancel_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Those in flight are answered; then there are never more than three."""
+    project, live = live_project(tmp_path, 40, "live_requests", {"requests_in_flight": 20})
+    simulator, notes = slow_simulator(), Notes()
+    seen: dict[float, int] = {}
+
+    async def sample() -> None:
+        await trio.sleep(0.5)
+        while True:
+            seen[trio.current_time()] = simulator.statistics.requests_in_flight
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sample)
+        result = await run_edited(project, notes, (1, {"requests_in_flight": 3}, live), simulator=simulator)
+        nursery.cancel_scope.cancel()
+
+    assert (result.exit_code, result.usage.attempts) == (0, 80)
+    assert seen[3.5] == seen[5.5] == 20
+    assert {count for moment, count in seen.items() if 8 < moment < max(seen) - 4} == {3}
+
+
+async def test_an_attempt_keeps_the_timeout_it_began_with(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Each takes four seconds; three are allowed from five seconds on."""
+    timeouts: dict[str, JsonValue] = {"attempt": 100, "read": None, "connect": 1}
+    limits: dict[str, JsonValue] = {"timeouts": timeouts, "retry": {"max_attempts": 1}}
+    project, live = live_project(tmp_path, 1, "live_timeout", limits)
+
+    result = await run_edited(project, Notes(), (1, {"attempt_timeout": 3}, live))
+    assert result.exit_code == 0, "both attempts had begun by then"
+
+    live.unlink()
+    project, live = live_project(tmp_path / "more", 3, "live_timeout", {**limits, "documents_in_flight": 1})
+    result = await run_edited(project, Notes(), (1, {"attempt_timeout": 3}, live))
+    assert [failure.code for failure in result.failures] == ["attempt_timeout"] * 2
+
+
+async def test_a_budget_changes_while_it_is_spent(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """One that was lifted stops nothing, one that was set too low does."""
+    limits: dict[str, JsonValue] = {"documents_in_flight": 1, "budget": {"tokens": 400}}
+    project, live = live_project(tmp_path / "lifted", 6, "live_budget", limits)
+    lifted = await run_edited(project, Notes(), (1, {"budget_tokens": None}, live))
+    assert (lifted.exit_code, lifted.documents.succeeded) == (0, 6)
+
+    project, live = live_project(tmp_path / "set", 6, "live_budget", {"documents_in_flight": 1})
+    lowered = await run_edited(project, Notes(), (1, {"budget_tokens": 10}, live))
+    assert (lowered.exit_code, lowered.reason) == (4, "budget:tokens")
+    assert lowered.documents.succeeded == 1
+
+
 async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -325,7 +382,8 @@ async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     notes = Notes()
 
     swap = {"roles": {"writer": {"model": "large"}}}
-    result = await run_edited(project, notes, (1, swap, live), (11, "{ broken", live), (21, {}, live))
+    edits = (1, swap, live), (11, "{ broken", live), (21, {}, live)
+    result = await run_edited(project, notes, *edits, simulator=slow_simulator(6.0))
 
     assert result.exit_code == 0
     assert [(moment, event) for moment, event in notes.of(LiveValueChanged)] == [
@@ -341,7 +399,7 @@ async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     for row in left.attempts:
         models.setdefault(row["document_id"], set()).add(row["model"])
     started = {event.document_id: moment for moment, event in notes.seen if isinstance(event, DocumentStarted)}
-    assert Counter(started.values()) == {0: 3, 8: 3, 16: 3, 24: 3}
+    assert Counter(started.values()) == {0: 3, 12: 3, 24: 3, 36: 3}
     for document, moment in started.items():
         assert models[document] == {"small" if moment < 5 or moment > 25 else "large"}, document
 

@@ -25,7 +25,8 @@ from agent_pipeline.errors import (
     ServerError,
     WaitTooLongError,
 )
-from agent_pipeline.gateway.fallback import Link, reason_to_fall_back, rewrite_body
+from agent_pipeline.gateway.fallback import FallbackTransport, Link, reason_to_fall_back, rewrite_body
+from agent_pipeline.gateway.inprocess import BASE_URL
 
 TOO_LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
 
@@ -61,6 +62,16 @@ async def test_the_fallback_answers_what_the_role_cant(
     assert (chain.events[0].document_id, chain.events[0].stage) == ("d1", "write")
     assert chain.asked[-1] == ("second", "second-model", None)
     assert set(chain.asked[:-1]) == {("first", "first-model", code)}
+
+
+async def test_a_gateway_that_tells_nobody_falls_back_all_the_same(autojump_clock: MockClock) -> None:
+    """Events are for those who want them."""
+    async with open_chain(fault("first", status=503)) as chain:
+        silent = FallbackTransport([chain.gateway.link("first"), chain.gateway.link("second")], None)
+        request = httpx2.Request("POST", f"{BASE_URL}/responses", json={"model": "first-model", "input": "Well?"})
+        assert (await silent.handle_async_request(request)).status_code == 200
+
+    assert chain.events == []
 
 
 async def test_a_role_that_answers_needs_no_fallback(autojump_clock: MockClock) -> None:
