@@ -9,7 +9,8 @@ from tests.telemetry.attempts import ATTEMPT
 from agent_pipeline.compose.budgets import Overruns, caps_of_document, run_budget
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.control.budget import BudgetStatistics, Caps, RunBudget
-from agent_pipeline.domain.events import Event, UsageAboveBound
+from agent_pipeline.domain.events import Event
+from agent_pipeline.domain.limit_events import UsageAboveBound
 from agent_pipeline.domain.usage import Spending, Usage
 from agent_pipeline.ledger import Session
 

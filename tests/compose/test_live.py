@@ -20,7 +20,8 @@ from agent_pipeline.compose.live import LOOK_PERIOD, LiveTarget, LiveValuesContr
 from agent_pipeline.config.pipeline import load_pipeline_config
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.domain.document import JsonValue
-from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event, LiveEditRefused, LiveValueChanged
+from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event
+from agent_pipeline.domain.limit_events import LiveEditRefused, LiveValueChanged
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.gateway.inprocess import simulator_pool
@@ -382,7 +383,7 @@ async def test_a_swapped_model_is_asked_by_documents_that_start_later(
     notes = Notes()
 
     swap = {"roles": {"writer": {"model": "large"}}}
-    edits = (1, swap, live), (11, "{ broken", live), (21, {}, live)
+    edits: tuple[tuple[float, object, Path], ...] = ((1, swap, live), (11, "{ broken", live), (21, {}, live))
     result = await run_edited(project, notes, *edits, simulator=slow_simulator(6.0))
 
     assert result.exit_code == 0

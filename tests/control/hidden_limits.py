@@ -10,7 +10,7 @@ from tests.control.world import make_call, make_world
 from agent_pipeline.control.call import Attempt
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
-from agent_pipeline.domain.events import LimitChanged
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import RateLimitedError
 

@@ -8,7 +8,7 @@ from tests.control.world import make_call, make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent_pipeline.control.retry import RetryPolicy
-from agent_pipeline.domain.events import LimitChanged
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.errors import AttemptTimeoutError
 from agent_pipeline.testing import ScriptedProvider, Step
 

@@ -14,7 +14,7 @@ from agent_pipeline.control.lane import LaneStatistics
 from agent_pipeline.control.recovery import OnBreaker
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
-from agent_pipeline.domain.events import LimitChanged
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import RateLimitedError
 from agent_pipeline.testing import Step

@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent_pipeline.domain import events
+from agent_pipeline.domain import events, limit_events
 from agent_pipeline.domain.document import JsonValue, Outcome
 from agent_pipeline.domain.events import AttemptFinished, Event, StageMessage
 from agent_pipeline.domain.usage import AttemptRecord
 
 KINDS = [
-    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+    kind
+    for kind in {**vars(events), **vars(limit_events)}.values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 ]
 CONTRACT = {
     "OPENAI_CLIENT",

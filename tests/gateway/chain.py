@@ -12,7 +12,8 @@ from agent_pipeline.config.roles import parse_runtime_config
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
-from agent_pipeline.domain.events import Event, FallbackUsed
+from agent_pipeline.domain.events import Event
+from agent_pipeline.domain.limit_events import FallbackUsed
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.gateway import Endpoint, Gateway, open_pool
 from agent_pipeline.gateway.inprocess import BASE_URL, simulator_pool

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from agent_pipeline.config.role_models import Api
 from agent_pipeline.control.scope import CallScope, call_scope
-from agent_pipeline.domain.events import FallbackUsed
+from agent_pipeline.domain.limit_events import FallbackUsed
 from agent_pipeline.errors import (
     AgentPipelineError,
     BudgetExceededError,

@@ -3,7 +3,7 @@
 from agent_pipeline.config.limits import micro_usd_of
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.control.budget import Budget, Caps, RunBudget
-from agent_pipeline.domain.events import UsageAboveBound
+from agent_pipeline.domain.limit_events import UsageAboveBound
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord
 from agent_pipeline.ledger import Session

@@ -11,7 +11,7 @@ import trio
 from agent_pipeline.config.live import LiveSettings, load_live_settings, settings_of
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.role_models import RuntimeConfig
-from agent_pipeline.domain.events import LiveEditRefused, LiveValueChanged
+from agent_pipeline.domain.limit_events import LiveEditRefused, LiveValueChanged
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import ConfigError
 

@@ -24,12 +24,8 @@ from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
-from agent_pipeline.domain.events import (
-    AttemptFinished,
-    BreakerChanged,
-    ClientConfigured,
-    ClientSkipped,
-)
+from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
+from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.admission import Stop

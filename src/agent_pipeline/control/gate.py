@@ -24,7 +24,7 @@ from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits
 from agent_pipeline.control.recovery import Health, OnBreaker, Recovery
 from agent_pipeline.control.retry import Retries, RetryPolicy
-from agent_pipeline.domain.events import LimitChanged
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,

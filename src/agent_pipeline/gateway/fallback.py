@@ -14,7 +14,7 @@ import httpx2
 from agent_pipeline.config.params import OUTPUT_CAPS
 from agent_pipeline.config.role_models import Api
 from agent_pipeline.control.scope import current_scope
-from agent_pipeline.domain.events import FallbackUsed
+from agent_pipeline.domain.limit_events import FallbackUsed
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import (
     AgentPipelineError,
