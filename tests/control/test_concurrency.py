@@ -149,6 +149,19 @@ def test_a_look_upwards_that_is_refused_later_gives_up_what_it_gained() -> None:
     assert a_round(limit, 180) == [LimitChange(37, 40, "recovered")]
 
 
+def test_a_look_upwards_refused_at_once_and_then_again_gives_up_what_it_gained() -> None:
+    """An empty bucket refuses at once, too; what it let in is no capacity."""
+    limit = settled(40)
+    for now in (125, 146, 167):
+        a_round(limit, now)
+    refuse(limit, 167.5, left=45)
+    assert a_round(limit, 170) == [LimitChange(37, 45, "recovered")]
+
+    refuse(limit, 200, left=44)
+
+    assert a_round(limit, 205) == [LimitChange(36, 40, "recovered")]
+
+
 def test_a_look_upwards_that_found_much_is_narrowed_down_not_given_up() -> None:
     """Between the last trial that was passed and what was refused."""
     limit = settled(10)
@@ -174,7 +187,7 @@ def test_a_level_that_had_gone_well_and_is_refused_is_left_in_growing_steps() ->
         a_round(limit, now + 2)
         levels.append(limit.limit)
 
-    assert levels == [96, 90, 78, 62]
+    assert levels == [96, 90, 79, 70]
 
 
 def test_trouble_only_stops_growth() -> None:

@@ -72,7 +72,9 @@ class AdaptiveLimit:
         self._is_doubling = True
         self._good = (start + 1) // 2  # the highest level that is taken to go well
         self._bad: int | None = None  # the lowest level that was refused
-        self._base = 0  # what went well before the present look upwards
+        self._base = 0  # what went well before the last look upwards
+        self._is_looking = False
+        self._doubted_until = -math.inf  # what that look found may be a bucket's doing
         self._step_up = 1
         self._step_down = 1
         self._probe_period = FIRST_PROBE
@@ -114,7 +116,7 @@ class AdaptiveLimit:
             if is_at_once:
                 self._know(min(self._good, in_flight))
             return None
-        self._learn(in_flight, is_at_once=is_at_once)
+        self._learn(now, in_flight, is_at_once=is_at_once)
         self._is_doubling = False
         self._probe_at = now + self._probe_period
         self._episode_after = self._sent
@@ -124,21 +126,24 @@ class AdaptiveLimit:
         self._is_rising = is_at_once
         return change
 
-    def _learn(self, in_flight: int, *, is_at_once: bool) -> None:
+    def _learn(self, now: float, in_flight: int, *, is_at_once: bool) -> None:
         """Narrow the search after the first refusal of an episode, with so many left in flight."""
         refused = in_flight + 1
         if is_at_once and (in_flight >= self._good or self._is_doubling):
             self._know(in_flight)
+        elif now < self._doubted_until and self._base < refused <= self._good and refused * 3 <= self._base * 4:
+            self._know(self._base)
         elif refused <= self._good:  # what had gone well: a rate fluctuates, and others may share it
-            down = min(max(1, refused // FINE) * self._step_down, max(1, refused // 4))
+            down = min(max(1, refused // FINE) * self._step_down, max(1, refused // 8))
             self._step_down *= 2
             self._know(refused - down)
-        elif self._bad is None and self._base > 0 and refused <= self._base * 5 // 4:
+        elif self._is_looking and refused * 3 <= self._base * 4:
             self._know(self._base)
         else:
             self._bad = refused
-        if self._base:
-            self._base = 0
+        if self._is_looking:
+            self._is_looking = False
+            self._doubted_until = now + FIRST_PROBE
             self._probe_period = min(2 * self._probe_period, LONGEST_PROBE)
 
     def _know(self, good: int) -> None:
@@ -173,7 +178,6 @@ class AdaptiveLimit:
     def _pass_trial(self, now: float) -> LimitChange | None:
         """Take a level that went well for a while as known; go on with the search, or look upwards when it is time."""
         limit = self.limit
-        self._step_down = 1
         if limit > self._good and self._bad is not None:
             self._good = limit
             return self._change(now, self._goal(), "probed")
@@ -183,7 +187,8 @@ class AdaptiveLimit:
             return self._change(now, limit + self._step_up, "confirmed")
         if now < self._probe_at:
             return None
-        self._base, self._bad, self._step_up = limit, None, 1
+        self._base, self._bad, self._is_looking = limit, None, True
+        self._step_up = self._step_down = 1
         return self._change(now, limit + 1, "probed")
 
     def _goal(self) -> int:
