@@ -3,15 +3,22 @@
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
+from tests.gateway.bodies import CHAT_USAGE, completion
+from tests.integration.leavings import Leavings
+from tests.integration.project import IN_THIS_PROCESS, make_project, prose
 from tests.telemetry.attempts import ATTEMPT
+from trio.testing import MockClock
 
+from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.budgets import Overruns, caps_of_document, run_budget
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.control.budget import BudgetStatistics, Caps, RunBudget
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.limit_events import UsageAboveBound
 from agent_pipeline.domain.usage import Spending, Usage
+from agent_pipeline.gateway import ConnectionPool
 from agent_pipeline.ledger import Session
 
 ROLES = """\
@@ -118,3 +125,37 @@ def test_where_no_cap_is_an_answer_may_have_any_length(config: PipelineConfig) -
     assert events == []
     overruns.look_at(replace(LONGER, role="writer"))
     assert len(events) == 1
+
+
+class Glutton(httpx2.AsyncBaseTransport):
+    """A provider that reports far more tokens than a request has bytes."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer as asked for, with a usage of its own."""
+        trace = request.extensions["trace"]
+        await trace("http11.send_request_headers.started", {})
+        usage = {**CHAT_USAGE, "prompt_tokens": 90_000, "total_tokens": 90_003}
+        return httpx2.Response(200, json=completion('{"summary": "much"}', usage=usage))
+
+
+async def test_what_a_provider_reports_beyond_the_worst_case_is_charged_and_told_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The budget is passed by that difference alone: the next request is refused, and the log says why."""
+    project = make_project(
+        tmp_path,
+        prose(5),
+        stages=IN_THIS_PROCESS,
+        api="chat",
+        env_key=None,
+        limits={"documents_in_flight": 1, "budget": {"tokens": 150_000}},
+    )
+    options = RunOptions(offline=True, virtual=True, make_pool=lambda: ConnectionPool(Glutton), seed=1)
+
+    result = await Pipeline.from_config(project.config, options=options).run()
+
+    (path,) = project.runs()
+    told = Leavings(path).named("USAGE_ABOVE_BOUND")
+    assert (result.exit_code, result.reason) == (4, "budget:tokens")
+    assert (result.usage.attempts, result.usage.charged_tokens) == (2, 180_006)
+    assert [(one.fields["role"], one.fields["charged_tokens"]) for one in told] == [("writer", "90003")]

@@ -1,10 +1,13 @@
 """What tokens cost: integer micro-dollars, rounded up, unknown is not nothing."""
 
+from decimal import Decimal
+
 from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import Tier, TieredPrices
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_pipeline.config.prices import Price, find_price
+from agent_pipeline.config.prices import Price, _may_be_dearer, find_price
 from agent_pipeline.domain.usage import Usage
 
 
@@ -86,3 +89,28 @@ def test_more_tokens_never_cost_less_and_the_cache_never_costs_more(inputs: int,
     assert nano.cost_micro_usd(Usage(inputs, outputs, cached_input_tokens=cached)) <= worst
     assert worst <= nano.cost_micro_usd(Usage(inputs + 1, outputs + 1))
     assert worst >= 0
+
+
+def test_no_listed_model_costs_more_than_its_worst_case() -> None:
+    """Of some, cached input costs more than fresh; with others the price depends on the size of the request."""
+    found = [find_price(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
+    known = [one for one in found if one is not None]
+    dear = [one for one in known if one._cached_may_be_dearer]
+
+    assert dear
+    assert all(one.worst_case_micro_usd(9_000, 0) >= one.cost_micro_usd(Usage(9_000, 0, 9_000)) for one in dear)
+    for one in known:
+        worst = one.worst_case_micro_usd(300_000, 900)
+        for cached, reasoning in ((0, 0), (300_000, 0), (0, 900), (300_000, 900)):
+            assert one.cost_micro_usd(Usage(300_000, 900, cached, reasoning)) <= worst
+
+
+def test_a_special_rate_may_be_dearer_where_its_highest_is_above_the_lowest_usual_one() -> None:
+    """Of a price with tiers nobody knows before which of them counts."""
+    tiered = TieredPrices(base=Decimal(2), tiers=[Tier(start=100, price=Decimal(4))])
+
+    assert _may_be_dearer(Decimal(3), Decimal(2))
+    assert _may_be_dearer(Decimal(3), tiered)
+    assert _may_be_dearer(tiered, Decimal(3))
+    for special, usual in ((Decimal(2), Decimal(2)), (Decimal(2), tiered), (None, Decimal(2)), (Decimal(3), None)):
+        assert not _may_be_dearer(special, usual)
