@@ -62,7 +62,7 @@ def test_a_run_follows_its_live_file(launcher: Launcher, tmp_path: Path) -> None
 
 def assert_shrunk(left: Leavings) -> None:
     """Nobody was let in until three were left (but for those who had their place already); then never a fourth."""
-    count, most, phase = 0, 0, "wide"
+    count, most, admitted, phase = 0, 0, 0, "wide"
     for event in json_lines(left.path / "events.jsonl"):
         starts = event["event"] == "DOCUMENT_STARTED"
         count += starts - (event["event"] == "DOCUMENT_FINISHED")

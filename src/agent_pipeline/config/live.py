@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar, cast
 from pydantic import Field, field_validator, model_validator
 
 from agent_pipeline.config.limits import BudgetConfig, Count, Dollars, LimitsConfig, Seconds, TimeoutsConfig
-from agent_pipeline.config.pipeline import PipelineConfig, check_budget
+from agent_pipeline.config.pipeline import PipelineConfig, _check_budget
 from agent_pipeline.config.role_models import Name, RuntimeConfig
 from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map, parse_source_map, source_map_of
 from agent_pipeline.config.validation import ConfigModel, build, did_you_mean, refuse_keys
@@ -132,7 +132,7 @@ def load_live_settings(path: Path, config: PipelineConfig) -> LiveSettings:
     if low > high:
         raise source.error(f"min ({low}) exceeds max ({high})", ("requests_in_flight",))
     _check_timeout(config.limits, settings, source)
-    _check_budget(config, values, settings, source)
+    _check_caps(config, values, settings, source)
     return settings
 
 
@@ -184,10 +184,10 @@ def _broken(timeouts: TimeoutsConfig) -> list[str]:
     ]
 
 
-def _check_budget(config: PipelineConfig, values: LiveValues, settings: LiveSettings, source: SourceMap) -> None:
+def _check_caps(config: PipelineConfig, values: LiveValues, settings: LiveSettings, source: SourceMap) -> None:
     roles = parse_source_map(config.roles_text, name=str(config.roles))
     try:
-        check_budget(settings.budget, settings.runtime, roles)
+        _check_budget(settings.budget, settings.runtime, roles)
     except ConfigError as exc:
         key: KeyPath = next(
             ((key,) for key in ("budget_usd", "budget_tokens", "roles") if key in values.model_fields_set), ()

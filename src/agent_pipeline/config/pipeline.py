@@ -62,7 +62,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     roles = _load_roles(path, written, source)
     runtime = override_runtime(runtime_from_source(roles, directory=Path(roles.name).parent), overrides)
     limits = override_limits(written.limits, overrides)
-    check_budget(limits.budget, runtime, roles)
+    _check_budget(limits.budget, runtime, roles)
     _check_addresses(runtime, roles)
     directory = path.parent.resolve()
     return PipelineConfig(
@@ -125,7 +125,7 @@ def _check_addresses(runtime: RuntimeConfig, roles: SourceMap) -> None:
             raise roles.error(problem, ("providers", name))
 
 
-def check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
+def _check_budget(budget: BudgetConfig, runtime: RuntimeConfig, roles: SourceMap) -> None:
     """Refuse a budget that could not be kept: each role's worst case has to be known before it asks."""
     if budget.tokens is None and budget.usd is None:
         return
