@@ -284,8 +284,9 @@ def test_a_file_is_kept_byte_for_byte(data: bytes) -> None:
     assert json.loads(call(simulator, "GET", f"/v1/files/{made.id}").body)["id"] == made.id
 
 
-def test_a_deleted_file_is_gone() -> None:
+def test_a_deleted_file_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """And its room is there again."""
+    monkeypatch.setattr(file_store, "MOST_BYTES", 2)
     simulator = Simulator()
     first, second = (json.loads(upload(simulator, data).body)["id"] for data in (b"1", b"2"))
 
@@ -296,6 +297,7 @@ def test_a_deleted_file_is_gone() -> None:
     listed = json.loads(call(simulator, "GET", "/v1/files").body)
     assert [one["id"] for one in listed["data"]] == [second]
     assert (listed["first_id"], listed["has_more"]) == (second, False)
+    assert [upload(simulator, data).status for data in (b"3", b"4")] == [200, 400]
 
 
 def test_there_is_an_end_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

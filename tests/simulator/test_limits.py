@@ -160,13 +160,14 @@ async def test_a_request_that_never_fits_is_refused_for_ever(autojump_clock: Moc
 
 async def test_of_two_limits_the_one_that_takes_longer_is_named(autojump_clock: MockClock) -> None:
     """Coming back for the shorter one would be refused again."""
-    simulator = limiting("rate_limit", requests_per_minute=2, tokens_per_minute=60)
-    ask(simulator, text="word " * 30)
-    await trio.sleep(30)
+    simulator = limiting("rate_limit", requests_per_minute=2, tokens_per_minute=200)
     ask(simulator, text="a")
+    await trio.sleep(30)
+    ask(simulator, text="b")
 
-    refused = ask(simulator, text="word " * 60)
+    shorter, refused = ask(simulator, text="c"), ask(simulator, text="word " * 200)
 
+    assert (shorter.header("retry-after"), "RPM" in shorter.body.decode()) == ("30", True)
     assert (refused.header("retry-after"), "TPM" in refused.body.decode()) == ("60", True)
 
 
@@ -190,6 +191,27 @@ async def test_what_one_limit_refuses_takes_no_place_in_another(autojump_clock: 
     statuses = [ask(simulator, text=text).status for text in ("narrow", "narrow", "narrow", "else", "else", "else")]
 
     assert statuses == [200, 429, 429, 200, 200, 429]
+
+
+async def test_of_two_limits_on_one_thing_the_first_speaks(autojump_clock: MockClock) -> None:
+    """As everywhere in a plan; a header can't say two things."""
+    first: JsonObject = {"kind": "rate_limit", "requests_per_minute": 1, "retry_after": 7}
+    simulator = Simulator(faults=FaultPlan.from_mapping({"faults": [first, {**first, "retry_after": 9}]}))
+    twice = limiting("rate_limit", {"kind": "rate_limit", "requests_per_minute": 9}, requests_per_minute=5)
+    ask(simulator)
+
+    assert ask(simulator).header("retry-after") == "7"
+    assert limits_told(ask(twice), "requests")[0] == "5"
+
+
+async def test_a_fault_that_comes_first_in_the_plan_is_the_one_also_above_a_limit(autojump_clock: MockClock) -> None:
+    """The order of the plan decides, whatever the kind."""
+    down: JsonObject = {"kind": "status", "status": 503, "script": [2]}
+    limit: JsonObject = {"kind": "rate_limit", "requests_per_minute": 1}
+    simulator = Simulator(faults=FaultPlan.from_mapping({"faults": [down, limit]}))
+
+    assert [ask(simulator).status for _ in range(3)] == [200, 503, 429]
+    assert simulator.statistics.faults == {"status": 1, "rate_limit": 1}
 
 
 async def test_what_is_not_understood_is_not_held_against_a_limit(autojump_clock: MockClock) -> None:
@@ -263,6 +285,39 @@ async def test_a_client_that_left_holds_no_place(autojump_clock: MockClock) -> N
         simulator.statistics.request_started()
         statuses.append(ask(simulator).status)
         simulator.statistics.request_ended()
+
+    assert statuses == [None, 200, 200]
+
+
+async def test_of_several_clients_that_hang_those_that_left_hold_no_place(autojump_clock: MockClock) -> None:
+    """Who is still there holds one."""
+    simulator = limiting("capacity", {"kind": "hang"}, requests_in_flight=2)
+    statuses = []
+
+    for leaves in (False, False, False, True, False):
+        simulator.statistics.request_started()
+        statuses.append(ask(simulator).status)
+        if leaves or statuses[-1] == 429:
+            simulator.statistics.request_ended()
+        if leaves:
+            simulator.statistics.request_ended()
+
+    assert statuses == [None, None, 429, 429, None]
+
+
+async def test_who_left_long_ago_is_forgotten_also_where_other_models_are_busy(autojump_clock: MockClock) -> None:
+    """The player's count is of all models; a moment without any tells that the hung ones are gone."""
+    hang: JsonObject = {"kind": "hang", "script": [1, 2]}
+    simulator = limiting("capacity", hang, requests_in_flight=2, match={"model": "small"})
+    seen = simulator.statistics
+    seen.request_started()
+    ask(simulator)
+    seen.request_ended()
+
+    statuses = []
+    for model in ("small", "other", "small"):
+        seen.request_started()
+        statuses.append(ask(simulator, model=model).status)
 
     assert statuses == [None, 200, 200]
 
