@@ -339,8 +339,7 @@ class DeadlineExceededError(AgentPipelineError):
         during: str = "",
         left: Mapping[str, float] | None = None,
     ) -> None:
-        where = f" while {during}" if during else ""
-        super().__init__(f"the {timeout:g} s {rung} timeout ran out{where}{_left(left)}")
+        super().__init__(f"the {timeout:g} s {rung} timeout ran out{during and f' while {during}'}{_left(left)}")
         self.rung = rung
         self.timeout = timeout
         self.left = dict(left or {})
@@ -397,26 +396,5 @@ class LedgerError(AgentPipelineError):
 
 def _left(left: Mapping[str, float] | None) -> str:
     """Return what a report of a timeout says of the other rungs."""
-    if not left:
-        return ""
-    return f" ({', '.join(f'{seconds:.1f} s of the {name} timeout' for name, seconds in left.items())} left)"
-
-
-def own_error_in(exc: BaseException) -> AgentPipelineError | None:
-    """Return the error of ours in `exc`: itself, a cause, or a member of a group; one that ends the run comes first."""
-    found: list[AgentPipelineError] = []
-    seen: set[int] = set()
-    todo: list[BaseException] = [exc]
-    while todo:
-        one = todo.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, AgentPipelineError):
-            found.append(one)
-            continue
-        if one.__cause__ is not None:
-            todo.append(one.__cause__)
-        if isinstance(one, BaseExceptionGroup):
-            todo += one.exceptions
-    return next((error for error in found if error.disposition == "fail_run"), found[0] if found else None)
+    told = ", ".join(f"{seconds:.1f} s of the {name} timeout" for name, seconds in (left or {}).items())
+    return f" ({told} left)" if told else ""

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 
 from agent_pipeline.bridge.failures import own_errors
 from agent_pipeline.config.role_models import Api
+from agent_pipeline.domain.own_error import own_error_in
 from agent_pipeline.errors import (
     AgentPipelineError,
     AgentRunError,
@@ -30,7 +31,6 @@ from agent_pipeline.errors import (
     RequestRejectedError,
     ServerError,
     StreamTruncatedError,
-    own_error_in,
 )
 
 OURS = BudgetExceededError("spent", dimension="tokens")

@@ -17,8 +17,9 @@ from agent_pipeline.bridge.loop import TaskCount
 from agent_pipeline.bridge.models import RoleProvider
 from agent_pipeline.bridge.session import DocumentSession
 from agent_pipeline.bridge.threads import ToolThreads
+from agent_pipeline.domain.own_error import own_error_in
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.errors import AgentRunError, own_error_in
+from agent_pipeline.errors import AgentRunError
 from agent_pipeline.gateway.roles import RoleClient
 
 NO_RETRIES = sdk.ModelRetrySettings(max_retries=1, policy=lambda _context: False)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import trio
 from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError
 
+from agent_pipeline.domain.own_error import own_error_in
 from agent_pipeline.errors import (
     AgentPipelineError,
     AgentRunError,
     IncompleteAnswerError,
     ModelProtocolError,
     OutputInvalidError,
-    own_error_in,
 )
 
 

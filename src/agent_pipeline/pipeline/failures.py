@@ -4,7 +4,8 @@ import traceback
 
 import trio
 
-from agent_pipeline.errors import AgentPipelineError, StageError, own_error_in
+from agent_pipeline.domain.own_error import own_error_in
+from agent_pipeline.errors import AgentPipelineError, StageError
 
 _PASSING = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 
