@@ -124,9 +124,12 @@ class _Wanted:
 
 def check_wait(call: Call, until: float, cause: ProviderError | None) -> None:
     """Raise an error if a wait until then would outlast the deadline of the stage, document or run."""
-    now, deadline = trio.current_time(), _deadline(call)
+    now = trio.current_time()
+    if until <= now:
+        return
+    deadline = _deadline(call)
     is_cancelled = deadline == -math.inf  # the next checkpoint says so; no pause is to blame
-    if until <= now or until < deadline or is_cancelled:
+    if until < deadline or is_cancelled:
         return
     msg = (
         f"{call.provider} {call.model}: the next request may go in {until - now:.1f} s, but only "

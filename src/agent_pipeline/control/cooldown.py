@@ -46,13 +46,9 @@ class Cooldown:
         """Tell whether one request may go now; `limit` is how many the waves lead up to."""
         if self._state == "waves":
             self._advance(now, limit)
-        match self._state:
-            case "paused":
-                return now >= self.end
-            case "waves":
-                return self._left > 0
-            case _:
-                return self._state == "open"
+        if self._state == "paused":
+            return now >= self.end
+        return self._state == "open" or (self._state == "waves" and self._left > 0)
 
     def go(self) -> bool:
         """Take the permission that `may_go` gave; return whether it is the probe's."""

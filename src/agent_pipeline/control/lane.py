@@ -181,7 +181,13 @@ class Lane:
         if not self._cooldown.may_go(now, self._limit.limit) or not self._rate.reserve_nowait(now, place.tokens):
             return False
         self._suspended -= 1
-        self._permit(place, now)
+        self._in_flight += 1
+        place.is_suspended = False
+        place.is_probe = self._cooldown.go()
+        place.epoch = self._cooldown.epoch
+        place.number = self._limit.on_send()
+        place.in_flight = self._in_flight
+        place.taken_at = now
         return True
 
     def permits(self, place: Place) -> bool:
@@ -283,18 +289,9 @@ class Lane:
             return Obstacle("admission")
         if not self._rate.reserve_nowait(now, tokens):
             return Obstacle("rate", self._rate.earliest(now, tokens))
-        place = Place(tokens)
-        self._permit(place, now)
-        return place
-
-    def _permit(self, place: Place, now: float) -> None:
         self._in_flight += 1
-        place.is_suspended = False
-        place.is_probe = self._cooldown.go()
-        place.epoch = self._cooldown.epoch
-        place.number = self._limit.on_send()
-        place.in_flight = self._in_flight
-        place.taken_at = now
+        is_probe = self._cooldown.go()
+        return Place(tokens, self._limit.on_send(), self._in_flight, self._cooldown.epoch, is_probe, now)
 
     def _withdraw(self, place: Place) -> None:
         self._in_flight -= 1

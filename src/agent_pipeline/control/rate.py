@@ -98,10 +98,10 @@ class RateLog:
             with_open: count what is in flight, which then keeps others out for ever. Without, it is taken to leave
                 nothing behind: a bound that no wait falls below.
         """
-        self._expire(now)
         at = max(now, self._paused_until)
         if self._requests is None and self._tokens is None:
             return at
+        self._expire(now)
         requests, spent = self._ended_requests, self._ended_tokens
         if with_open:
             requests += self._open_requests
