@@ -99,6 +99,7 @@ async def test_a_pause_that_grows_beyond_a_waiters_deadline_fails_it_when_it_kno
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.gate.call, make_call(), second.send)
+        await wait_all_tasks_blocked()
         with trio.fail_after(50), pytest.raises(WaitTooLongError):
             await world.gate.call(make_call(), first.send)
         assert trio.current_time() == 5

@@ -1,10 +1,12 @@
 """A lane: places first come, first served, and one pause for all."""
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent_pipeline.control.concurrency import AdaptiveLimit
 from agent_pipeline.control.lane import Lane, LaneStatistics
+from agent_pipeline.control.line import WaitIsTooLongError
 
 
 def fixed(limit: int) -> Lane:
@@ -62,3 +64,14 @@ async def test_a_pause_is_never_shortened(autojump_clock: MockClock) -> None:
     await lane.acquire(None, tokens=0)
     assert trio.current_time() == 110
     assert lane.statistics().cooldown == 0
+
+
+async def test_a_wait_that_is_known_to_be_too_long_is_not_begun(autojump_clock: MockClock) -> None:
+    """And leaves nobody in the line."""
+    lane = fixed(1)
+    lane.cool_down(90)
+
+    with pytest.raises(WaitIsTooLongError) as caught:
+        await lane.acquire(None, tokens=0, deadline=50)
+
+    assert (caught.value.until, trio.current_time(), lane.statistics().waiting) == (90, 0, 0)

@@ -33,13 +33,14 @@ class Admission:
         """Let all who wait for budget look again."""
         self._budget_freed.unpark_all()
 
-    async def admit(self, call: Call, lane: Lane, waits: dict[WaitReason, float]) -> Permit:
+    async def admit(self, call: Call, lane: Lane, waits: dict[WaitReason, float], *, again: bool) -> Permit:
         """Wait for all that one attempt needs; always a checkpoint. On error and cancellation nothing is held.
 
         Args:
             call: what is asked for.
             lane: the call's.
             waits: takes the seconds waited, by reason.
+            again: for an attempt that was admitted before and could not be sent; it goes before all others.
 
         Raises:
             ProviderError: the lane was closed.
@@ -52,7 +53,7 @@ class Admission:
         check_wait(call, lane.not_before(tokens), None)
         await trio.lowlevel.checkpoint()
         place = lane.acquire_nowait(tokens)
-        had_its_turn = False
+        had_its_turn = again
         while True:
             if place is None:
                 self._check_budget(call, tokens, micro_usd)  # no wait for a place would change that

@@ -6,7 +6,7 @@ from typing import Literal
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 60.0
 """Seconds of pause after one probe was refused, doubled for each further one in a row; more where more is asked for."""
 
-SHORTEST_WAVE, LONGEST_WAVE = 0.1, 1.0
+SHORTEST_WAVE, LONGEST_WAVE = 0.1, 0.5
 """Bounds of the time between two waves, which is as long as the probe took: time to see whether one is refused."""
 
 
@@ -31,11 +31,6 @@ class Cooldown:
         self._interval = 0.0
         self._next_wave_at = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing at all is held back."""
-        return self._state == "open"
-
     def begin(self, now: float, delay: float) -> None:
         """Let nobody go for `delay` seconds; never shortens a longer pause."""
         self.end = max(self.end, now + delay)
@@ -52,14 +47,12 @@ class Cooldown:
         if self._state == "waves":
             self._advance(now, limit)
         match self._state:
-            case "open":
-                return True
             case "paused":
                 return now >= self.end
-            case "probing":
-                return False
             case "waves":
                 return self._left > 0
+            case _:
+                return self._state == "open"
 
     def go(self) -> bool:
         """Take the permission that `may_go` gave; return whether it is the probe's."""
@@ -72,14 +65,9 @@ class Cooldown:
 
     def opens_at(self) -> float:
         """When time alone may change what `may_go` says; -inf where it can not."""
-        match self._state:
-            case "paused":
-                return self.end
-            case "probing":
-                return -math.inf
-            case "waves" if self._left <= 0:
-                return self._next_wave_at
-        return -math.inf
+        if self._state == "paused":
+            return self.end
+        return self._next_wave_at if self._state == "waves" and self._left <= 0 else -math.inf
 
     def hand_on(self, epoch: int) -> None:
         """Let another be the probe: the one of this epoch was cancelled, or never left."""

@@ -38,6 +38,10 @@ OnStall = Callable[[str | None, str, float], None]
 """Takes a document's id, what stood still, and for how many seconds."""
 
 
+class _HeldBackError(Exception):
+    """Nothing was sent: a pause began between the admission and the first byte. Never leaves the gate."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateStatistics:
     """Counts since the gate was made; `unknown_cost` says that some answer had no known price."""
@@ -222,15 +226,20 @@ class Gate:
     async def _try_once(
         self, call: Call, lane: Lane, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
-        permit = await self._admission.admit(call, lane, attempt.waits)
-        return await self._send(call, attempt, permit, send)
+        had_its_turn = False
+        while True:
+            permit = await self._admission.admit(call, lane, attempt.waits, again=had_its_turn)
+            try:
+                return await self._send(call, attempt, permit, send)
+            except _HeldBackError:
+                had_its_turn = True
 
     async def _send(
         self, call: Call, attempt: Attempt, permit: Permit, send: Callable[[Attempt], Awaitable[AnswerT]]
     ) -> AnswerT:
         begun = trio.current_time()
         record = first_record(call, attempt, permit.budget, started_at=self._now())
-        attempt.on_dispatch = functools.partial(self._record, record)
+        attempt.on_dispatch = functools.partial(self._dispatch, permit, record)
         try:
             answer = await self._bounded(attempt, send)
         except BaseException as exc:
@@ -241,6 +250,12 @@ class Gate:
             raise
         self._finish(call, attempt, permit, record, error=None, latency=trio.current_time() - begun)
         return answer
+
+    def _dispatch(self, permit: Permit, record: AttemptRecord) -> None:
+        """Record that the first byte is about to leave, unless a pause began while the connection was opened."""
+        if not permit.lane.permits(permit.place):
+            raise _HeldBackError
+        self._record(record)
 
     async def _bounded(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
@@ -267,6 +282,8 @@ class Gate:
             permit.place, error, dispatched=attempt.dispatched, tokens=charged, headers=attempt.rate_headers
         )
         self._admission.wake_budget_waiters()
+        if isinstance(error, _HeldBackError):
+            return
         self._attempts += attempt.dispatched
         self._record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
 

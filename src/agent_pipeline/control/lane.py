@@ -121,7 +121,7 @@ class Lane:
 
     def set_bounds(self, minimum: int, maximum: int) -> None:
         """Move the bounds of the limit; nothing in flight is cancelled, nobody is let in until it is below."""
-        self._tell(self._limit.set_bounds(minimum, maximum))
+        self._tell(self._limit.set_bounds(trio.current_time(), minimum, maximum))
         self._line.move_on()
 
     def set_rate(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
@@ -163,7 +163,7 @@ class Lane:
             except WaitIsTooLongError:
                 self.check_open()
                 raise
-            if self._refusal is None and place.epoch == self._cooldown.epoch:
+            if self._refusal is None and self.permits(place):
                 return place
             self.release(place)  # a pause began, or the lane was closed, after its turn had come
             first = True
@@ -183,6 +183,10 @@ class Lane:
         self._suspended -= 1
         self._permit(place, now)
         return True
+
+    def permits(self, place: Place) -> bool:
+        """Whether the request of this place may still be sent: no pause began since it got it."""
+        return place.epoch == self._cooldown.epoch
 
     def release(self, place: Place) -> None:
         """Give back a place for which nothing was sent."""
@@ -244,7 +248,7 @@ class Lane:
         if place.is_probe and place.epoch == self._cooldown.epoch:
             self._cooldown.refuse_probe(now)  # one alone says nothing about how many may go
         else:
-            self._tell(self._limit.on_rate_limited(now, number=place.number, in_flight=place.in_flight))
+            self._tell(self._limit.on_rate_limited(now, number=place.number, in_flight=self._in_flight))
         self._cooldown.begin(now, max(SHORTEST_PAUSE, retry_after or 0.0))
 
     def _take_answer(self, place: Place, now: float, error: ProviderError | None) -> None:

@@ -22,6 +22,7 @@ from agent_pipeline.gateway.dispatch import DispatchNote
 from agent_pipeline.gateway.failures import from_status, from_transport
 from agent_pipeline.gateway.parameters import Asked, read_asked
 from agent_pipeline.gateway.pool import ConnectionPool
+from agent_pipeline.gateway.rate_headers import read_rate_headers
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 _KEPT_HEADERS = frozenset({"accept", "content-type", "user-agent", "openai-beta", "idempotency-key"})
@@ -124,6 +125,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
             async with self._pool.exchange(outgoing) as response:
                 attempt.status_code = response.status_code
                 attempt.provider_request_id = _request_id(response.headers, self._hide)
+                attempt.rate_headers = read_rate_headers(response.headers)
                 if response.is_success:
                     answered = await read_answer(response, event_timeout=timeouts.get("read"))
                 else:

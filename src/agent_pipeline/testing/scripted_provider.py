@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import trio
 
+from agent_pipeline.control.allowance import RateHeaders
 from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
 
@@ -20,6 +21,7 @@ class Step:
         connecting: seconds before the first byte leaves.
         status_code: of the answer; None where there is none.
         reaches: False where no byte ever leaves.
+        rate_headers: what the answer says about limits per minute.
     """
 
     answer: str = "done"
@@ -29,6 +31,7 @@ class Step:
     connecting: float = 0.0
     status_code: int | None = 200
     reaches: bool = True
+    rate_headers: RateHeaders | None = None
 
 
 class ScriptedProvider:
@@ -63,6 +66,7 @@ class ScriptedProvider:
         finally:
             self.in_flight -= 1
         attempt.status_code, attempt.usage = step.status_code, step.usage
+        attempt.rate_headers = step.rate_headers
         if step.error is not None:
             raise step.error.with_traceback(None)
         return step.answer
