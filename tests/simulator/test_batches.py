@@ -1,4 +1,4 @@
-"""Files and batches: requests that are uploaded, answered later, and fetched as a file of results."""
+"""Batches: requests that are uploaded, answered later, and fetched as a file of results."""
 
 import json
 from collections.abc import Sequence
@@ -6,69 +6,17 @@ from collections.abc import Sequence
 import openai
 import pytest
 import trio
-from openai.types import Batch, FileObject
+from openai.types import Batch
 from tests.simulator.asking import CHAT, RESPONSES, TEXT, asking, both_apis, post
 from tests.simulator.clients import Start, openai_of
+from tests.simulator.uploading import call, create, jsonl, line_of, look, response_of, results, simulating, upload
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import JsonValue
-from agent_pipeline.simulator import FaultPlan, Simulator, SimulatorReply, SimulatorRequest, batches, file_store
+from agent_pipeline.simulator import Simulator, batches, file_store
 from agent_pipeline.simulator.json_values import JsonObject
 
 EMBEDDINGS = "/v1/embeddings"
-
-
-def simulating(*faults: object, **more: object) -> Simulator:
-    return Simulator(faults=FaultPlan.from_mapping({"faults": list(faults), **more}))
-
-
-def call(simulator: Simulator, method: str, path: str) -> SimulatorReply:
-    return simulator.respond(SimulatorRequest(method, path))
-
-
-def line_of(name: str, path: str, body: JsonValue, **more: JsonValue) -> JsonObject:
-    return {"custom_id": name, "method": "POST", "url": path, "body": body, **more}
-
-
-def jsonl(*lines: JsonValue) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def upload(simulator: Simulator, data: bytes, purpose: str = "batch") -> SimulatorReply:
-    parts = (
-        b'--xyz\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n' + purpose.encode(),
-        b'\r\n--xyz\r\nContent-Disposition: form-data; name="file"; filename="in.jsonl"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n" + data,
-        b"\r\n--xyz--\r\n",
-    )
-    headers = (("content-type", "multipart/form-data; boundary=xyz"),)
-    return simulator.respond(SimulatorRequest("POST", "/v1/files", headers, b"".join(parts)))
-
-
-def create(simulator: Simulator, path: str, data: bytes, **more: JsonValue) -> SimulatorReply:
-    file_id = json.loads(upload(simulator, data).body)["id"]
-    body: JsonObject = {"endpoint": path, "completion_window": "24h", "input_file_id": file_id, **more}
-    return post("/v1/batches", body, simulator)
-
-
-def look(simulator: Simulator, made: SimulatorReply) -> Batch:
-    reply = call(simulator, "GET", f"/v1/batches/{json.loads(made.body)['id']}")
-    return Batch.model_validate_json(reply.body)
-
-
-def results(simulator: Simulator, file_id: str | None) -> list[JsonObject]:
-    reply = call(simulator, "GET", f"/v1/files/{file_id}/content")
-    assert reply.status == 200, reply.body
-    return [json.loads(line) for line in reply.body.splitlines()]
-
-
-def response_of(result: JsonObject) -> JsonObject:
-    response = result["response"]
-    assert isinstance(response, dict)
-    return response
-
-
-# --- batches -----------------------------------------------------------------------------------------------------
 
 
 @both_apis
@@ -269,37 +217,6 @@ def test_only_files_for_batches_are_taken() -> None:
     assert (reply.status, json.loads(reply.body)["error"]["param"]) == (400, "input_file_id")
 
 
-# --- files -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("data", [b"", b"\r\n", b"\n--xyz\n", b"a\r\nb\r\n\r\n", bytes(range(256)), b"-xyz--"])
-def test_a_file_is_kept_byte_for_byte(data: bytes) -> None:
-    """Whatever is in it, also what looks like the frame around it."""
-    simulator = Simulator()
-
-    made = FileObject.model_validate_json(upload(simulator, data).body)
-
-    assert (made.filename, made.purpose, made.bytes) == ("in.jsonl", "batch", len(data))
-    assert call(simulator, "GET", f"/v1/files/{made.id}/content").body == data
-    assert json.loads(call(simulator, "GET", f"/v1/files/{made.id}").body)["id"] == made.id
-
-
-def test_a_deleted_file_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And its room is there again."""
-    monkeypatch.setattr(file_store, "MOST_BYTES", 2)
-    simulator = Simulator()
-    first, second = (json.loads(upload(simulator, data).body)["id"] for data in (b"1", b"2"))
-
-    deleted = call(simulator, "DELETE", f"/v1/files/{first}")
-
-    assert json.loads(deleted.body)["deleted"] is True
-    assert [call(simulator, method, f"/v1/files/{first}").status for method in ("GET", "DELETE")] == [404, 404]
-    listed = json.loads(call(simulator, "GET", "/v1/files").body)
-    assert [one["id"] for one in listed["data"]] == [second]
-    assert (listed["first_id"], listed["has_more"]) == (second, False)
-    assert [upload(simulator, data).status for data in (b"3", b"4")] == [200, 400]
-
-
 def test_there_is_an_end_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory; what does not fit is refused, and a batch whose results don't fit fails."""
     simulator = simulating(batch_delay=0)
@@ -339,50 +256,6 @@ def test_there_is_an_end_to_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert statuses == [200, 400]
     assert len(json.loads(call(simulator, "GET", "/v1/batches").body)["data"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("", b""),
-        ("application/json", b"{}"),
-        ("multipart/form-data", b"--xyz--"),
-        ("multipart/form-data; boundary=xyz", b""),
-        ("multipart/form-data; boundary=xyz", b"--xyz\r\n\r\nabc"),
-        ("multipart/form-data; boundary=xyz", b"--xyz\r\nno colon\r\n\r\nabc\r\n--xyz--"),
-        (
-            "multipart/form-data; boundary=xyz",
-            b'--xyz\r\ncontent-disposition: form-data; name="file"\r\n\r\n\r\n--xyz--',
-        ),
-    ],
-)
-def test_what_is_no_upload_is_refused(content_type: str, body: bytes) -> None:
-    """And kept nowhere."""
-    simulator = Simulator()
-
-    reply = simulator.respond(SimulatorRequest("POST", "/v1/files", (("content-type", content_type),), body))
-
-    assert reply.status == 400
-    assert not json.loads(call(simulator, "GET", "/v1/files").body)["data"]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "allowed"),
-    [
-        ("PUT", "/v1/files", 405, "GET, POST"),
-        ("POST", "/v1/files/x", 405, "GET, DELETE"),
-        ("GET", "/v1/batches/x/cancel", 405, "POST"),
-        ("GET", "/v1/files/", 404, None),
-        ("GET", "/v1/files/x/y", 404, None),
-        ("GET", "/v1/batches/x", 404, None),
-        ("GET", "/v1/files/x/content", 404, None),
-    ],
-)
-def test_what_is_not_there_is_said(method: str, path: str, status: int, allowed: str | None) -> None:
-    """With the methods that are."""
-    reply = call(Simulator(), method, path)
-
-    assert (reply.status, reply.header("allow")) == (status, allowed)
 
 
 async def test_the_openai_client_runs_a_batch(start: Start) -> None:
