@@ -1,29 +1,22 @@
-"""Files and batches: requests that are uploaded, answered later, and fetched as a file of results."""
+"""Batches: requests that are uploaded, answered later, and fetched as a file of results."""
 
 import json
 from collections.abc import Sequence
 
+import openai
 import pytest
 import trio
 from openai.types import Batch
 from tests.simulator.asking import CHAT, RESPONSES, TEXT, asking, both_apis, post
-from tests.simulator.uploading import (
-    EMBEDDINGS,
-    call,
-    create,
-    jsonl,
-    line_of,
-    look,
-    response_of,
-    results,
-    simulating,
-    upload,
-)
+from tests.simulator.clients import Start, openai_of
+from tests.simulator.uploading import call, create, jsonl, line_of, look, response_of, results, simulating, upload
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import JsonValue
-from agent_pipeline.simulator import Simulator, batches
+from agent_pipeline.simulator import Simulator, batches, file_store
 from agent_pipeline.simulator.json_values import JsonObject
+
+EMBEDDINGS = "/v1/embeddings"
 
 
 @both_apis
@@ -222,3 +215,71 @@ def test_only_files_for_batches_are_taken() -> None:
     reply = post("/v1/batches", body, simulator)
 
     assert (reply.status, json.loads(reply.body)["error"]["param"]) == (400, "input_file_id")
+
+
+def test_there_is_an_end_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory; what does not fit is refused, and a batch whose results don't fit fails."""
+    simulator = simulating(batch_delay=0)
+    data = jsonl(line_of("one", RESPONSES, asking(RESPONSES)))
+    monkeypatch.setattr(file_store, "MOST_BYTES", len(data) + 10)
+
+    made = create(simulator, RESPONSES, data)
+    batch, refused = look(simulator, made), upload(simulator, data)
+
+    assert (refused.status, json.loads(refused.body)["error"]["code"]) == (400, "storage_full")
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert [one.code for one in batch.errors.data or []] == ["storage_full"]
+
+
+def test_a_batch_whose_results_outgrow_the_store_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are a thousand times the size of what asks for them: memory must not wait for the last line."""
+    simulator = simulating(batch_delay=0)
+    lines = (line_of(f"n{n}", EMBEDDINGS, {"model": "m", "input": "text", "dimensions": 1000}) for n in range(100))
+    made = create(simulator, EMBEDDINGS, jsonl(*lines))
+    monkeypatch.setattr(file_store, "MOST_BYTES", 100_000)
+
+    batch = look(simulator, made)
+
+    assert batch.status == "failed"
+    assert batch.request_counts is not None
+    assert 1 < batch.request_counts.completed < 50
+    assert call(simulator, "DELETE", f"/v1/files/{batch.input_file_id}").status == 200
+
+
+def test_there_is_an_end_to_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As to files."""
+    monkeypatch.setattr(batches, "MOST_BATCHES", 1)
+    simulator = Simulator()
+
+    statuses = [create(simulator, CHAT, b"").status for _ in range(2)]
+
+    assert statuses == [200, 400]
+    assert len(json.loads(call(simulator, "GET", "/v1/batches").body)["data"]) == 1
+
+
+async def test_the_openai_client_runs_a_batch(start: Start) -> None:
+    """Upload, create, poll, download, as its documentation says; one poll meets a server error."""
+    polls = {"path": "/v1/batches/{id}"}
+    _, port = await start({"kind": "status", "status": 503, "script": [1], "match": polls}, batch_delay=0.05)
+    data = jsonl(*(line_of(f"n{n}", EMBEDDINGS, {"model": "m", "input": f"text {n}"}) for n in range(3)))
+
+    async with openai_of(port) as client:
+        file = await client.files.create(file=("in.jsonl", data), purpose="batch")
+        batch = await client.batches.create(
+            input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h", metadata={"of": "me"}
+        )
+        with pytest.raises(openai.InternalServerError):
+            await client.batches.retrieve(batch.id)
+        with trio.fail_after(5):
+            while batch.status != "completed":
+                await trio.sleep(0.02)
+                batch = await client.batches.retrieve(batch.id)
+        assert batch.output_file_id is not None
+        content = await client.files.content(batch.output_file_id)
+        listed = [one.id async for one in client.files.list()]
+        again = [one.id async for one in client.batches.list()]
+
+    assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["n0", "n1", "n2"]
+    assert listed == [batch.output_file_id, file.id]
+    assert (again, batch.metadata) == ([batch.id], {"of": "me"})

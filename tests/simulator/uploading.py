@@ -1,4 +1,4 @@
-"""Files and batches as a client uploads, makes and looks at them, without a connection."""
+"""Files and batches at the simulator, without any I/O."""
 
 import json
 
@@ -8,8 +8,6 @@ from tests.simulator.asking import post
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.simulator import FaultPlan, Simulator, SimulatorReply, SimulatorRequest
 from agent_pipeline.simulator.json_values import JsonObject
-
-EMBEDDINGS = "/v1/embeddings"
 
 
 def simulating(*faults: object, **more: object) -> Simulator:
