@@ -21,6 +21,8 @@ from agent_pipeline.errors import (
     LedgerError,
     LocalResourceError,
     ModelNotFoundError,
+    PoisonedError,
+    ProviderDownError,
     RequestRejectedError,
     ServerError,
     WaitTooLongError,
@@ -132,6 +134,12 @@ def test_what_no_other_model_cures_has_no_fallback() -> None:
     assert reason_to_fall_back(LedgerError("full disk")) is None
     assert reason_to_fall_back(IncompleteAnswerError("cut by max_tokens")) is None
     assert reason_to_fall_back(IncompleteAnswerError("won't", unsuited="refused")) == "refused"
+
+
+def test_a_provider_that_is_down_and_a_request_it_never_answers_have_one() -> None:
+    """Another role may well answer, however often this one failed."""
+    assert reason_to_fall_back(ProviderDownError("fails for all")) == "unavailable"
+    assert reason_to_fall_back(PoisonedError("keeps failing while others pass")) == "unavailable"
 
 
 async def test_a_pause_beyond_the_deadline_counts_as_unavailable(autojump_clock: MockClock) -> None:

@@ -19,6 +19,7 @@ from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import (
     AgentPipelineError,
     IncompleteAnswerError,
+    PoisonedError,
     ProviderError,
     RequestRejectedError,
     WaitTooLongError,
@@ -37,7 +38,7 @@ def reason_to_fall_back(error: AgentPipelineError) -> Reason | None:
     """
     if isinstance(error, RequestRejectedError | IncompleteAnswerError):
         return error.unsuited
-    if isinstance(error, WaitTooLongError):
+    if isinstance(error, WaitTooLongError | PoisonedError):
         return "unavailable"
     gone = isinstance(error, ProviderError) and error.disposition in {"retry", "fail_run"}
     return "unavailable" if gone else None
