@@ -137,6 +137,7 @@ def test_a_run_survives_kills_at_random_moments(launcher: Launcher, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_hundred_kills_lose_double_and_tear_nothing(launcher: Launcher, tmp_path: Path) -> None:
     """The figure; printed with counts."""
     total: Counter[str] = Counter()

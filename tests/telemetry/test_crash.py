@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.documents.writing import unmeasured
 
 from agent_pipeline.telemetry import (
     EventsSink,
@@ -169,7 +170,8 @@ trio.run(main)
 
 def test_full_disk_is_counted_and_the_run_goes_on(tmp_path: Path) -> None:
     """Each line is either whole in the file or counted as dropped."""
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=unmeasured())
 
     files = {"run_log": "run.log", "events": "events.jsonl", "reviews": "reviews.jsonl"}
     lines = {name: (tmp_path / file).read_text().split("\n")[:-1] for name, file in files.items()}

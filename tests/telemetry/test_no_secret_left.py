@@ -127,6 +127,7 @@ def http_records(redactor: Redactor, text: str) -> list[str]:
 
 
 @given(known=secrets, before=odd, after=odd)
+@example(known="00000000", before="", after="\ud800")
 @example(known='a "b" c\\', before="\\", after='"')
 @example(known="\u2028é\u2028é\u2028é\u2028é", before="", after="")
 def test_no_sink_writes_a_secret(known: str, before: str, after: str) -> None:

@@ -131,9 +131,20 @@ def found_within(most_seeds: int) -> WorldReport | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", [skip_settling, count_retries_twice, write_rows_first])
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("bug", "told"),
+    [
+        (skip_settling, "tokens"),
+        (count_retries_twice, "counts [1, 3"),
+        (write_rows_first, "is recorded, but not on disk"),
+    ],
+)
 def test_a_seeded_bug_is_found(
-    bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bug: Callable[[pytest.MonkeyPatch], None],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Invariants that hold whatever the code does are no invariants."""
     bug(monkeypatch)
@@ -141,6 +152,7 @@ def test_a_seeded_bug_is_found(
     report = found_within(MOST_SEEDS)
 
     assert report is not None
+    assert told in report.violations[0]
     with capsys.disabled():
         sys.stdout.write(f" {getattr(bug, '__name__', bug)}: seed {report.seed}: {report.violations[0]}\n")
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Literal
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 _TOKEN = re.compile(r'([^ ="\\]+)(?:=("(?:[^"\\]|\\.)*"|[^ "=\\]*))?(?: |$)')
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -109,7 +109,10 @@ def text_of(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return repr(round(value, 6))
-    return to_json(value).decode()
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:  # lone surrogates: UTF-8 has none, JSON escapes them
+        return json.dumps(value, separators=(",", ":"), default=to_jsonable_python)
 
 
 def quoted(text: str) -> str:

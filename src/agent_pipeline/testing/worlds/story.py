@@ -14,6 +14,7 @@ from agent_pipeline.domain.events import (
     AttemptFinished,
     DocumentFinished,
     Event,
+    FileRepaired,
     PipelineStarted,
     SdkLogRecord,
     SdkTraceItem,
@@ -24,10 +25,11 @@ _RANDOM = frozenset({"started_at", "trace_id", "span_id", "call_id", "pid"})
 """Keys whose values differ between two tellings."""
 
 _UNTOLD: Mapping[type[Event], frozenset[str]] = {
+    FileRepaired: frozenset({"removed_bytes"}),  # a torn line may hold the path of the world's folder
     SdkTraceItem: frozenset({"line"}),
     SdkLogRecord: frozenset({"created", "message"}),
 }
-"""The same for what the Agents SDK words by itself."""
+"""The same for single events, and for what the Agents SDK words by itself."""
 
 _WRONG = frozenset({"loop_error", "trace_item_lost"})
 """Lifecycle events by which the bridge tells what no document can be told."""

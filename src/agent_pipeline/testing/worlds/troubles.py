@@ -62,10 +62,14 @@ def draw_troubles(rng: random.Random) -> Troubles:
 
 def _draw_interruption(rng: random.Random) -> Interruption:
     kind = rng.choices(_KINDS, (6, 2, 2))[0]
-    clock: Clock = "step" if rng.random() < 0.4 else rng.choice(_POINTS)
+    # A row on disk is a promise, and there are many kinds of rows: the instant after a commit tells most.
+    clock: Clock
+    clock = rng.choices(("step", "ledger.after_commit", rng.choice(_POINTS)), (3, 4, 3))[0]
     # Opening and closing take as many steps as the work on a document: small counts are as likely as large ones.
     longest = 2.9 if clock == "step" else 2.0 if clock.startswith("ledger.") else 1.0
     moment = int(10 ** rng.uniform(0, longest))
+    if clock == "ledger.after_commit":  # as many as a session of a few documents makes, one as likely as the other
+        moment = rng.randint(1, 40)
     torn = rng.random() if rng.random() < 0.5 else 1.0
     again = rng.uniform(0, 15) if rng.random() < 0.4 else None
     return Interruption(kind, clock, moment, torn, again)
