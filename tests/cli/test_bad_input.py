@@ -147,6 +147,26 @@ def test_check_tells_what_would_run(cli: Cli, project: Path) -> None:
     assert cli("check").out.startswith("pipeline.yaml: valid\n")
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("{start: 2, min: 1, max: 30}", "2 requests (later 1 to 30) in flight"),
+        ("{start: 4, min: 4, max: 4}", "100 documents and 4 requests in flight"),
+    ],
+)
+def test_check_tells_limits_and_who_stands_in(cli: Cli, project: Path, written: str, told: str) -> None:
+    """A start alone would look like the limit that holds."""
+    with (project / "pipeline.yaml").open("a", encoding="utf-8") as config:
+        config.write(f"limits: {{requests_in_flight: {written}}}\n")
+    with (project / "roles.yaml").open("a", encoding="utf-8") as roles:
+        roles.write("  first: {provider: openai, model: gpt-5-nano, fallback: namer}\n")
+
+    checked = cli("check").out
+
+    assert told in " ".join(checked.split())
+    assert "first -> openai/gpt-5-nano, or namer" in checked
+
+
 def test_a_key_in_the_env_file_beside_the_config_counts(cli: Cli, project: Path) -> None:
     """The key's only home on many machines."""
     (project / ".env").write_text("OPENAI_API_KEY=not-a-real-one\n", encoding="utf-8")

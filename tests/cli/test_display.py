@@ -27,6 +27,7 @@ from agent_pipeline.domain.events import (
     Stall,
     TaskTreeWritten,
 )
+from agent_pipeline.domain.limit_events import BreakerChanged, LiveEditRefused, LiveValueChanged
 from agent_pipeline.telemetry import Redactor
 
 BEGUN = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -121,6 +122,53 @@ def test_who_holds_everything_up_is_told(plain: Plain) -> None:
     assert plain.give(9, TaskTreeWritten("SIGUSR1", "/run/tasks/tree-001.txt")) == [
         "9.0 s  task tree in /run/tasks/tree-001.txt"
     ]
+
+
+def test_a_provider_that_fails_for_all_is_told_when_it_begins_and_ends(plain: Plain) -> None:
+    """Nothing moves meanwhile, and only this says why; that a probe goes is no news."""
+    told = [
+        plain.give(seconds, BreakerChanged("openai", "m", state, f"now {state}"))
+        for seconds, state in enumerate(("open", "half_open", "closed", "down"), 2)
+    ]
+
+    assert told == [["2.0 s  openai m: now open"], [], ["4.0 s  openai m: now closed"], ["5.0 s  openai m: now down"]]
+
+
+def test_what_an_edit_of_the_live_file_did_is_told(plain: Plain) -> None:
+    """Who edits it looks here for the answer, above all where it was refused."""
+    told = plain.give(
+        2,
+        LiveValueChanged("requests_per_minute", None, 500, 1),
+        LiveEditRefused("live.json:1:2: docs: unknown key hunter22"),
+    )
+
+    assert told == [
+        "2.0 s  live: requests_per_minute is 500 now, was null",
+        "2.0 s  live file refused, nothing of it counts: live.json:1:2: docs: unknown key [redacted]",
+    ]
+
+
+def test_the_live_view_shows_outages_that_last_and_the_last_edit() -> None:
+    """What is over is no longer shown."""
+    progress = Progress()
+    stream = io.StringIO()
+    display = FullDisplay(progress, Console(file=stream, width=100), Redactor())
+    for event in (
+        BreakerChanged("openai", "one", "open", "fails"),
+        BreakerChanged("openai", "two", "open", "fails, too"),
+        BreakerChanged("openai", "two", "half_open", "a probe"),
+        BreakerChanged("openai", "one", "closed", "answers"),
+        LiveEditRefused("a mistake"),
+        LiveValueChanged("documents_in_flight", 3, 4, 1),
+    ):
+        display.handle(event, BEGUN)
+    display.start(lambda _event: None)
+    display.close()
+
+    shown = stream.getvalue()
+    assert "openai two: fails, too" in shown
+    assert "live: documents_in_flight is 4 now, was 3" in shown
+    assert not any(words in shown for words in ("openai one", "a probe", "a mistake"))
 
 
 def test_progress_forgets_documents_that_have_ended() -> None:

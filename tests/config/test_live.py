@@ -136,6 +136,7 @@ def test_money_is_counted_in_whole_micro_dollars(config: PipelineConfig) -> None
         ('{\n"attempt_timeout": 300}', 2, "attempt_timeout", "the attempt timeout (300 s) has to be shorter"),
         ('{\n"budget_usd": -1}', 2, "budget_usd", "at least"),
         ('{\n"roles": {"wirter": {"model": "m"}}}', 2, "roles.wirter", "did you mean 'writer'?"),
+        ('{\n"requests_in_flight": 1.5}', 2, "requests_in_flight", "a whole number or a mapping such as"),
         ('{\n"roles": {"writer": {"modle": "m"}}}', 2, "roles.writer.modle", "did you mean 'model'?"),
         ('{\n"roles": {"writer": {"model": ""}}}', 2, "roles.writer.model", "a name"),
         ('{\n"roles": {"writer": {}}}', 2, "roles.writer.model", "missing"),
@@ -143,8 +144,8 @@ def test_money_is_counted_in_whole_micro_dollars(config: PipelineConfig) -> None
         (
             '{\n"budget_usd": 5, "roles": {"writer": {"model": "nobody-knows"}}}',
             2,
-            "budget_usd",
-            "roles.writer: a budget",
+            "roles.writer",
+            "a budget in dollars needs a price",
         ),
     ],
 )
@@ -180,7 +181,7 @@ def test_a_model_without_a_price_is_refused_under_a_budget_in_dollars(load: Load
 
     with pytest.raises(ConfigError, match="none is known for 'nobody-knows'") as caught:
         live(config, {"roles": {"writer": {"model": "nobody-knows"}}})
-    assert caught.value.key == "roles"
+    assert caught.value.key == "roles.writer"
     assert changed(config, {"budget_usd": None, "roles": {"writer": {"model": "nobody-knows"}}})
 
 

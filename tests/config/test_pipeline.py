@@ -71,8 +71,13 @@ def test_the_other_two_sources(load: Load, tmp_path: Path) -> None:
         (limits("documents_in_flight: ten"), 8, "limits.documents_in_flight", "whole number"),
         (limits("documents_in_flight: true"), 8, "limits.documents_in_flight", "whole number"),
         (limits("requests_in_flight: 0"), 8, "limits.requests_in_flight", "greater than 0"),
-        (limits("requests_in_flight: {start: 5, max: 4}"), 8, "limits.requests_in_flight", "min <= start <= max"),
-        (limits("requests_in_flight: {min: 5, max: 4}"), 8, "limits.requests_in_flight", "min <= start <= max"),
+        (limits("requests_in_flight: -1"), 8, "limits.requests_in_flight", "greater than 0"),
+        (limits("requests_in_flight: 1.5"), 8, "limits.requests_in_flight", "a whole number or a mapping such as"),
+        (limits("requests_in_flight: null"), 8, "limits.requests_in_flight", "a whole number or a mapping such as"),
+        (limits("requests_in_flight: true"), 8, "limits.requests_in_flight", "a whole number or a mapping such as"),
+        (limits("requests_in_flight: {start: 5, max: 4}"), 8, "limits.requests_in_flight", "start (5) exceeds max (4)"),
+        (limits("requests_in_flight: {start: 2, min: 3}"), 8, "limits.requests_in_flight", "min (3) exceeds start (2)"),
+        (limits("requests_in_flight: {min: 5, max: 4}"), 8, "limits.requests_in_flight", "min (5) exceeds max (4)"),
         (limits("requests_in_flight: {strat: 5}"), 8, "limits.requests_in_flight.strat", "did you mean 'start'?"),
         (limits("requests_per_minute: -1"), 8, "limits.requests_per_minute", "greater than 0"),
         (limits("tokens_per_minute: 0"), 8, "limits.tokens_per_minute", "greater than 0"),
@@ -124,6 +129,12 @@ def test_a_mistake_is_refused_at_its_place(
     assert error.place.startswith(f"{tmp_path / 'configs' / 'pipeline.yaml'}:{line}:")
     assert error.key == key
     assert words in error.problem
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_plain_number_that_is_wrong_is_one_mistake(load: Load, number: int) -> None:
+    """It stands for several keys; to be told of a second mistake would send people looking for it."""
+    assert refusal(load, limits(f"requests_in_flight: {number}")).problem == "the value should be greater than 0"
 
 
 def test_stages_with_and_without_options(load: Load) -> None:

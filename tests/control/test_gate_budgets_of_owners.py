@@ -60,7 +60,7 @@ async def test_a_role_whose_budget_is_used_up_is_refused_and_others_are_not(auto
     provider = ScriptedProvider(Step(usage=USED))
     await world.gate.call(make_call(), provider.send)
 
-    with pytest.raises(BudgetExceededError, match=r"the budget of role writer, of 40 tokens has 15 left") as caught:
+    with pytest.raises(BudgetExceededError, match=r"role writer's budget of 40 tokens has 15 left") as caught:
         await world.gate.call(make_call(), provider.send)
     await world.gate.call(make_call(role="reader"), provider.send)
 

@@ -1,5 +1,7 @@
 """What the documentation lists is what there is: keys, flags, codes, events, columns, layers, files."""
 
+import importlib
+import pkgutil
 import re
 import sqlite3
 import tomllib
@@ -16,7 +18,7 @@ from tests.docs.blocks import blocks_of
 from tests.docs.test_blocks import DOCUMENTS
 from tests.house.tracked import ROOT, tracked
 
-from agent_pipeline import errors
+from agent_pipeline import domain, errors
 from agent_pipeline.cli.flags import ResumeFlags, RunFlags
 from agent_pipeline.cli.smoke import SmokeFlags
 from agent_pipeline.compose import verdict
@@ -153,6 +155,9 @@ def test_every_finding_is_listed_and_no_other() -> None:
 def test_every_event_is_explained_and_no_other() -> None:
     """The run log is read by its words."""
     raw = {one.name for one in (*RAW, events.StageMessage)}  # finished lines, and a stage's own words
+
+    for module in pkgutil.iter_modules(domain.__path__, f"{domain.__name__}."):
+        importlib.import_module(module.name)  # an event is known once its module is, whichever tests ran before
 
     names = {one.name for one in subclasses(events.Event)}
 

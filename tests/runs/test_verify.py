@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -237,3 +239,20 @@ def test_a_run_that_was_moved_keeps_its_story(pristine: Sample, tmp_path: Path) 
     report = verify_run(find_run(str(moved), tmp_path))
 
     assert codes(report) == "file_missing"
+
+
+def test_every_event_is_known_to_a_process_that_only_verifies() -> None:
+    """Else a difference in its outcome or error code would be seen only where a run had been imported before."""
+    program = """
+import importlib, pkgutil
+from agent_pipeline.runs.verify.lines import OWN_WORDS
+from agent_pipeline import domain
+for module in pkgutil.iter_modules(domain.__path__, "agent_pipeline.domain."):
+    importlib.import_module(module.name)
+from agent_pipeline.domain.events import Event, StageMessage
+print(sorted({kind.name for kind in Event.__subclasses__()} - {StageMessage.name} - OWN_WORDS))
+"""
+
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert ran.stdout == "[]\n"

@@ -90,6 +90,7 @@ def require_api_key(
     if key is None and provider.env_key is not None:
         raise EnvVarMissingError(
             f"no key for the provider {provider_id!r}: the environment variable {provider.env_key} is not set. "
-            f"Set it (export {provider.env_key}=..., or a line in .env beside the config), or go on with --offline"
+            f"Set it (export {provider.env_key}=<the key>, or a line in .env beside the config), or go on with "
+            "--offline"
         )
     return key

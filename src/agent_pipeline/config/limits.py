@@ -36,7 +36,11 @@ class RequestsInFlightConfig(ConfigModel):
     @classmethod
     def _fill_up(cls, value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool):
+            if value <= 0:  # said once, not for each of the keys it stands for
+                raise ValueError("the value should be greater than 0")
             return {"start": value, "min": 1, "max": value}
+        if not isinstance(value, dict | RequestsInFlightConfig):
+            raise ValueError("a whole number or a mapping such as {start: 20, min: 1, max: 200} is wanted")  # noqa: TRY004 - pydantic wants a ValueError
         if isinstance(value, dict) and "start" not in value:
             # Only the default gives way to the bounds; a start that is written down has to fit.
             low, high = value.get("min", 1), value.get("max", 200)
@@ -46,8 +50,12 @@ class RequestsInFlightConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> "RequestsInFlightConfig":
-        if not self.min <= self.start <= self.max:
-            raise ValueError(f"min <= start <= max is wanted, not {self.min}, {self.start}, {self.max}")
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) exceeds max ({self.max})")
+        if self.min > self.start:
+            raise ValueError(f"min ({self.min}) exceeds start ({self.start})")
+        if self.start > self.max:
+            raise ValueError(f"start ({self.start}) exceeds max ({self.max})")
         return self
 
 

@@ -32,7 +32,11 @@ class LiveRequests(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _number_is_max(cls, value: object) -> object:
-        return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"max": value}
+        if not isinstance(value, dict):
+            raise ValueError("a whole number or a mapping such as {min: 1, max: 200} is wanted")  # noqa: TRY004 - pydantic wants a ValueError
+        return value
 
 
 class LiveRole(ConfigModel):
@@ -189,7 +193,7 @@ def _check_budget(config: PipelineConfig, values: LiveValues, settings: LiveSett
     """Refuse what keeps the budgets of the run, the roles and the documents from being kept."""
     limits = config.limits.model_copy(update={"budget": settings.budget})
     for path, problem in budget_problems(limits, settings.runtime, priced_by(config.prices)):
-        key: KeyPath = next(
-            ((key,) for key in ("budget_usd", "budget_tokens", "roles") if key in values.model_fields_set), ()
-        )
+        if path[:1] == ("roles",) and path[1] in values.roles:
+            raise source.error(problem, path[:2])
+        key: KeyPath = next(((key,) for key in ("budget_usd", "budget_tokens") if key in values.model_fields_set), ())
         raise source.error(f"{'.'.join(map(str, path))}: {problem}", key)

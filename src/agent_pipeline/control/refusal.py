@@ -30,7 +30,7 @@ def _what_is_left(short: Shortage) -> str:
     budget, dimension = short.budget, short.dimension
     counted = (budget.tokens if dimension == "tokens" else budget.micro_usd).statistics()
     total = counted.total or 0
-    whose = {"run": "the budget", "role": f"the budget of role {budget.name},", "document": "this document's budget"}
+    whose = {"run": "the budget", "role": f"role {budget.name}'s budget", "document": "this document's budget"}
     return f"{whose[budget.kind]} of {total} {_UNITS[dimension]} has {max(0, total - counted.spent)} left"
 
 

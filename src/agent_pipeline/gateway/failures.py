@@ -121,7 +121,8 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPi
     if 200 <= status < 300:
         return None
     message, codes = _read_error(body)
-    said = f"the provider answered {status}" + (f": {message}" if message else "")
+    # Without its full stop, since words of ours follow.
+    said = f"the provider answered {status}" + (f": {message.removesuffix('.')}" if message else "")
     if status < 400:
         said = f"{said}, a redirect, which is not followed; check base_url"
         return RequestRejectedError(said, status_code=status)

@@ -13,6 +13,7 @@ from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose.endpoints import missing_keys
+from agent_pipeline.config.limits import RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
@@ -130,6 +131,12 @@ def _budget(budget: BudgetConfig, *, none: str = "") -> str:
     return ", ".join(part for part in (tokens, "" if budget.usd is None else f"${budget.usd}") if part)
 
 
+def _requests(limits: RequestsInFlightConfig) -> str:
+    if limits.min == limits.max:
+        return f"{limits.max} requests"
+    return f"{limits.start} requests (later {limits.min} to {limits.max})"
+
+
 def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
     limits = config.limits
     known = "counted when the run reads them" if counts is None else f"{counts.documents}"
@@ -139,11 +146,12 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
         f"stages:     {' > '.join(stage.name for stage in config.stages)}",
         *(
             f"{'roles:' if position == 0 else '':<11} {name} -> {role.provider}/{role.model}"
+            + ("" if role.fallback is None else f", or {role.fallback}")
             for position, (name, role) in enumerate(config.runtime.roles.items())
         ),
         f"source:     {_source_name(config)}",
         f"documents:  {known}",
-        f"limits:     {limits.documents_in_flight} documents and {limits.requests_in_flight.start} requests in flight, "
+        f"limits:     {limits.documents_in_flight} documents and {_requests(limits.requests_in_flight)} in flight, "
         + _budget(limits.budget, none="no token budget"),
         *([f"{'':<11} each document {own}"] if (own := _budget(limits.budget_per_document)) else []),
         f"worst case: {_as_sentence(config, counts)}",

@@ -93,7 +93,8 @@ class FullDisplay:
         if failure is not None:
             text = f"last failure: document {failure.document_id}: {failure.error_code}: "
             lines.append(_cut(self._redactor.text(text + failure.error), "red"))
-        lines += [_cut(self._redactor.text(words), "yellow") for words in progress.ending]
+        told = [*(words for outage in progress.outages.values() for words in outage), *progress.live, *progress.ending]
+        lines += [_cut(self._redactor.text(words), "yellow") for words in told]
         return lines
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import PurePath
 
-from agent_pipeline.cli.display.progress import Progress, ending_words
+from agent_pipeline.cli.display.progress import Progress, ending_words, limit_words
 from agent_pipeline.cli.output import Channel, one_line
 from agent_pipeline.domain.events import (
     DocumentFinished,
@@ -14,6 +14,7 @@ from agent_pipeline.domain.events import (
     Stall,
     TaskTreeWritten,
 )
+from agent_pipeline.domain.limit_events import BreakerChanged, LiveEditRefused, LiveValueChanged
 from agent_pipeline.telemetry import Redactor
 
 PERIOD = 10.0
@@ -44,6 +45,9 @@ class PlainDisplay:
                 self._tell(at, "; ".join(ending_words(event)))
             case Stall(kind="loop"):
                 self._tell(at, f"nothing else has run for {event.seconds:.0f} s: {event.culprit}")
+            case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
+                for words in limit_words(event):
+                    self._tell(at, words)
             case TaskTreeWritten():
                 self._tell(at, f"task tree in {event.path}")
             case _ if self._told_at is not None and (at - self._told_at).total_seconds() >= PERIOD:

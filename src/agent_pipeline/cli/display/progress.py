@@ -1,5 +1,6 @@
 """What a display shows, counted from events: it grows with the documents in flight, not with all of them."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from agent_pipeline.domain.events import (
     RunStopping,
     StageStarted,
 )
+from agent_pipeline.domain.limit_events import BreakerChanged, LiveEditRefused, LiveValueChanged
 
 
 def ending_words(event: RunStopping | RunCancelling) -> list[str]:
@@ -24,6 +26,19 @@ def ending_words(event: RunStopping | RunCancelling) -> list[str]:
             return [f"stopping: {event.detail}", *([] if event.further is None else [event.further])]
         case RunCancelling():
             return [f"cancelling documents in flight ({event.reason})"]
+
+
+def limit_words(event: BreakerChanged | LiveEditRefused | LiveValueChanged) -> list[str]:
+    """Return what people should know of a provider that fails for all, and of what an edit of theirs did."""
+    match event:
+        case BreakerChanged(state="half_open"):
+            return []  # a probe goes; what comes of it is told
+        case BreakerChanged():
+            return [f"{event.provider} {event.model}: {event.reason}"]
+        case LiveEditRefused():
+            return [f"live file refused, nothing of it counts: {event.reason}"]
+        case LiveValueChanged():
+            return [f"live: {event.key} is {json.dumps(event.new)} now, was {json.dumps(event.old)}"]
 
 
 @dataclass(slots=True)
@@ -36,6 +51,8 @@ class Progress:
         failures: of documents whose end is about to be told.
         stopping: why the run ends early, as the first to say so put it.
         ending: what the run does about it now, and what one more signal would do.
+        outages: what is known of each provider and model that fails for all now.
+        live: what the last edit of the live file did.
     """
 
     run_dir: str | None = None
@@ -51,6 +68,8 @@ class Progress:
     last_failure: PipelineFailure | None = None
     stopping: str | None = None
     ending: list[str] = field(default_factory=list)
+    outages: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    live: list[str] = field(default_factory=list)
 
     def take(self, event: Event, at: datetime) -> None:
         """Count one event."""
@@ -75,8 +94,18 @@ class Progress:
                 self.begun_at = at
                 self.run_dir, self.pipeline = event.run_dir, event.pipeline
                 self.simulator, self.total = event.simulator, event.documents
+            case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
+                self._take_limit(event)
             case _:
                 return
+
+    def _take_limit(self, event: BreakerChanged | LiveEditRefused | LiveValueChanged) -> None:
+        if not isinstance(event, BreakerChanged):
+            self.live = limit_words(event)
+        elif event.state == "closed":
+            self.outages.pop((event.provider, event.model), None)
+        elif words := limit_words(event):
+            self.outages[event.provider, event.model] = words
 
     @property
     def done(self) -> int:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent_pipeline.domain import limit_events  # noqa: F401 - an event is among those of its base once it is imported
 from agent_pipeline.domain.events import Event, StageMessage
 from agent_pipeline.runs.verify.evidence import Evidence
 from agent_pipeline.telemetry import parse_line
@@ -22,7 +23,7 @@ _WINDOW = 1024
 _SAME = ("doc", "stage", "cycle", "outcome", "attempt_id", "error_code")
 """Fields that the run log and the typed events show alike."""
 
-_KNOWN = {kind.name for kind in Event.__subclasses__()} - {StageMessage.name}
+OWN_WORDS = {kind.name for kind in Event.__subclasses__()} - {StageMessage.name}
 """Words of the log that are ours; all others are a stage's own, with fields of its own."""
 
 
@@ -47,7 +48,7 @@ class Line:
 def log_lines(evidence: Evidence) -> Iterator[Line]:
     """Read the run log."""
     for number, parsed in _read(evidence.directory.log, parse_line, evidence):
-        shown = _SAME if parsed.event in _KNOWN else _SAME[:2]
+        shown = _SAME if parsed.event in OWN_WORDS else _SAME[:2]
         key = (_millisecond(parsed.at), parsed.event, *(parsed.fields.get(name) for name in shown))
         yield Line(number, parsed.at, parsed.event, key)
 
@@ -57,7 +58,7 @@ def event_lines(path: Path, evidence: Evidence) -> Iterator[Line]:
     for number, (at, values) in _read(path, _event, evidence):
         event = str(values.get("event", ""))
         name = word(str(values.get("message"))) if event == StageMessage.name else event
-        shown = _SAME if event in _KNOWN else _SAME[:2]
+        shown = _SAME if event in OWN_WORDS else _SAME[:2]
         known = (values.get("document_id" if field == "doc" else field) for field in shown)
         key = (_millisecond(at), name, *(None if value is None else text_of(value) for value in known))
         yield Line(number, at, event, key, values)
