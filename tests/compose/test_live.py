@@ -112,6 +112,29 @@ def test_money_is_handed_over_in_micro_dollars(desk: Desk) -> None:
     assert calls == [("budget", (9, 2_500_000))]
 
 
+def test_a_cap_in_dollars_is_refused_while_documents_may_ask_a_model_without_price(desk: Desk) -> None:
+    """They keep the model they began with, and nobody knows what it costs: the cap would not hold."""
+    desk.edited({})
+    priced: dict[str, object] = {"roles": {"writer": {"model": "gpt-5-nano"}}}
+
+    for first in (priced, priced | {"budget_tokens": 1_000}):
+        desk.edited(first)
+        calls, events = desk.edited(priced | {"budget_usd": 2.5})
+        assert calls == []
+        assert [type(event) for event in events] == [LiveEditRefused]
+        assert "none is known for 'small' of 'openai'" in str(events[0])
+
+
+def test_what_holds_from_the_start_needs_no_price_for_a_model_nobody_asked(desk: Desk) -> None:
+    """The file is there before the first document."""
+    roles = desk.path.parent / "roles.yaml"
+    roles.write_text(roles.read_text().replace("gpt-5-mini", "gpt-5"))
+
+    calls, _ = desk.edited({"roles": {"writer": {"model": "gpt-5-nano"}}, "budget_usd": 2.5})
+
+    assert calls == [("budget", (None, 2_500_000)), ("roles", "gpt-5-nano")]
+
+
 def test_every_value_of_an_edit_is_an_event_with_old_and_new(desk: Desk) -> None:
     """All of one revision; and back again when the keys are gone."""
     _, events = desk.edited({"documents_in_flight": 3, "requests_in_flight": {"max": 5}, "attempt_timeout": None})

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import partial
 
 import pytest
 import trio
@@ -274,6 +275,23 @@ async def test_a_document_out_of_time_ends_before_the_provider_is_back(autojump_
 
     assert isinstance(documents.errors[0], WaitTooLongError)
     assert documents.ends[0] == ("wait_beyond_deadline", 0)
+
+
+async def test_an_outage_with_a_long_retry_after_drops_no_document_but_the_first(autojump_clock: MockClock) -> None:
+    """Nine can't know yet that all are told so; from the tenth on the breaker finds out, and may well do so sooner."""
+    world, changes = watched_world()
+    error = ServerError("the provider answered 503", status_code=503, retry_after=600)
+    documents = Documents(world, Provider((5, 40), error=error))
+    await documents.ask_for(5)
+
+    await trio.sleep_until(10)
+    async with trio.open_nursery() as nursery:
+        for number in range(40):
+            nursery.start_soon(partial(documents.ask, f"d{number}", deadline=310))
+
+    assert Counter(end for end, _ in documents.ends) == {"done": 5 + 31, "wait_beyond_deadline": 9}
+    assert changes[-1] == ("closed", 42.0)
+    world.assert_nothing_is_held()
 
 
 async def test_whoever_is_told_that_the_provider_is_down_learns_why(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.scope import CallScope
-from agent_pipeline.errors import PoisonedError, ProviderUnreachableError, ServerError
+from agent_pipeline.errors import PoisonedError, ProviderError, ProviderUnreachableError, ServerError
 from agent_pipeline.testing import ScriptedProvider, Step
 
 
@@ -75,6 +75,44 @@ async def test_no_connection_is_never_the_requests_fault(autojump_clock: MockClo
             await world.gate.call(make_call(fingerprint="f"), unlucky.send)
 
     assert len(unlucky.attempts) == 5
+
+
+async def test_what_fails_in_an_outage_is_no_evidence(autojump_clock: MockClock) -> None:
+    """One whose first attempt hung, while hundreds passed, and that is the probe again and again, is not to blame."""
+    world, changes = watched_world(in_flight=10)
+
+    async def send(attempt: Attempt) -> str:
+        attempt.dispatch()
+        began = trio.current_time()
+        await trio.sleep(120 if began == 0 else 1)
+        if trio.current_time() > 115:
+            raise ServerError("the provider answered 503", status_code=503)
+        return "done"
+
+    async def ask(document_id: str) -> str:
+        try:
+            return await world.gate.call(make_call(scope=CallScope(document_id=document_id)), send)
+        except ProviderError as exc:
+            ends.append(exc.code)
+            return exc.code
+
+    async def work(number: int) -> None:
+        while await ask(f"d{number}") == "done":
+            pass
+
+    ends: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "hung")
+        await trio.sleep(0.5)
+        with trio.move_on_at(123):  # from then on it is the only one that can be the probe
+            async with trio.open_nursery() as others:
+                for number in range(3):
+                    others.start_soon(work, number)
+
+    assert ends == ["provider_down"]
+    assert changes[-1][0] == "down"
+    assert len(world.gate._healths["openai", "tiny"].poison) == 0
+    world.assert_nothing_is_held()
 
 
 async def test_what_passed_before_the_request_was_sent_says_nothing_of_it(autojump_clock: MockClock) -> None:

@@ -71,6 +71,21 @@ async def test_waiting_is_shown_and_counts_against_no_attempt(autojump_clock: Mo
     assert [record.latency_seconds for record in world.records] == [9, pytest.approx(9)]
 
 
+async def test_one_long_request_keeps_nobody_out_for_longer_than_a_minute(autojump_clock: MockClock) -> None:
+    """What ended a minute ago makes room by the passing of time alone: no ending of another's tells of it."""
+    world = make_world(requests_per_minute=2)
+    provider = ScriptedProvider(Step(latency=1), Step(latency=500), Step(latency=1))
+
+    with trio.fail_after(1000):
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(world.gate.call, make_call(scope=CallScope(str(number))), provider.send)
+                await wait_all_tasks_blocked()
+
+    assert [at for _, at in provider.attempts] == [0, 0, pytest.approx(61.1)]
+    world.assert_nothing_is_held()
+
+
 async def test_a_wait_that_outlasts_the_deadline_fails_at_once(autojump_clock: MockClock) -> None:
     """As for a cooldown: nobody waits for a failure that is known."""
     world, provider = make_world(requests_per_minute=1), ScriptedProvider()

@@ -68,6 +68,7 @@ class LiveValuesControl:
         self._target = target
         self._emit = emit
         self._refusal: str | None = None
+        self._asked: list[RuntimeConfig] = []  # so far; documents keep the models they began with
 
     def take(self) -> None:
         """Read the file and apply it; a file that can't be used changes nothing, and is told of once."""
@@ -76,11 +77,16 @@ class LiveValuesControl:
     def _read(self) -> LiveSettings | ConfigError:
         """Read and check; touches nothing of the run, so that it may happen in a thread."""
         try:
-            return load_live_settings(self._path, self._config)
+            return load_live_settings(self._path, self._config, tuple(self._asked))
         except ConfigError as exc:
             return exc
 
     def _answer(self, read: LiveSettings | ConfigError) -> None:
+        self._take_over(read)
+        if self.settings.runtime not in self._asked:
+            self._asked.append(self.settings.runtime)
+
+    def _take_over(self, read: LiveSettings | ConfigError) -> None:
         if isinstance(read, ConfigError):
             if str(read) != self._refusal:
                 self._refusal = str(read)

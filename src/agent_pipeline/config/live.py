@@ -1,7 +1,7 @@
 """Values that may change while a run goes on: a small file above the pipeline's, read and checked as a whole."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -122,8 +122,13 @@ def settings_of(config: PipelineConfig) -> LiveSettings:
     return _above(config, LiveValues.model_validate({}))
 
 
-def load_live_settings(path: Path, config: PipelineConfig) -> LiveSettings:
+def load_live_settings(path: Path, config: PipelineConfig, asked: Iterable[RuntimeConfig] = ()) -> LiveSettings:
     """Read a live file and check what would hold with it, by the rules for the config itself.
+
+    Args:
+        path: of the live file.
+        config: what it stands above.
+        asked: roles as they were before in this session; documents that began with them still ask those models.
 
     Raises:
         ConfigError: anything is wrong, by itself or together with the config; nothing of the file counts then.
@@ -137,7 +142,8 @@ def load_live_settings(path: Path, config: PipelineConfig) -> LiveSettings:
     if low > high:
         raise source.error(f"min ({low}) exceeds max ({high})", ("requests_in_flight",))
     _check_timeout(config.limits, settings, source)
-    _check_budget(config, values, settings, source)
+    for runtime in (settings.runtime, *asked):
+        _check_budget(config, values, settings, runtime, source)
     return settings
 
 
@@ -189,10 +195,12 @@ def _broken(timeouts: TimeoutsConfig) -> list[str]:
     ]
 
 
-def _check_budget(config: PipelineConfig, values: LiveValues, settings: LiveSettings, source: SourceMap) -> None:
+def _check_budget(
+    config: PipelineConfig, values: LiveValues, settings: LiveSettings, runtime: RuntimeConfig, source: SourceMap
+) -> None:
     """Refuse what keeps the budgets of the run, the roles and the documents from being kept."""
     limits = config.limits.model_copy(update={"budget": settings.budget})
-    for path, problem in budget_problems(limits, settings.runtime, priced_by(config.prices)):
+    for path, problem in budget_problems(limits, runtime, priced_by(config.prices)):
         if path[:1] == ("roles",) and path[1] in values.roles:
             raise source.error(problem, path[:2])
         key: KeyPath = next(((key,) for key in ("budget_usd", "budget_tokens") if key in values.model_fields_set), ())

@@ -32,6 +32,7 @@ from agent_pipeline.errors import (
     ProviderDownError,
     ProviderError,
     RateLimitedError,
+    WaitTooLongError,
 )
 
 AnswerT = TypeVar("AnswerT")
@@ -236,7 +237,12 @@ class Gate:
     ) -> None:
         begun = trio.current_time()
         delay, reason = retries.pause(error)
-        check_wait(call, begun + delay, error)
+        try:
+            check_wait(call, begun + delay, error)
+        except WaitTooLongError:
+            if reason == "retry_after" and self._healths[call.provider, call.model].breaker.is_tripped:
+                return  # the breaker holds it back, and its probes find out whether the provider is back sooner
+            raise
         await lane.sleep_until(begun + delay)
         waits[reason] = trio.current_time() - begun
 

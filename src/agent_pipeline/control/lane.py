@@ -288,7 +288,9 @@ class Lane:
         if self._in_flight + self._suspended >= limit:
             return Obstacle("admission")
         if not self._rate.reserve_nowait(now, tokens):
-            return Obstacle("rate", self._rate.earliest(now, tokens))
+            # What is in flight may end at any time, or long after what ended before has stopped to count.
+            again_at = self._rate.earliest(now, tokens, with_open=True)
+            return Obstacle("rate", self._rate.earliest(now, tokens), again_at)
         self._in_flight += 1
         is_probe = self._cooldown.go()
         return Place(tokens, self._limit.on_send(), self._in_flight, self._cooldown.epoch, is_probe, now)

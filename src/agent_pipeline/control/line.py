@@ -35,10 +35,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why the next in turn can't go; `until` is when time alone may change that, -inf where it can't."""
+    """Why the next in turn can't go.
+
+    Attributes:
+        reason: what stands in the way.
+        until: nothing can change that earlier; -inf where something may at any time.
+        look_again_at: where something may, when time alone changes it; inf for never.
+    """
 
     reason: WaitReason
     until: float = -math.inf
+    look_again_at: float = math.inf
 
 
 class WaitIsTooLongError(Exception):
@@ -152,7 +159,7 @@ class Line:
             if self._timekeeper is not None and self._timekeeper is not waiter:
                 self._timekeeper.set_alarm(math.inf)
             self._timekeeper = waiter
-            waiter.set_alarm(given.until if given.until > now else math.inf)
+            waiter.set_alarm(given.until if given.until > now else given.look_again_at)
             return
 
     def refuse_impatient(self, until: float) -> None:

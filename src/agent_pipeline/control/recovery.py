@@ -127,11 +127,11 @@ class Recovery:
         health.budget.fail()
         if health.breaker.state == "down":
             return self._down(error)
+        if is_providers and health.breaker.is_tripped:
+            return None
         evidence = None if isinstance(error, ProviderUnreachableError) else self._evidence(error)
         if evidence is not None:
             return self._poisoned(error, evidence)
-        if is_providers and health.breaker.is_tripped:
-            return None
         if another and not health.budget.grant(trio.current_time()):
             another = False
             error.args = (f"{error} (not tried again: too many requests to {self._call.provider} fail)",)
