@@ -63,8 +63,8 @@ def draw_troubles(rng: random.Random) -> Troubles:
 def _draw_interruption(rng: random.Random) -> Interruption:
     kind = rng.choices(_KINDS, (6, 2, 2))[0]
     # A row on disk is a promise, and there are many kinds of rows: the instant after a commit tells most.
-    clock: Clock
-    clock = rng.choices(("step", "ledger.after_commit", rng.choice(_POINTS)), (3, 4, 3))[0]
+    clocks: tuple[Clock, ...] = ("step", "ledger.after_commit", rng.choice(_POINTS))
+    clock = rng.choices(clocks, (3, 4, 3))[0]
     # Opening and closing take as many steps as the work on a document: small counts are as likely as large ones.
     longest = 2.9 if clock == "step" else 2.0 if clock.startswith("ledger.") else 1.0
     moment = int(10 ** rng.uniform(0, longest))
