@@ -56,7 +56,7 @@ def ended_after(process: Process, *numbers: signal.Signals) -> Ended:
         process.signal(number)
         time.sleep(0.02 if len(numbers) > 1 else 0)
     ended = process.wait(PATIENCE)
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
     assert "Warning" not in ended.stderr
     return ended
 

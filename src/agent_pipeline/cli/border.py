@@ -36,9 +36,11 @@ class _Signals:
     def __init__(self) -> None:
         ours = current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         others = [one for one in (signal.SIGTERM, signal.SIGHUP) if ours and signal.getsignal(one) is signal.SIG_DFL]
-        self._before = dict.fromkeys(others, signal.SIG_DFL) | (
+        # SIGINT first: once it ends the process, so does what is passed on as SIGINT.
+        self._before: dict[signal.Signals, signal._HANDLER] = (
             {signal.SIGINT: signal.default_int_handler} if ours else {}
         )
+        self._before |= dict.fromkeys(others, signal.SIG_DFL)
         self._first: signal.Signals | None = None
         for one in others:
             signal.signal(one, self._interrupt)
@@ -90,11 +92,13 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _open_signals(give_back=arguments is not None) as signals:
+        code: int | None = None
         try:
             code = _ended(app, given, signals, name=name)
-        except KeyboardInterrupt:  # one more, while another was being answered
-            code = signals.ending()[1]
-        signals.leave_with(code)
+            signals.leave_with(code)
+        except KeyboardInterrupt:  # one more, while another was being answered, or as all was done
+            code = signals.ending()[1] if code is None else code
+            signals.leave_with(code)
     return code
 
 
