@@ -4,12 +4,13 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
 from agent_pipeline.config.source_map import SourceMap, parse_source_map
 from agent_pipeline.config.text_file import MAX_FILE_BYTES, read_text_file
@@ -18,6 +19,9 @@ from agent_pipeline.errors import ConfigError
 
 LOCK_PATIENCE = 10.0
 """Seconds a writer waits for the one before it, who needs a few milliseconds."""
+
+_NOT_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>NaN|-?Infinity)', re.DOTALL)
+"""A text, or what Python's parser takes for a number and JSON does not know."""
 
 _LOCK_PERIOD = 0.005
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}  # the last: NFS
@@ -64,7 +68,9 @@ def create(path: Path, value: Mapping[str, JsonValue]) -> None:
             _publish(temporary, target)
 
 
-def rewrite(path: Path, revise: Callable[[SourceMap | None], Mapping[str, JsonValue]]) -> None:
+def rewrite(
+    path: Path, revise: Callable[[SourceMap | None], Mapping[str, JsonValue]], *, patience: float = LOCK_PATIENCE
+) -> None:
     """Put a new content in the file's place, made of what it holds; whoever reads sees the old or the new, whole.
 
     When this returns, the content is on disk. The file is readable by its owner alone. Writers that come here wait
@@ -75,13 +81,14 @@ def rewrite(path: Path, revise: Callable[[SourceMap | None], Mapping[str, JsonVa
         path: of the file, which need not be there.
         revise: gets what the file holds, None where there is none, and returns what it shall hold. Called again where
             somebody else made or replaced the file in between.
+        patience: seconds to wait for another writer.
 
     Raises:
         ConfigError: the file can't be read, parsed, locked or written, or the content not be written as JSON; what
             `revise` raises. Nothing has changed then, unless it is the folder that could not be synced.
     """
     with _named_errors(path):
-        while not _is_rewritten(_target(path), path, revise):
+        while not _is_rewritten(_target(path), path, revise, patience):
             continue
 
 
@@ -100,14 +107,16 @@ def _target(path: Path) -> Path:
         raise ConfigError("not a usable file name", place=repr(str(path))) from exc
 
 
-def _is_rewritten(target: Path, path: Path, revise: Callable[[SourceMap | None], Mapping[str, JsonValue]]) -> bool:
+def _is_rewritten(
+    target: Path, path: Path, revise: Callable[[SourceMap | None], Mapping[str, JsonValue]], patience: float
+) -> bool:
     try:
         held = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         with _written(target, json_text(revise(None))) as temporary:
             return _publish(temporary, target)
     try:
-        if not _is_locked(held, target, path):
+        if not _is_locked(held, target, path, patience):
             return False
         with _written(target, json_text(revise(load_json_map(path)))) as temporary:
             temporary.replace(target)
@@ -117,16 +126,16 @@ def _is_rewritten(target: Path, path: Path, revise: Callable[[SourceMap | None],
         os.close(held)
 
 
-def _is_locked(held: int, target: Path, path: Path) -> bool:
+def _is_locked(held: int, target: Path, path: Path, patience: float) -> bool:
     """Lock the file; tell whether it still has its name: the writer before us puts another in its place."""
-    deadline = time.monotonic() + LOCK_PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
             if time.monotonic() > deadline:
-                problem = f"another process has held the file for {LOCK_PATIENCE:g} s"
+                problem = f"another process has held the file for {patience:g} s"
                 raise ConfigError(problem, place=str(path)) from None
             time.sleep(_LOCK_PERIOD)  # the kernel offers no wait with a bound
         except OSError as exc:
@@ -183,14 +192,16 @@ def _parse(text: str, name: str) -> SourceMap:
     source = parse_source_map(text, name=name)
     if not text.strip():
         return source
+    for match in _NOT_FINITE.finditer(text):
+        if match.group("number"):
+            raise ConfigError("a finite number is wanted", place=_place(text, match.start(), name))
     try:
-        value = cast("JsonValue", json.loads(text, parse_constant=_not_finite))
+        value = cast("JsonValue", json.loads(text))
     except json.JSONDecodeError as exc:
-        raise ConfigError(f"not valid JSON: {exc.msg}", place=f"{name}:{exc.lineno}:{exc.colno}") from None
-    except ValueError as exc:
-        raise ConfigError(f"not valid JSON: {exc}", place=name) from None
+        raise ConfigError(f"not valid JSON: {exc.msg}", place=_place(text, exc.pos, name)) from None
     return SourceMap(name=name, text=text, value=value, places=source.places)
 
 
-def _not_finite(_: str) -> NoReturn:
-    raise ValueError("a finite number is wanted")
+def _place(text: str, position: int, name: str) -> str:
+    before = text[:position]
+    return f"{name}:{before.count(chr(10)) + 1}:{position - before.rfind(chr(10))}"

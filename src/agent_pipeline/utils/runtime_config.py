@@ -5,12 +5,14 @@ import keyword
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from agent_pipeline.bridge import Caller, Hosted
 from agent_pipeline.config.json_file import create, load_json_map, rewrite
 from agent_pipeline.config.key_guard import HIDDEN, ends_in_secret_name, shown
 from agent_pipeline.config.source_map import SourceMap
@@ -216,15 +218,17 @@ class RuntimeConfig:
         Subscribers are told in the task that called this. An edit that was taken over has been told of, also on
         cancellation.
         """
-        await self._follow_file(self._tell)
+        caller = Caller.here()
+        try:
+            async with Hosted(lambda: nullcontext(self)) as trio_side:
+                await trio_side.run(RuntimeConfig._follow_file, caller)
+        finally:
+            self._subscribers.tell()  # what was taken over while this was cancelled
 
-    async def _tell(self) -> None:
-        self._subscribers.tell()
-
-    async def _follow_file(self, tell: Callable[[], Awaitable[None]]) -> None:
+    async def _follow_file(self, caller: Caller) -> None:
         async def changed() -> None:
             await trio.to_thread.run_sync(self._take_from_file)
-            await tell()
+            await caller.tell(self._subscribers.tell)
 
         await changed()
         await watch_file(self._path, changed)
