@@ -1,14 +1,17 @@
 """A JSON file is read exactly, and replaced whole, whoever writes and reads at the same time."""
 
+import errno
 import fcntl
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -235,6 +238,77 @@ def test_a_writer_does_not_wait_for_ever(tmp_path: Path) -> None:
             rewrite(path, count_up, patience=0.05)
 
     assert read(path) == {"count": 1}
+
+
+def test_a_file_that_goes_while_somebody_waits_for_it_is_made_anew(tmp_path: Path) -> None:
+    """What was locked has no name any more."""
+    path = tmp_path / "some.json"
+    create(path, {"count": 1})
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=rewrite, args=(path, count_up))
+        waiting.start()
+        waiting.join(0.05)
+        path.unlink()
+    waiting.join(5)
+
+    assert read(path) == {"count": 1}
+
+
+def refusing(number: int) -> Callable[..., NoReturn]:
+    """Return what a file system says that can't do this."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_where_there_are_no_links_a_file_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on exFAT."""
+    monkeypatch.setattr(os, "link", refusing(number))
+
+    create(tmp_path / "some.json", {"A": 1})
+
+    assert read(tmp_path / "some.json") == {"A": 1}
+    assert os.listdir(tmp_path) == ["some.json"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF])
+def test_where_there_are_no_locks_a_file_is_still_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on some network file systems."""
+    create(tmp_path / "some.json", {"count": 1})
+    monkeypatch.setattr(fcntl, "flock", refusing(number))
+
+    rewrite(tmp_path / "some.json", count_up)
+
+    assert read(tmp_path / "some.json") == {"count": 2}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "number"),
+    [(os, "fsync", errno.ENOSPC), (os, "fsync", errno.EIO), (fcntl, "flock", errno.EIO), (os, "link", errno.EIO)],
+)
+def test_what_the_disk_refuses_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: int
+) -> None:
+    """A full disk, above all: the old file stays, and nothing lies beside it."""
+    path = tmp_path / "some.json"
+    if name != "link":
+        create(path, {"count": 1})
+    before = os.listdir(tmp_path)  # noqa: PTH208
+    monkeypatch.setattr(module, name, refusing(number))
+
+    with pytest.raises(ConfigError, match=re.escape(f"can't be written: {os.strerror(number)}")):
+        rewrite(path, count_up)
+
+    assert os.listdir(tmp_path) == before  # noqa: PTH208
+    assert not before or read(path) == {"count": 1}
 
 
 def count_often(path: Path) -> None:

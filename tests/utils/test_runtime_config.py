@@ -106,6 +106,18 @@ def test_a_folder_that_is_not_there_is_told(path: Path) -> None:
         RuntimeConfig(path.parent / "gone" / "live.json", defaults=DEFAULTS)
 
 
+def test_a_place_that_is_no_file_is_told_and_left_alone(path: Path) -> None:
+    """What is there is not ours."""
+    path.mkdir()
+    for place, words in ((path, "not a regular file"), (path / "x" / "\0", "not a usable file name")):
+        config = RuntimeConfig(place, defaults=DEFAULTS)
+
+        assert config.as_dict() == DEFAULTS
+        assert words in config.problems[0].problem
+        with pytest.raises(ConfigError, match=words):
+            config.save()
+
+
 # --- reload ------------------------------------------------------------------------------------------------------
 
 
