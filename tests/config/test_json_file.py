@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent_pipeline.config.json_file import create, json_text, load_json_map, rewrite
@@ -44,6 +44,7 @@ def read(path: Path) -> JsonValue:
 
 
 @given(value=st.dictionaries(TEXTS, PLAIN, max_size=5))
+@example(value={"A": "\x7f \x00 \u2028"})
 def test_what_is_written_is_read_back(value: dict[str, JsonValue], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever the texts hold: control characters, line separators, quotes."""
     path = tmp_path_factory.mktemp("written") / "some.json"
@@ -53,6 +54,7 @@ def test_what_is_written_is_read_back(value: dict[str, JsonValue], tmp_path_fact
     assert json.dumps(load_json_map(path).value) == json.dumps(read(path)) == json.dumps(value)
 
 
+@example(value={"A": "\x85 \u2028"}, indent=None)
 @given(value=st.dictionaries(TEXTS, PLAIN, max_size=5), indent=st.sampled_from([None, 1, "\t"]))
 def test_what_others_write_is_read_as_json_has_it(
     value: dict[str, JsonValue], indent: int | str | None, tmp_path_factory: pytest.TempPathFactory

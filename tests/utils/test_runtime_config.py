@@ -1,6 +1,7 @@
 """Values by name above a file: filled, typed, kept, saved, and told of."""
 
 import copy
+import fcntl
 import itertools
 import json
 import logging
@@ -273,6 +274,24 @@ def test_what_was_saved_is_no_assignment_any_more(path: Path) -> None:
     config.save()
 
     assert config.PAUSE == 4.0
+
+
+def test_what_is_assigned_while_somebody_saves_is_kept(path: Path) -> None:
+    """In memory, for the next time: the values to be written are those of the moment `save` was called."""
+    config = RuntimeConfig(path, defaults=DEFAULTS)
+    config.MAX_CONCURRENT_REQUESTS = 5
+    with path.open("rb") as other_writer:
+        fcntl.flock(other_writer, fcntl.LOCK_EX)
+        saving = threading.Thread(target=config.save)
+        saving.start()
+        saving.join(0.1)
+        config.PAUSE = 3
+    saving.join(5)
+
+    assert held(path) == DEFAULTS | {"MAX_CONCURRENT_REQUESTS": 5}
+    assert config.PAUSE == 3
+    config.save()
+    assert held(path) == DEFAULTS | {"MAX_CONCURRENT_REQUESTS": 5, "PAUSE": 3.0}
 
 
 @pytest.mark.parametrize("text", ['{"PAUSE": 1', '{"PAUSE": "long"}', ""])

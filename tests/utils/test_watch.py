@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 import trio
 
+from agent_pipeline.config.watched_file import LOOK_PERIOD
 from agent_pipeline.utils import RuntimeConfig
 from agent_pipeline.utils.subscribers import Changes
 
@@ -142,10 +143,12 @@ def test_an_edit_that_is_half_there_changes_nothing(watched: Watched, flavour: F
 def test_what_was_edited_before_is_taken_over_at_once(watched: Watched, flavour: Flavour) -> None:
     """Between the making of the config and the watch, say."""
     in_place(watched.path, '{"COUNT": 5}')()
+    begun = time.monotonic()
 
     watched.follow(flavour, (lambda: None, lambda: watched.told))
 
     assert watched.told == [{"COUNT": (25, 5)}]
+    assert time.monotonic() - begun < LOOK_PERIOD
 
 
 @flavours
@@ -175,6 +178,25 @@ def test_who_is_cancelled_at_once_has_changed_nothing(watched: Watched) -> None:
     trio.run(main)
     assert watched.told == []
     assert watched.config.COUNT == 25
+
+
+def test_what_was_taken_over_is_told_also_by_who_is_cancelled(watched: Watched) -> None:
+    """The file is being read in a thread when the cancellation comes; nobody else would tell of it."""
+    in_place(watched.path, '{"COUNT": 5}')()
+
+    async def main() -> None:
+        with watched.config._file_lock:
+            task = asyncio.create_task(watched.config.watch())
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.sleep(0.05)
+            assert not task.done()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert watched.told == [{"COUNT": (25, 5)}]
+    assert watched.threads == {threading.get_ident()}
 
 
 OTHER_PROCESS = """
@@ -213,12 +235,13 @@ import sys
 from agent_pipeline.utils import RuntimeConfig
 
 config = RuntimeConfig(sys.argv[1], defaults={"COUNT": 0, "SAME": 0, "FILL": ""})
-print("ready", flush=True)
 while True:
     config.COUNT += 1
     config.SAME = config.COUNT
     config.FILL = "x" * (config.COUNT % 7 * 5000)
     config.save()
+    if config.COUNT == 1:
+        print("saved", flush=True)
 """
 
 
@@ -228,8 +251,8 @@ def test_a_killed_saver_leaves_a_whole_file(tmp_path: Path) -> None:
     for number in range(4):
         process = subprocess.Popen([sys.executable, "-c", SAVER, path], stdout=subprocess.PIPE)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.05 + 0.013 * number)  # any moment will do
+        assert process.stdout.readline() == b"saved\n"
+        time.sleep(0.03 + 0.013 * number)  # any moment will do
         process.kill()
         process.wait()
         process.stdout.close()

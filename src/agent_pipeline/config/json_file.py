@@ -44,7 +44,7 @@ def json_text(value: Mapping[str, JsonValue]) -> str:
         ConfigError: there is none: a number is too long or not finite, a text is no text, it nests too deep, it is
             too large.
     """
-    text = json.dumps(value, indent=2).replace("\x7f", "\\u007f") + "\n"  # to the reader DEL is a control character
+    text = json.dumps(value, indent=2) + "\n"
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError(f"the values need more than {MAX_FILE_BYTES} bytes")
     try:

@@ -219,11 +219,8 @@ class RuntimeConfig:
         cancellation.
         """
         caller = Caller.here()
-        try:
-            async with Hosted(lambda: nullcontext(self)) as trio_side:
-                await trio_side.run(RuntimeConfig._follow_file, caller)
-        finally:
-            self._subscribers.tell()  # what was taken over while this was cancelled
+        async with Hosted(lambda: nullcontext(self)) as trio_side:
+            await trio_side.run(RuntimeConfig._follow_file, caller)
 
     async def _follow_file(self, caller: Caller) -> None:
         async def changed() -> None:
