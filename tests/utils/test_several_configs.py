@@ -7,6 +7,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent_pipeline.errors import ConfigError
@@ -118,3 +119,4 @@ class SeveralConfigs(RuleBasedStateMachine):
 
 
 TestSeveralConfigs = SeveralConfigs.TestCase
+TestSeveralConfigs.settings = settings(stateful_step_count=20)  # each writes, and waits for the disk
