@@ -51,6 +51,7 @@ from agent_pipeline.errors.provider import (
     RateLimitedError,
     RequestRejectedError,
     ServerError,
+    StreamBrokenError,
     StreamTruncatedError,
 )
 from agent_pipeline.errors.root import (
@@ -98,6 +99,7 @@ __all__ = [
     "PoisonedError",
     "ModelProtocolError",
     "StreamTruncatedError",
+    "StreamBrokenError",
     "AnswerTooLargeError",
     "IncompleteAnswerError",
     "CommandFailedError",

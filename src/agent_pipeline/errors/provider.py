@@ -169,6 +169,12 @@ class StreamTruncatedError(ModelProtocolError):
     code = "stream_truncated"
 
 
+class StreamBrokenError(ProviderError):
+    """A streamed answer failed after its first part had been handed on; another attempt would repeat that part."""
+
+    code = "stream_broken"
+
+
 class AnswerTooLargeError(ProviderError):
     """The decoded answer passed the byte cap."""
 

@@ -10,6 +10,7 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.gateway.endpoint import OPENAI_URL as OPENAI_URL
     from agent_pipeline.gateway.endpoint import Endpoint as Endpoint
+    from agent_pipeline.gateway.foreign import ForeignProviders as ForeignProviders
     from agent_pipeline.gateway.gateway import Gateway as Gateway
     from agent_pipeline.gateway.opening import make_budget as make_budget
     from agent_pipeline.gateway.opening import make_gate as make_gate
@@ -22,6 +23,7 @@ __all__ = [
     "OPENAI_URL",
     "ConnectionPool",
     "Endpoint",
+    "ForeignProviders",
     "Gateway",
     "RoleClient",
     "make_budget",
@@ -36,6 +38,7 @@ __getattr__ = lazy_exports(
         "OPENAI_URL": "agent_pipeline.gateway.endpoint",
         "ConnectionPool": "agent_pipeline.gateway.pool",
         "Endpoint": "agent_pipeline.gateway.endpoint",
+        "ForeignProviders": "agent_pipeline.gateway.foreign",
         "Gateway": "agent_pipeline.gateway.gateway",
         "RoleClient": "agent_pipeline.gateway.roles",
         "make_budget": "agent_pipeline.gateway.opening",
