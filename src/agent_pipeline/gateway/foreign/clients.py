@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
+from agent_pipeline.config.key_guard import HIDDEN
 from agent_pipeline.errors import ConfigError, EnvVarMissingError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def make_client(
         if variable is not None:
             msg = f"no key for the provider {provider!r}: name its variable as env_key, or set {variable}"
             raise EnvVarMissingError(msg) from None
-        said = str(exc) if secret is None else str(exc).replace(secret, "<hidden>")
+        said = str(exc) if secret is None else str(exc).replace(secret, HIDDEN)
         raise ConfigError(f"no client for the provider {provider!r}: {said}") from None
     own = _bound(made, timeouts)
     return ForeignClient(provider, made, own, retries=provider in _TRY_AGAIN)
@@ -142,20 +143,23 @@ _TRY_AGAIN = frozenset({"otari", "watsonx"})
 
 
 def _bound(made: object, timeouts: Mapping[str, float | None]) -> Mapping[str, float | None]:
-    """Give a client made by Stainless (OpenAI, Anthropic, Groq and their like) our timeouts, and no redirects.
+    """Give the clients in any-llm's that Stainless made (OpenAI's, Anthropic's, Groq's and their like) our timeouts.
 
-    A redirect would take Anthropic's key along to wherever it leads; a whole request is bounded by the gate.
+    And no redirects: one would take Anthropic's key along to wherever it leads. A whole request is bounded by the gate.
     """
-    client: Any = getattr(made, "client", None)
-    http: Any = getattr(client, "_client", None)
-    if hasattr(http, "follow_redirects"):
-        http.follow_redirects = False
-    timeout = getattr(client, "timeout", None)
-    if not all(hasattr(timeout, name) for name in ("connect", "read", "write", "pool")):
-        return {}
-    connect, read = timeouts.get("connect"), timeouts.get("read")
+    ours = {name: timeouts.get(name) for name in ("connect", "read")}
+    bound = [inner for inner in vars(made).values() if _is_bound(inner, **ours)]
+    return ours if any(inner is vars(made).get("client") for inner in bound) else {}
+
+
+def _is_bound(client: Any, *, connect: float | None, read: float | None) -> bool:  # noqa: ANN401 - whatever any-llm holds
+    timeout, http = getattr(client, "timeout", None), getattr(client, "_client", None)
+    is_stainless = all(hasattr(timeout, name) for name in ("connect", "read", "write", "pool"))
+    if not is_stainless or not hasattr(http, "follow_redirects"):
+        return False
+    http.follow_redirects = False
     client.timeout = type(timeout)(connect=connect, read=read, write=read, pool=None)
-    return {"connect": connect, "read": read}
+    return True
 
 
 async def _closed(one: object) -> None:

@@ -169,3 +169,10 @@ def refusal_of(error: Exception) -> str | None:
     if isinstance(leaf, ValidationError) and leaf.title.endswith("Params"):
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in leaf.errors(include_input=False))
     return None
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether any-llm fell over an answer, or says itself that there is nothing in it."""
+    original: object = getattr(error, "original_exception", None)
+    is_any_llms = original is None and hasattr(error, "original_exception")
+    return is_any_llms or isinstance(original, TypeError | AttributeError | LookupError)

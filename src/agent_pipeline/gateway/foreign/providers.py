@@ -14,13 +14,13 @@ from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ResolvedCall, Run
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
-from agent_pipeline.errors import ProviderError, RequestRejectedError, StreamTruncatedError
+from agent_pipeline.errors import ModelProtocolError, ProviderError, RequestRejectedError, StreamTruncatedError
 from agent_pipeline.gateway.endpoints import keys_of, redactor_of
 from agent_pipeline.gateway.failures import quoted
 from agent_pipeline.gateway.foreign.answers import check_answer, usage_of
 from agent_pipeline.gateway.foreign.arrivals import Arrivals
 from agent_pipeline.gateway.foreign.clients import ForeignClient, MakeClient, known_ids, load_any_llm, make_client
-from agent_pipeline.gateway.foreign.errors import classify, refusal_of
+from agent_pipeline.gateway.foreign.errors import classify, is_unreadable, refusal_of
 from agent_pipeline.gateway.foreign.facts import read_facts
 from agent_pipeline.gateway.foreign.requests import ForeignRequest, completion_request, embedding_request
 from agent_pipeline.gateway.rate_headers import read_rate_headers
@@ -206,7 +206,11 @@ class ForeignProviders:
         ours = classify(
             error, attempt=attempt.number, place=place, elapsed=elapsed, timeouts=client.timeouts, hide=hide
         )
-        return ours or ProviderError(f"{place} failed: {type(error).__name__}: {quoted(hide(str(error)))}")
+        if ours is not None:
+            return ours
+        if is_unreadable(error):
+            return ModelProtocolError(f"the answer of {place} can't be read: {quoted(hide(str(error)))}")
+        return ProviderError(f"{place} failed: {quoted(hide(str(error)))}")
 
     def _cause(self, error: Exception) -> Exception | None:
         """Return the error as the cause of ours; None where what it says holds a secret."""
