@@ -170,7 +170,7 @@ class StreamTruncatedError(ModelProtocolError):
 
 
 class StreamBrokenError(ProviderError):
-    """A streamed answer failed after its first part had been handed on; another attempt would repeat that part."""
+    """A stream that was handed on as it came went wrong after its first part; what was read of it stands alone."""
 
     code = "stream_broken"
 
