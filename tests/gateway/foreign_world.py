@@ -10,10 +10,10 @@ import trio
 from pydantic import JsonValue, SecretStr
 
 from agent_pipeline.bridge import AsyncioThread
+from agent_pipeline.config.rates import Rates
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.config.roles import parse_runtime_config, resolve_role
 from agent_pipeline.control.budget import RunBudget
-from agent_pipeline.control.call import Price
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
@@ -78,7 +78,7 @@ async def open_foreign(
     read_timeout: float | None = 10.0,
     requests_in_flight: int = 20,
     budget_tokens: int | None = None,
-    price: Price | None = None,
+    price: Rates | None = None,
 ) -> AsyncGenerator[ForeignWorld]:
     """Open them, with `provider` at `address`; at the end nothing is in flight and no connection is left."""
     records: list[AttemptRecord] = []
@@ -110,7 +110,7 @@ async def open_foreign(
         runtime,
         gate=gate,
         run_in_asyncio=thread.run,
-        price_of=lambda _provider, _model: price,  # type: ignore[arg-type, return-value]
+        price_of=lambda _provider, _model: price,
         read_timeout=read_timeout,
         addresses={provider: address},
         make=make,

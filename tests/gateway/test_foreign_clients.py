@@ -1,6 +1,5 @@
 """Clients of any-llm are told not to try again, for every provider that can be told."""
 
-import pytest
 from any_llm import AnyLLM
 from pydantic import SecretStr
 

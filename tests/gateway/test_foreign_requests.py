@@ -36,7 +36,7 @@ def _call(params: dict[str, JsonValue], *, provider: str = "anthropic") -> Resol
     ],
 )
 def test_params_go_by_any_llms_names(params: dict[str, JsonValue], sent: dict[str, JsonValue]) -> None:
-    """null counts as not set; what we do not know goes as it is."""
+    """What is null counts as not set; what we do not know goes as it is."""
     request = completion_request(_call(params), MESSAGES, streamed=False, keys=NO_SECRETS)
 
     assert request.arguments() == {"model": "m", "messages": MESSAGES, **sent}

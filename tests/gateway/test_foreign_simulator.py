@@ -1,4 +1,4 @@
-"""OpenAI-compatible providers of any-llm against the simulator, by real sockets: completions, vectors, streams, faults."""
+"""OpenAI-compatible providers of any-llm against the simulator, by real sockets."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager

@@ -189,10 +189,10 @@ async def test_streams_at_once_keep_their_chunks_apart() -> None:
         return say(head() + beginning(*[word] * 50) + end(), hang_up=True)
 
     takers = [Words() for _ in range(8)]
-    async with wire_server(*[play(str(number)) for number in range(8)]) as server, OPEN(_at(server)) as world:
-        async with trio.open_nursery() as nursery:
-            for taker in takers:
-                nursery.start_soon(world.stream, taker)
+    script = [play(str(number)) for number in range(8)]
+    async with wire_server(*script) as server, OPEN(_at(server)) as world, trio.open_nursery() as nursery:
+        for taker in takers:
+            nursery.start_soon(world.stream, taker)
 
     assert sorted(taker.said[0] for taker in takers) == [str(number) for number in range(8)]
     assert all(len(taker.said) == 50 and len(set(taker.said)) == 1 for taker in takers)

@@ -339,7 +339,8 @@ def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
 
 def _broken(error: ProviderError) -> StreamBrokenError:
     """Return what becomes of an error after a part of the answer was handed on."""
-    broken = StreamBrokenError(f"the stream broke off after its first part was handed on: {error}")
+    msg = f"the stream went wrong after its first part: {error}"
+    broken = StreamBrokenError(msg, status_code=error.status_code)
     broken.__cause__ = error
     return broken
 

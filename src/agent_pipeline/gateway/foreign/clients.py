@@ -1,5 +1,6 @@
 """any-llm's client objects: made once each, with all that they would decide by themselves taken from them."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,13 +24,11 @@ class ForeignClient:
     Attributes:
         provider: id.
         timeouts: in seconds, by `connect` and `read`, where the client has those it was given; else it has its own.
-        retries: whether the client below can't be kept from trying again by itself.
     """
 
     provider: str
     any_llm: "AnyLLM" = field(repr=False)
     timeouts: Mapping[str, float | None]
-    retries: bool = False
 
     async def complete(self, arguments: dict[str, Any]) -> object:
         """Return any-llm's answer, or a stream of its parts."""
@@ -102,10 +101,10 @@ def make_client(
         EnvVarMissingError: it needs a key.
     """
     any_llm = load_any_llm()
+    secret = None if key is None else key.get_secret_value()
     try:
         can_be_told = any_llm.get_provider_class(provider).MAX_RETRIES_SUPPORT != "unsupported"
         pinned = {"max_retries": 0} if can_be_told else _PINS.get(provider, dict)()
-        secret = None if key is None else key.get_secret_value()
         made = any_llm.create(provider, api_key=secret, api_base=address, unified_exceptions=True, **pinned)
     except ImportError as exc:
         msg = f"the provider {provider!r} needs a library that is not installed: pip install 'any-llm-sdk[{provider}]'"
@@ -117,17 +116,15 @@ def make_client(
             raise EnvVarMissingError(msg) from None
         said = str(exc) if secret is None else str(exc).replace(secret, HIDDEN)
         raise ConfigError(f"no client for the provider {provider!r}: {said}") from None
-    own = _bound(made, timeouts)
-    return ForeignClient(provider, made, own, retries=provider in _TRY_AGAIN)
+    return ForeignClient(provider, made, _bound(made, timeouts))
 
 
 # --- what clients would decide by themselves ---------------------------------------------------------------------
 
 
 def _no_aws_retries() -> dict[str, Any]:
-    from botocore.config import Config  # noqa: PLC0415 - comes with the provider's own library
-
-    return {"config": Config(retries={"total_max_attempts": 1})}
+    config = importlib.import_module("botocore.config")  # comes with the provider's own library
+    return {"config": config.Config(retries={"total_max_attempts": 1})}
 
 
 _PINS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -136,10 +133,9 @@ _PINS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "sagemaker": _no_aws_retries,
     "xai": lambda: {"channel_options": [("grpc.enable_retries", 0)]},
 }
-"""How clients that know no `max_retries` are told; those of huggingface, liner, lmstudio, mistral, ollama never retry."""
+"""How clients that know no `max_retries` are told; those of huggingface, liner, lmstudio, mistral, ollama never retry.
 
-_TRY_AGAIN = frozenset({"otari", "watsonx"})
-"""Nobody can tell these."""
+Those of otari and watsonx do, and can't be told."""
 
 
 def _bound(made: object, timeouts: Mapping[str, float | None]) -> Mapping[str, float | None]:
@@ -153,7 +149,8 @@ def _bound(made: object, timeouts: Mapping[str, float | None]) -> Mapping[str, f
 
 
 def _is_bound(client: Any, *, connect: float | None, read: float | None) -> bool:  # noqa: ANN401 - whatever any-llm holds
-    timeout, http = getattr(client, "timeout", None), getattr(client, "_client", None)
+    timeout: Any = getattr(client, "timeout", None)
+    http: Any = getattr(client, "_client", None)
     is_stainless = all(hasattr(timeout, name) for name in ("connect", "read", "write", "pool"))
     if not is_stainless or not hasattr(http, "follow_redirects"):
         return False

@@ -4,6 +4,7 @@ import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent import futures
+from contextlib import suppress
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
@@ -127,7 +128,8 @@ class ForeignProviders:
         clients, self._clients = list(self._clients.values()), {}
         with trio.move_on_after(_CLOSING, shield=True):
             for client in clients:
-                await self._run_in_asyncio(client.close)
+                with suppress(RuntimeError, futures.CancelledError):  # the loop has ended, and its connections with it
+                    await self._run_in_asyncio(client.close)
 
     # --- one call ----------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,8 @@ def embedding_request(call: ResolvedCall, inputs: object, *, keys: SecretValues)
 
 
 def _params(call: ResolvedCall) -> dict[str, JsonValue]:
-    params = {name: value for name, value in call.params.items() if value is not None and name != "stream"}
+    params: dict[str, JsonValue] = {}
+    params |= {name: value for name, value in call.params.items() if value is not None and name != "stream"}
     wrong = sorted(_OURS & params.keys())
     if wrong:
         raise RequestRejectedError(f"the role {call.role} can't set the param {wrong[0]}; nothing was sent")
