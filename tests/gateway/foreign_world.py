@@ -18,7 +18,7 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.gateway.foreign import ForeignProviders
-from agent_pipeline.gateway.foreign.clients import ForeignClient, make_client
+from agent_pipeline.gateway.foreign.clients import ForeignClient, MakeClient, make_client
 
 KEY = "sk-canary-0123456789abcdef"
 KEY_VARIABLE = "CANARY_API_KEY"
@@ -66,6 +66,18 @@ def foreign_runtime(provider: str, params: Mapping[str, JsonValue], *, env_key: 
     )
 
 
+def _watched(made: list[ForeignClient]) -> MakeClient:
+    """Make clients as ever, and keep them."""
+
+    def make(
+        provider: str, key: SecretStr | None, address: str | None, timeouts: Mapping[str, float | None], /
+    ) -> ForeignClient:
+        made.append(make_client(provider, key, address, timeouts))
+        return made[-1]
+
+    return make
+
+
 @asynccontextmanager
 async def open_foreign(
     provider: str,
@@ -89,12 +101,6 @@ async def open_foreign(
         if attempt.outcome is not None:
             records.append(attempt)
 
-    def make(
-        one: str, key: SecretStr | None, base: str | None, timeouts: Mapping[str, float | None], /
-    ) -> ForeignClient:
-        made.append(make_client(one, key, base, timeouts))
-        return made[-1]
-
     gate = Gate(
         budget=budget,
         retry=RetryPolicy(max_attempts=max_attempts, initial_delay=0.001, max_delay=0.001),
@@ -113,7 +119,7 @@ async def open_foreign(
         price_of=lambda _provider, _model: price,
         read_timeout=read_timeout,
         addresses={provider: address},
-        make=make,
+        make=_watched(made),
     )
     try:
         yield ForeignWorld(foreign, runtime, gate, budget, thread, records, made)

@@ -109,7 +109,7 @@ def make_client(
     except ImportError as exc:
         msg = f"the provider {provider!r} needs a library that is not installed: pip install 'any-llm-sdk[{provider}]'"
         raise ConfigError(msg) from exc
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - clients raise what they like; told as a mistake of the config
         variable: object = getattr(exc, "env_var_name", None)
         if variable is not None:
             msg = f"no key for the provider {provider!r}: name its variable as env_key, or set {variable}"

@@ -104,7 +104,7 @@ def classify(
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
         return CertificateError(f"the certificate of {place} is not trusted: {reason}")
     kind = next((kind for kind, classes in _KIND_OF_CLASS if classes & facts.classes), None)
-    if kind == "connect" or kind == "read":
+    if kind in ("connect", "read"):
         timeout = (timeouts or {}).get(kind) or elapsed
         return AttemptTimeoutError(attempt=attempt, rung=kind, timeout=timeout, left=time_left())
     return _broken(kind, place, reason=reason, said=said)

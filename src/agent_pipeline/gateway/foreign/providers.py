@@ -174,7 +174,7 @@ class ForeignProviders:
         begun = trio.current_time()
         try:
             answer = await self._run_in_asyncio(method, request.arguments())
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - told in our words, by one table
             raise self._ours(exc, client, attempt, begun) from self._cause(exc)
         attempt.usage = usage_of(answer, request)
         check_answer(answer, request)
@@ -188,7 +188,7 @@ class ForeignProviders:
         with Arrivals(take, request, attempt) as arrivals:
             try:
                 await self._run_in_asyncio(client.stream, request.arguments(), arrivals.put)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - likewise
                 raise self._ours(exc, client, attempt, begun) from self._cause(exc)
         if not arrivals.is_whole:
             raise StreamTruncatedError(f"the stream ended after {arrivals.count} chunks without its last one")
