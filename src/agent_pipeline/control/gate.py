@@ -31,7 +31,10 @@ from agent_pipeline.errors import (
     ModelNotFoundError,
     ProviderDownError,
     ProviderError,
+    ProviderUnreachableError,
     RateLimitedError,
+    RequestRejectedError,
+    StreamBrokenError,
     WaitTooLongError,
 )
 
@@ -171,6 +174,7 @@ class Gate:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
             PoisonedError: this request keeps failing while others pass.
+            StreamBrokenError: an attempt failed of whose answer a part was handed on.
             ProviderDownError: the provider fails for all; that is nobody's fault who asks.
             BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
                 was sent.
@@ -187,7 +191,7 @@ class Gate:
                 try:
                     answer = await self._try_once(call, lane, attempt, send)
                 except ProviderError as exc:
-                    error = exc
+                    error = _broken(exc) if attempt.handed_on else exc
                 else:
                     recovery.succeed()
                     return answer
@@ -333,10 +337,27 @@ def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
     return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)
 
 
+def _broken(error: ProviderError) -> StreamBrokenError:
+    """Return what becomes of an error after a part of the answer was handed on."""
+    msg = f"the stream went wrong after its first part: {error}"
+    broken = StreamBrokenError(msg, status_code=error.status_code)
+    broken.__cause__ = error
+    return broken
+
+
+def _never_left(error: ProviderError) -> bool:
+    """Tell whether nothing was sent after all, by a sender that can't watch its bytes and says `dispatch` early."""
+    if isinstance(error, AttemptTimeoutError):
+        return error.rung == "connect"
+    return isinstance(error, ProviderUnreachableError | RequestRejectedError)
+
+
 _GATEWAY_TIMEOUTS = frozenset({408, 504, 524})  # somebody else gave up waiting: the model may have worked
 
 
 def _worked_on(error: ProviderError) -> bool:
     """Tell whether a model may have worked, and been billed, before this error; a redirect never reached one."""
     status = error.status_code
+    if status is None and _never_left(error):
+        return False
     return status is None or status < 300 or status in _GATEWAY_TIMEOUTS
