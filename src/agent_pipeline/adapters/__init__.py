@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from agent_pipeline.adapters.adapter import LLMAdapter as LLMAdapter
     from agent_pipeline.adapters.claude_code import ClaudeCodeAdapter as ClaudeCodeAdapter
     from agent_pipeline.adapters.gated import AdapterStatistics as AdapterStatistics
+    from agent_pipeline.adapters.services import GeminiAdapter as GeminiAdapter
+    from agent_pipeline.adapters.services import OpenAIAdapter as OpenAIAdapter
+    from agent_pipeline.adapters.services import OpenRouterAdapter as OpenRouterAdapter
     from agent_pipeline.adapters.values import LLMAnswer as LLMAnswer
     from agent_pipeline.adapters.values import RunConfig as RunConfig
     from agent_pipeline.control.tracker import BudgetTracker as BudgetTracker
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     # ways to ask
     "LLMAdapter",
+    "OpenAIAdapter",
+    "GeminiAdapter",
+    "OpenRouterAdapter",
     "ClaudeCodeAdapter",
     # a call and its answer
     "AdapterStatistics",
@@ -46,6 +52,9 @@ __getattr__ = lazy_exports(
         "LLMConfigError": _ERRORS,
         "LLMError": _ERRORS,
         "LLMTimeoutError": _ERRORS,
+        "GeminiAdapter": "agent_pipeline.adapters.services",
+        "OpenAIAdapter": "agent_pipeline.adapters.services",
+        "OpenRouterAdapter": "agent_pipeline.adapters.services",
         "RunConfig": "agent_pipeline.adapters.values",
     },
 )

@@ -26,7 +26,7 @@ from agent_pipeline.errors import (
     LocalResourceError,
     ProviderError,
 )
-from agent_pipeline.gateway.opening import make_gate
+from agent_pipeline.gateway import make_gate
 from agent_pipeline.telemetry import SecretValues
 
 MOST_OUTPUT_BYTES = 16 * 1024 * 1024

@@ -72,6 +72,11 @@ def _usage(reported: object, input_name: str, output_name: str | None) -> Usage 
     )
 
 
+def chat_usage(reported: object) -> Usage | None:
+    """Return the usage that a chat completion reports, read as it is charged; None where that is unusable."""
+    return _usage(reported, "prompt_tokens", "completion_tokens")
+
+
 def _count(values: object, name: str) -> int | None:
     value = values.get(name) if isinstance(values, Mapping) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
