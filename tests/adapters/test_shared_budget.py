@@ -87,18 +87,19 @@ def test_a_chain_of_three_services_shares_one_cap(flavour: Flavour) -> None:
     config = RunConfig(budget_tracker=tracker)
     used: list[int] = []
 
-    def go_round(adapters: tuple[ChatAdapter, ...]) -> None:
-        text = "Tell me about nurseries."
-        for adapter in adapters:
-            answer = ask(flavour, adapter, text, config)
-            assert answer.usage is not None
-            used.append(answer.usage.total_tokens)
-            text = answer.text
+    def go_round(*adapters: ChatAdapter, times: int) -> None:
+        for _ in range(times):
+            text = "Tell me about nurseries."
+            for adapter in adapters:
+                answer = ask(flavour, adapter, text, config)
+                assert answer.usage is not None
+                used.append(answer.usage.total_tokens)
+                text = answer.text
 
     with links[0][0] as first, links[1][0] as second, links[2][0] as third:
-        go_round((first, second, third))
+        go_round(first, second, third, times=1)
         with pytest.raises(LLMBudgetExceededError):
-            go_round((first, second, third) * 10)
+            go_round(first, second, third, times=20)
 
     assert len(used) > 3
     assert tracker.statistics() == BudgetStatistics(total=700, spent=sum(used), reserved=0, unknown=0)

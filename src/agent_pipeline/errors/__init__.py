@@ -51,6 +51,7 @@ from agent_pipeline.errors.provider import (
     RateLimitedError,
     RequestRejectedError,
     ServerError,
+    StreamBrokenError,
     StreamTruncatedError,
 )
 from agent_pipeline.errors.root import (
@@ -97,6 +98,7 @@ __all__ = [
     "ProviderDownError",
     "PoisonedError",
     "ModelProtocolError",
+    "StreamBrokenError",
     "StreamTruncatedError",
     "AnswerTooLargeError",
     "IncompleteAnswerError",
