@@ -25,7 +25,6 @@ from agent_pipeline.gateway.parameters import body_params
 MOST_MODELS = 64
 """Models asked at once whose clients are kept; more are made anew."""
 
-_ROLE = "adapter"
 _NOT_PARAMS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
 
 
@@ -46,6 +45,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
+    role: str
     service: Service
     endpoint: Endpoint
     model: str
@@ -67,7 +67,7 @@ class _Settings:
         except ValidationError as exc:
             raise LLMConfigError(f"model: {exc.errors(include_url=False)[0]['msg']}") from exc
         providers = {name: ProviderConfig(base_url=url, api="chat")}
-        return RuntimeConfig(project="adapters", env="local", providers=providers, roles={_ROLE: role})
+        return RuntimeConfig(project="adapters", env="local", providers=providers, roles={self.role: role})
 
 
 class ChatAdapter(GatedAdapter):
@@ -110,6 +110,7 @@ class ChatAdapter(GatedAdapter):
         make_pool: Callable[[], ConnectionPool] = ConnectionPool,
     ) -> None:
         settings = _Settings(
+            role=type(self).__name__,
             service=self.service,
             endpoint=_endpoint(self.service, base_url, api_key, env_key),
             model=model,
@@ -177,7 +178,7 @@ class _Chat:
         if known is None:
             if len(self._roles) >= MOST_MODELS:
                 self._roles.clear()
-            known = self._roles[model] = self._gateway.revised(self._settings.runtime(model)).role(_ROLE)
+            known = self._roles[model] = self._gateway.revised(self._settings.runtime(model)).role(self._settings.role)
         return known
 
 
