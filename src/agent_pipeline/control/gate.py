@@ -18,6 +18,7 @@ from agent_pipeline.control.admission import Admission, Permit, check_wait
 from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
@@ -31,9 +32,7 @@ from agent_pipeline.errors import (
     ModelNotFoundError,
     ProviderDownError,
     ProviderError,
-    ProviderUnreachableError,
     RateLimitedError,
-    RequestRejectedError,
     StreamBrokenError,
     WaitTooLongError,
 )
@@ -179,6 +178,7 @@ class Gate:
             BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
                 was sent.
             DocumentBudgetExceededError: nor its document's.
+            LLMBudgetExceededError: nor that of a tracker the caller brought along.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
         self._requests += 1
@@ -324,7 +324,7 @@ class Gate:
             self._usage += usage
             self._unknown_cost |= cost is None
             return usage.total_tokens, cost
-        if not attempt.dispatched or (isinstance(error, ProviderError) and not _worked_on(error)):
+        if not attempt.dispatched or (isinstance(error, ProviderError) and not may_have_worked(error)):
             hold.release()
             return 0, 0
         hold.forfeit()
@@ -343,21 +343,3 @@ def _broken(error: ProviderError) -> StreamBrokenError:
     broken = StreamBrokenError(msg, status_code=error.status_code)
     broken.__cause__ = error
     return broken
-
-
-def _never_left(error: ProviderError) -> bool:
-    """Tell whether nothing was sent after all, by a sender that can't watch its bytes and says `dispatch` early."""
-    if isinstance(error, AttemptTimeoutError):
-        return error.rung == "connect"
-    return isinstance(error, ProviderUnreachableError | RequestRejectedError)
-
-
-_GATEWAY_TIMEOUTS = frozenset({408, 504, 524})  # somebody else gave up waiting: the model may have worked
-
-
-def _worked_on(error: ProviderError) -> bool:
-    """Tell whether a model may have worked, and been billed, before this error; a redirect never reached one."""
-    status = error.status_code
-    if status is None and _never_left(error):
-        return False
-    return status is None or status < 300 or status in _GATEWAY_TIMEOUTS
