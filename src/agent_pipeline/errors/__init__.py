@@ -30,6 +30,7 @@ from agent_pipeline.errors.model_call import (
     LLMBudgetExceededError,
     LLMConfigError,
     LLMError,
+    LLMRequestError,
     LLMTimeoutError,
 )
 from agent_pipeline.errors.provider import (
@@ -81,6 +82,7 @@ __all__ = [
     "LLMConfigError",
     "LLMBudgetExceededError",
     "LLMTimeoutError",
+    "LLMRequestError",
     "CommandNotFoundError",
     # providers: one attempt went wrong, or all do
     "ProviderError",
