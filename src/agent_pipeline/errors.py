@@ -266,6 +266,24 @@ class AnswerTooLargeError(ProviderError):
     code = "answer_too_large"
 
 
+class BatchUncertainError(ProviderError):
+    """A batch was asked for and no answer came: the provider may have made it, so it is looked for, not asked again."""
+
+    code = "batch_uncertain"
+
+
+class BatchFailedError(ProviderError):
+    """The provider's batch ended without an answer to this request: expired, cancelled, refused, or left out."""
+
+    code = "batch_failed"
+
+
+class BatchPendingError(AgentPipelineError):
+    """The provider has not finished a batch in the time it was waited for; nothing is lost, it can be resumed."""
+
+    code = "batch_pending"
+
+
 class IncompleteAnswerError(ProviderError):
     """The model stopped before its answer was whole (output cap, content filter) or refused.
 

@@ -139,9 +139,7 @@ class Hold:
         """Micro-dollars held."""
         return self._money[0].amount
 
-    def settle(
-        self, *, tokens: int, micro_usd: int, unknown_tokens: int = 0, unknown_micro_usd: int = 0
-    ) -> None:
+    def settle(self, *, tokens: int, micro_usd: int, unknown_tokens: int = 0, unknown_micro_usd: int = 0) -> None:
         """Charge what was reported, and what nobody reported on top of it."""
         for held in self._tokens:
             held.settle(tokens, unknown=unknown_tokens)

@@ -9,7 +9,9 @@ from agent_pipeline.domain.usage import Usage
 class OnEnd(Protocol):
     """Takes what was reported in the end, and whether some of it has no known price."""
 
-    def __call__(self, usage: Usage, *, unknown_cost: bool) -> None: ...
+    def __call__(self, usage: Usage, *, unknown_cost: bool) -> None:
+        """Count them, and wake who waits for budget."""
+        ...
 
 
 class Commitment:

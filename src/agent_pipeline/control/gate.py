@@ -308,9 +308,7 @@ class Gate:
             raise _HeldBackError
         self._record(record)
 
-    async def _bounded(
-        self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]
-    ) -> AnswerT:
+    async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
         timeout = self._attempt_timeout if call.transfer_timeout is None else call.transfer_timeout
         if timeout is None:
