@@ -10,16 +10,36 @@ from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from agent_pipeline.bridge.agents import AgentBridge as AgentBridge
+    from agent_pipeline.bridge.asyncio_thread import AsyncioThread as AsyncioThread
+    from agent_pipeline.bridge.caller import Caller as Caller
+    from agent_pipeline.bridge.crossing import current_flavour as current_flavour
+    from agent_pipeline.bridge.hosted import Hosted as Hosted
     from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP as DESCRIPTORS_PER_LOOP
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
     from agent_pipeline.bridge.task_tree import TaskTree as TaskTree
     from agent_pipeline.bridge.tracing import open_sdk_tracing as open_sdk_tracing
 
-__all__ = ["DESCRIPTORS_PER_LOOP", "AgentBridge", "DocumentSession", "TaskTree", "open_sdk_tracing"]
+__all__ = [
+    # agents in documents' loops
+    "DESCRIPTORS_PER_LOOP",
+    "AgentBridge",
+    "DocumentSession",
+    "TaskTree",
+    "open_sdk_tracing",
+    # callers and guests of other flavours; these need neither the SDK nor trio-asyncio
+    "AsyncioThread",
+    "Caller",
+    "Hosted",
+    "current_flavour",
+]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "AsyncioThread": "agent_pipeline.bridge.asyncio_thread",
+        "Caller": "agent_pipeline.bridge.caller",
+        "Hosted": "agent_pipeline.bridge.hosted",
+        "current_flavour": "agent_pipeline.bridge.crossing",
         "AgentBridge": "agent_pipeline.bridge.agents",
         "DESCRIPTORS_PER_LOOP": "agent_pipeline.bridge.open_loop",
         "DocumentSession": "agent_pipeline.bridge.session",

@@ -1,29 +1,18 @@
 """The budgets of a run as its files set them, less what earlier sessions spent; and what passes its worst case."""
 
-from agent_pipeline.config.limits import micro_usd_of
+from agent_pipeline import gateway as gateways
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.control.budget import Budget, Caps, RunBudget
+from agent_pipeline.control.budget import Caps, RunBudget
 from agent_pipeline.domain.limit_events import UsageAboveBound
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord
+from agent_pipeline.domain.usage import AttemptRecord, Spending
 from agent_pipeline.ledger import Session
 
 
 def run_budget(config: PipelineConfig, session: Session) -> RunBudget:
     """Return the run's budget, and those of the roles that have one, as this session finds them."""
-    roles: dict[str, Budget] = {}
-    for name, role in config.runtime.roles.items():
-        caps = Caps(role.budget_tokens, micro_usd_of(role.budget_usd))
-        if caps.exist:
-            roles[name] = Budget("role", name, caps, session.roles.get(name, NOTHING_SPENT))
-    return RunBudget(
-        tokens=config.limits.budget.tokens,
-        micro_usd=config.limits.budget.micro_usd,
-        spent_tokens=session.charged_tokens,
-        unknown_tokens=session.unknown_tokens,
-        spent_micro_usd=session.charged_micro_usd,
-        roles=roles,
-    )
+    spent = Spending(session.charged_tokens, session.unknown_tokens, session.charged_micro_usd)
+    return gateways.make_budget(config.limits, config.runtime, spent=spent, spent_by_role=session.roles)
 
 
 class Overruns:

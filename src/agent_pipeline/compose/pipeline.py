@@ -13,7 +13,6 @@ import trio
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.conclusion import conclude, with_losses, write_manifest
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
-from agent_pipeline.compose.endpoints import refuse_written_secrets
 from agent_pipeline.compose.live import LiveValuesControl, open_live
 from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
@@ -27,6 +26,7 @@ from agent_pipeline.compose.proof import ShutdownProof, shutdown_proof, with_pro
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.compose.watch import Watch, open_watch
+from agent_pipeline.compose.written_secrets import refuse_written_secrets
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import LimitsConfig, Overrides, PipelineConfig, load_pipeline_config
 from agent_pipeline.control.deadline import on_ladder

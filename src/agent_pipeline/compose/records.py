@@ -14,12 +14,12 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.earlier_run import remembered
-from agent_pipeline.compose.endpoints import redactor_of
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.documents import ArtifactWriter
 from agent_pipeline.domain.events import OrphansRemoved, RunResumed
 from agent_pipeline.errors import InputError
+from agent_pipeline.gateway.endpoints import redactor_of
 from agent_pipeline.ledger import Ledger, Session, open_ledger, recorded_artifacts
 from agent_pipeline.runs.directory import RunDirectory, create_run_directory
 from agent_pipeline.telemetry import (

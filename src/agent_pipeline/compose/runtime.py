@@ -15,18 +15,17 @@ from agent_pipeline import gateway as gateways
 from agent_pipeline.compose.budgets import Overruns, caps_of_document, run_budget
 from agent_pipeline.compose.charge import Charge
 from agent_pipeline.compose.earlier_run import held
-from agent_pipeline.compose.endpoints import keys_of, missing_keys, real_endpoints, secrets_of, simulated_endpoints
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.records import Records, find_directory, open_records, recover
 from agent_pipeline.compose.watch import Watch
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
-from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.gateway.endpoints import missing_keys, real_endpoints, secrets_of, simulated_endpoints
 from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.identity import plan_identity, stage_identity
@@ -107,17 +106,16 @@ async def open_runtime(
             endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, provider, options))
         else:
             endpoints = provider
-        pool = await stack.enter_async_context(gateways.open_pool(options.make_pool or gateways.ConnectionPool))
-        gateway = gateways.Gateway(
-            runtime=config.runtime,
-            endpoints=endpoints,
-            gate=_gate(config, options, records, watch),
-            pool=pool,
-            read_timeout=config.limits.timeouts.read,
-            connect_timeout=config.limits.timeouts.connect,
-            keys=keys_of(config.runtime),
-            price_of=priced_by(config.prices),
-            emit=records.telemetry.emit,
+        gateway = await stack.enter_async_context(
+            gateways.open_gateway(
+                config.runtime,
+                endpoints,
+                config.limits,
+                gate=_gate(config, options, records, watch),
+                make_pool=options.make_pool or gateways.ConnectionPool,
+                price_of=priced_by(config.prices),
+                emit=records.telemetry.emit,
+            )
         )
         bridge = bridges.AgentBridge(
             find_role=gateway.role,
@@ -128,7 +126,7 @@ async def open_runtime(
         )
         _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
         itinerary = _itinerary(config, stages, options, records=records, bridge=bridge, artifacts=artifacts)
-        yield Runtime(records, gateway, pool, bridge, itinerary, stop)
+        yield Runtime(records, gateway, gateway.pool, bridge, itinerary, stop)
 
 
 def _charge(records: Records, stop: Stop) -> Charge:
@@ -169,19 +167,10 @@ def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: 
         if attempt.sent:
             records.ledger.record_attempt(attempt)
 
-    return Gate(
+    return gateways.make_gate(
+        limits,
         budget=budget,
-        retry=RetryPolicy(limits.retry.max_attempts, limits.retry.initial_delay, limits.retry.max_delay),
-        requests_in_flight=(
-            limits.requests_in_flight.start,
-            limits.requests_in_flight.min,
-            limits.requests_in_flight.max,
-        ),
-        requests_per_minute=limits.requests_per_minute,
-        tokens_per_minute=limits.tokens_per_minute,
-        attempt_timeout=limits.timeouts.attempt,
         record=record,
-        now=lambda: datetime.now(UTC),
         on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
         on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),

@@ -11,11 +11,24 @@ if TYPE_CHECKING:
     from agent_pipeline.gateway.endpoint import OPENAI_URL as OPENAI_URL
     from agent_pipeline.gateway.endpoint import Endpoint as Endpoint
     from agent_pipeline.gateway.gateway import Gateway as Gateway
+    from agent_pipeline.gateway.opening import make_budget as make_budget
+    from agent_pipeline.gateway.opening import make_gate as make_gate
+    from agent_pipeline.gateway.opening import open_gateway as open_gateway
     from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
     from agent_pipeline.gateway.pool import open_pool as open_pool
     from agent_pipeline.gateway.roles import RoleClient as RoleClient
 
-__all__ = ["OPENAI_URL", "ConnectionPool", "Endpoint", "Gateway", "RoleClient", "open_pool"]
+__all__ = [
+    "OPENAI_URL",
+    "ConnectionPool",
+    "Endpoint",
+    "Gateway",
+    "RoleClient",
+    "make_budget",
+    "make_gate",
+    "open_gateway",
+    "open_pool",
+]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -25,6 +38,9 @@ __getattr__ = lazy_exports(
         "Endpoint": "agent_pipeline.gateway.endpoint",
         "Gateway": "agent_pipeline.gateway.gateway",
         "RoleClient": "agent_pipeline.gateway.roles",
+        "make_budget": "agent_pipeline.gateway.opening",
+        "make_gate": "agent_pipeline.gateway.opening",
+        "open_gateway": "agent_pipeline.gateway.opening",
         "open_pool": "agent_pipeline.gateway.pool",
     },
 )

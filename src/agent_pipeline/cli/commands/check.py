@@ -12,13 +12,13 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
-from agent_pipeline.compose.endpoints import missing_keys
 from agent_pipeline.config.limits import RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.config.worst_case import WorstCase, worst_case
 from agent_pipeline.documents import Source, SourceSpec, open_source
+from agent_pipeline.gateway.endpoints import missing_keys
 from agent_pipeline.stages import BUILT_IN
 
 

@@ -14,9 +14,9 @@ from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
-from agent_pipeline.compose.endpoints import missing_keys, redactor_of
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
 from agent_pipeline.domain.result import RunResult
+from agent_pipeline.gateway.endpoints import missing_keys, redactor_of
 from agent_pipeline.telemetry import Redactor
 
 

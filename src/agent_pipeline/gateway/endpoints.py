@@ -1,15 +1,16 @@
-"""Where each provider's requests go: its own address and key, or the embedded simulator."""
+"""Where each provider's requests go, and which keys are set: its own address and key, or the embedded simulator.
+
+Free of the OpenAI client, whose import takes over a second.
+"""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from agent_pipeline import gateway as gateways  # imported at the first endpoint: asking for missing keys needs none
 from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import environment_secrets, require_api_key, resolve_api_key
 from agent_pipeline.config.key_guard import is_placeholder
-from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.role_models import DEFAULT_API, KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
-from agent_pipeline.errors import ConfigError
+from agent_pipeline.gateway.endpoint import Endpoint
 from agent_pipeline.telemetry import Redactor, SecretValues
 
 
@@ -36,19 +37,6 @@ def secrets_of(runtime: RuntimeConfig) -> SecretValues:
     return SecretValues(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
 
 
-def refuse_written_secrets(config: PipelineConfig) -> None:
-    """Refuse config files with such a secret anywhere in them, a comment included: they are copied into the run.
-
-    Raises:
-        ConfigError: the file is named, the secret is not repeated.
-    """
-    secrets = secrets_of(config.runtime)
-    for path, text in ((config.path, config.text), (config.roles, config.roles_text)):
-        if secrets.holds(text):
-            problem = "a key from the environment is written in this file; take it out: a run keeps a copy of the file"
-            raise ConfigError(problem, place=str(path))
-
-
 def _keys(runtime: RuntimeConfig) -> list[str]:
     keys = [resolve_api_key(provider) for provider in runtime.providers.values()]
     return [key.get_secret_value() for key in keys if key is not None]
@@ -70,23 +58,21 @@ def _is_local(provider: ProviderConfig) -> bool:
     return provider.base_url is not None and is_loopback(urlsplit(provider.base_url).hostname or "")
 
 
-def real_endpoints(runtime: RuntimeConfig) -> "Mapping[str, gateways.Endpoint]":
-    """Return the endpoint of each provider in use.
+def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
+    """Return the endpoint of each provider in use; every one has an address of its own, or one that is known.
 
     Raises:
         EnvVarMissingError: a key is not set.
     """
-    endpoints: dict[str, gateways.Endpoint] = {}
+    endpoints: dict[str, Endpoint] = {}
     for one in used_providers(runtime):
         provider = runtime.providers[one]
         base_url = provider.base_url or KNOWN_ADDRESSES[one]  # the config was refused where neither is there
         key = resolve_api_key(provider) if _is_local(provider) else require_api_key(one, provider)
-        endpoints[one] = gateways.Endpoint(base_url, provider.api or DEFAULT_API, key)
+        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, key)
     return endpoints
 
 
-def simulated_endpoints(runtime: RuntimeConfig, url: str) -> "Mapping[str, gateways.Endpoint]":
+def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
     """Return endpoints that all lead to the simulator; no key goes there."""
-    return {
-        one: gateways.Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)
-    }
+    return {one: Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)}

@@ -1,0 +1,200 @@
+"""One resource that lives under Trio, for callers of any flavour: Trio, asyncio, ordinary code."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent import futures
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeVar, TypeVarTuple
+
+import trio
+
+from agent_pipeline.bridge.crossing import current_flavour, start_in_trio, wait_in_asyncio, wait_in_trio
+
+R = TypeVar("R")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+EXIT_GRACE = 5.0
+"""Seconds that the end of the process waits for a thread nobody closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place(Generic[R]):
+    """Where a resource is open: calls to it run in tasks of `nursery`."""
+
+    token: trio.lowlevel.TrioToken
+    nursery: trio.Nursery
+    resource: R
+
+
+class Hosted(Generic[R]):
+    """Keeps one resource open and brings calls to it.
+
+    `async with` under Trio opens it in the caller's own run, where calls cost nothing more; under asyncio, and where
+    it is used without `async with`, in a thread with a Trio run of its own, at the first call. Callers may be of any
+    flavour either way, in any thread and at once. A caller that is cancelled goes on when the call has ended: what was
+    under way is charged then.
+
+    A thread that is not closed ends with this object, or with the process.
+
+    Args:
+        open_resource: opens it, under Trio; one that holds on to this object keeps its thread to the process's end.
+    """
+
+    def __init__(self, open_resource: Callable[[], AbstractAsyncContextManager[R]]) -> None:
+        self._open_resource = open_resource
+        self._stack: AsyncExitStack | None = None
+        self._place: _Place[R] | None = None
+        self._thread: _TrioThread[R] | None = None
+        self._opening = threading.Lock()
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        """Open it; what opening raises leaves nothing open."""
+        if self._place is not None or self._is_closed:
+            msg = "it was opened before; make a new one"
+            raise RuntimeError(msg)
+        if current_flavour() == "asyncio":
+            # Opening may take seconds (imports, a TLS context), in which this loop goes on.
+            self._place = await asyncio.to_thread(self._started)
+            return self
+        async with AsyncExitStack() as stack:
+            resource = await stack.enter_async_context(self._open_resource())
+            # By hand: as a block, it would make a group of whatever leaves the caller's own.
+            manager = trio.open_nursery()
+            nursery = await manager.__aenter__()
+            stack.push_async_callback(manager.__aexit__, None, None, None)
+            stack.callback(nursery.cancel_scope.cancel)
+            self._stack = stack.pop_all()
+        self._place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Cancel what is under way and close it."""
+        if self._stack is None:
+            await self.aclose()
+            return None
+        self._is_closed, self._place = True, None
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def run(self, fn: Callable[[R, *Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Call `fn` with the resource, under Trio, from Trio or asyncio.
+
+        Raises:
+            RuntimeError: it is closed.
+            concurrent.futures.CancelledError: it was closed meanwhile.
+        """
+        place = self._place
+        if current_flavour() == "trio":
+            if place is None:
+                place = await trio.to_thread.run_sync(self._started)
+            if place.token is trio.lowlevel.current_trio_token():
+                return await fn(place.resource, *args)
+            return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_trio()
+        if place is None:
+            place = await asyncio.to_thread(self._started)
+        return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_asyncio()
+
+    def run_sync(self, fn: Callable[[R, *Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Call `fn` with the resource, under Trio, and block this thread until it has ended; errors as `run`.
+
+        Raises:
+            RuntimeError: called under Trio in the very run it would block.
+        """
+        place = self._place or self._started()
+        if current_flavour() == "trio" and place.token is trio.lowlevel.current_trio_token():
+            msg = "this would block the run that has to answer it; await the asynchronous method"
+            raise RuntimeError(msg)
+        return start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait()
+
+    async def aclose(self) -> None:
+        """Cancel what is under way and close its thread; from Trio or asyncio, also when cancelled."""
+        thread = self._leave()
+        if thread is None:
+            return
+        thread.stop()
+        wait = wait_in_trio if current_flavour() == "trio" else wait_in_asyncio
+        await wait(thread.closed, thread.stop)
+
+    def close(self) -> None:
+        """Cancel what is under way and close it; blocks until it is closed."""
+        thread = self._leave()
+        if thread is not None:
+            thread.stop()
+            thread.closed.result()
+
+    def _leave(self) -> "_TrioThread[R] | None":
+        with self._opening:
+            thread, self._thread = self._thread, None
+            if self._stack is None:
+                self._is_closed, self._place = True, None
+            return thread
+
+    def _started(self) -> _Place[R]:
+        with self._opening:
+            if self._is_closed:
+                msg = "it is closed"
+                raise RuntimeError(msg)
+            if self._place is None:
+                thread = _TrioThread(self._open_resource)
+                self._place = thread.start()
+                self._thread = thread
+                weakref.finalize(self, thread.abandon)
+            return self._place
+
+
+class _TrioThread(Generic[R]):
+    """A thread whose Trio run keeps one resource open; it knows nothing of who uses it.
+
+    Attributes:
+        closed: done when the run has ended.
+    """
+
+    def __init__(self, open_resource: Callable[[], AbstractAsyncContextManager[R]]) -> None:
+        self._open_resource = open_resource
+        self.closed: futures.Future[None] = futures.Future()
+        self._opened: futures.Future[tuple[_Place[R], trio.Event]] = futures.Future()
+        self._thread = threading.Thread(target=self._run, name="agent-pipeline", daemon=True)
+
+    def start(self) -> _Place[R]:
+        """Return when it is open; raises what opening raises."""
+        self._thread.start()
+        return self._opened.result()[0]
+
+    def stop(self) -> None:
+        """Ask it to close; from any thread, as often as wanted."""
+        place, stopped = self._opened.result()
+        try:
+            place.token.run_sync_soon(stopped.set)
+        except trio.RunFinishedError:
+            return
+
+    def abandon(self) -> None:
+        """Close it, for want of anybody who would."""
+        self.stop()
+        if threading.current_thread() is not self._thread:
+            futures.wait([self.closed], timeout=EXIT_GRACE)
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as exc:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(exc)
+        finally:
+            self.closed.set_result(None)
+
+    async def _main(self) -> None:
+        stopped = trio.Event()
+        async with self._open_resource() as resource, trio.open_nursery() as nursery:
+            place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+            self._opened.set_result((place, stopped))
+            await stopped.wait()
+            nursery.cancel_scope.cancel()
