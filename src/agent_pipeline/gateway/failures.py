@@ -126,7 +126,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPi
     if status < 400:
         said = f"{said}, a redirect, which is not followed; check base_url"
         return RequestRejectedError(said, status_code=status)
-    return _failure(status, codes, said, retry_after=read_retry_after(headers), answered=status)
+    return failure_of(status, codes, said, retry_after=read_retry_after(headers), answered=status)
 
 
 def from_report(error: object) -> AgentPipelineError:
@@ -139,12 +139,21 @@ def from_report(error: object) -> AgentPipelineError:
     if status is None:
         status = 400 if codes & _REQUEST_CODES else 500
     said = f"the provider reports an error inside its answer: {message or 'it does not say which'}"
-    return _failure(status, codes, said, retry_after=None, answered=200)
+    return failure_of(status, codes, said, retry_after=None, answered=200)
 
 
-def _failure(
+def failure_of(
     status: int, codes: frozenset[str], said: str, *, retry_after: float | None, answered: int
-) -> AgentPipelineError:
+) -> ProviderError:
+    """Return the error that a status and the codes beside it stand for.
+
+    Args:
+        status: what the failure amounts to, 400 or more.
+        codes: the provider's own words for it.
+        said: for the message.
+        retry_after: seconds the provider asks for.
+        answered: the status that was really answered.
+    """
     if status == 402 or codes & _QUOTA_CODES:
         return QuotaExhaustedError(f"{said}; add credit or raise the account's limit", status_code=answered)
     if status == 429 or "rate_limit_exceeded" in codes:
