@@ -1,9 +1,11 @@
 """Every error the package raises: one base, a stable code for ledger and report, what the run should do about it."""
 
 from agent_pipeline.errors.batch import (
+    BatchExpiredError,
     BatchFailedError,
     BatchJobError,
     BatchPendingError,
+    BatchRequestCancelledError,
     BatchUncertainError,
 )
 from agent_pipeline.errors.before_run import (
@@ -109,6 +111,8 @@ __all__ = [
     "CommandFailedError",
     # batches at a provider
     "BatchFailedError",
+    "BatchExpiredError",
+    "BatchRequestCancelledError",
     "BatchJobError",
     "BatchPendingError",
     "BatchUncertainError",

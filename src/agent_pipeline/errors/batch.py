@@ -12,9 +12,21 @@ class BatchUncertainError(ProviderError):
 
 
 class BatchFailedError(ProviderError):
-    """The provider's batch ended without an answer to this request: expired, cancelled, refused, or left out."""
+    """The provider's batch ended without an answer to this request: refused as a whole, or left out."""
 
     code = "batch_failed"
+
+
+class BatchExpiredError(BatchFailedError):
+    """The provider did not come to this request within a batch's time; it was not worked on."""
+
+    code = "batch_expired"
+
+
+class BatchRequestCancelledError(BatchFailedError):
+    """The batch was cancelled before the provider came to this request; it was not worked on."""
+
+    code = "batch_request_cancelled"
 
 
 class BatchPendingError(LLMError):

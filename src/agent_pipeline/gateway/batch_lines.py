@@ -8,7 +8,14 @@ from typing import Any
 from agent_pipeline.config.params import ParamError, check_params
 from agent_pipeline.control.call import Attempt
 from agent_pipeline.domain.usage import Usage
-from agent_pipeline.errors import AgentPipelineError, BatchFailedError, ConfigError, ModelProtocolError
+from agent_pipeline.errors import (
+    AgentPipelineError,
+    BatchExpiredError,
+    BatchFailedError,
+    BatchRequestCancelledError,
+    ConfigError,
+    ModelProtocolError,
+)
 from agent_pipeline.gateway.answers import JSON, check_answer
 from agent_pipeline.gateway.batches import BatchEndpoint
 from agent_pipeline.gateway.failures import from_status, quoted
@@ -20,7 +27,10 @@ Messages = Sequence[Mapping[str, Any]]
 
 EMBEDDINGS = "/v1/embeddings"
 
-_NEVER_RUN = frozenset({"batch_expired", "batch_cancelled"})
+_NEVER_RUN: Mapping[str, type[BatchFailedError]] = {
+    "batch_expired": BatchExpiredError,
+    "batch_cancelled": BatchRequestCancelledError,
+}
 """Codes of requests that no model saw."""
 
 _MAYBE_RUN = frozenset({0, 408, 504, 524})
@@ -62,7 +72,7 @@ def make_line(
         ConfigError: the params make no sense.
         ValueError: the id or the request can't be written as JSON in UTF-8.
     """
-    merged = {**endpoint.params, **params}
+    merged: dict[str, Any] = {**endpoint.params, **params}
     mode = "embedding" if endpoint.endpoint == EMBEDDINGS else "chat"
     try:
         check_params(merged, mode=mode)
@@ -70,12 +80,16 @@ def make_line(
         raise ConfigError(exc.problem, key=".".join(("params", *exc.key))) from None
     body = {**body_params(endpoint.api, merged, official=endpoint.official), "model": endpoint.binding.model}
     _FILL[endpoint.endpoint](body, endpoint.instructions, request, schema)
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _written(body)
     text = endpoint.keys.text(text) if endpoint.keys.holds(text) else text
     head = json.dumps({"custom_id": item_id, "method": "POST", "url": endpoint.endpoint}, ensure_ascii=False)
     content = text.encode()
     line = head[:-1].encode() + b', "body": ' + content + b"}\n"
-    return RequestLine(line, len(content), read_asked(content).output_tokens_bound(0) if mode == "chat" else 0)
+    return RequestLine(line, len(content), read_asked(content).output_tokens_bound(0))
+
+
+def _written(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _fill_responses(
@@ -166,7 +180,9 @@ def read_result(line: bytes, endpoint: BatchEndpoint) -> LineResult:
     if response is None:
         code = quoted(result.error and result.error.code)
         message = quoted(endpoint.hide(result.error.message or "")) if result.error else ""
-        error = BatchFailedError(f"the batch has no answer ({code}): {message or 'it does not say why'}")
+        error = _NEVER_RUN.get(code, BatchFailedError)(
+            f"the batch has no answer ({code}): {message or 'it does not say why'}"
+        )
         return LineResult(result.custom_id, None, None, error, may_be_billed=code not in _NEVER_RUN)
     shown = endpoint.hide(json.dumps(response.body)).encode()
     if not 200 <= response.status_code < 300:
@@ -183,7 +199,7 @@ def read_result(line: bytes, endpoint: BatchEndpoint) -> LineResult:
     return LineResult(result.custom_id, body, attempt.usage, None, may_be_billed=attempt.usage is None)
 
 
-def content_of(body: Mapping[str, Any], endpoint: str) -> str | list[float] | list[list[float]]:
+def content_of(body: Mapping[str, Any], endpoint: str) -> object:
     """Return what a checked answer says: its text; of embeddings, the vector, or the vectors where there are several.
 
     Raises:
@@ -199,3 +215,20 @@ def content_of(body: Mapping[str, Any], endpoint: str) -> str | list[float] | li
     if not vectors or None in vectors:
         raise ModelProtocolError("the answer has no embedding")
     return vectors[0] if len(vectors) == 1 else vectors
+
+
+class Named(Shape):
+    """A line's id, and nothing else of it."""
+
+    custom_id: str
+
+
+class AskedLine(Named):
+    """One request of a batch, read back."""
+
+    body: dict[str, Any]
+
+    def worst_case(self) -> tuple[int, int]:
+        """Return the most tokens it makes, and the most its answer has; as `make_line` counted them."""
+        content = _written(self.body).encode()
+        return len(content), read_asked(content).output_tokens_bound(0)
