@@ -106,7 +106,7 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
             path, batch_id = Path(directory), str(job)
         where = path.parent if path.name == STATE_NAME else path
         processor = cls(role=role, directory=where, **options)
-        processor._begin(Opening(role, where, options, is_resumed=True, batch_id=batch_id))  # noqa: SLF001 - its own
+        processor._begin(Opening(role, where, options, is_resumed=True, batch_id=batch_id))
         return processor
 
     def _begin(self, opening: Opening) -> None:
