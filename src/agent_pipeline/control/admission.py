@@ -133,6 +133,9 @@ class _Wanted:
     micro_usd: int
 
     def hold_nowait(self) -> Hold | None:
+        if self.tokens == self.micro_usd == 0:
+            # Asking about a batch costs nothing, also where the batch itself has used up all there is.
+            return hold_regardless(self.budgets, tokens=0, micro_usd=0)
         return hold_nowait(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd)
 
     def check(self) -> None:
