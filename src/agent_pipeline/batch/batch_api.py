@@ -140,6 +140,10 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
         """Close it where it was used without `async with`."""
         await self._hosted.aclose()
 
+    def close(self) -> None:
+        """Do the same from code without an event loop."""
+        self._hosted.close()
+
     async def add_work(self, item: BatchRequest[TContext]) -> None:
         """Write one item to the job's input; nothing is sent before `process_all`.
 
