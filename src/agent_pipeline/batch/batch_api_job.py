@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import trio
 
@@ -108,11 +107,10 @@ class BatchJob:
         run.leave()
         end.in_time &= not waiting.cancelled_caught
         with closing(results):
-            while page := list(islice(results, LINES_AT_A_TIME)):
-                for one in page:
-                    await on_result(position, one)
-                    position += 1
-                await trio.lowlevel.checkpoint()
+            for number, one in enumerate(results):
+                if number % LINES_AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+                await on_result(position + number, one)
 
     async def _results(self, run: PartRun) -> Generator[LineResult]:
         part = run.part

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,14 +52,14 @@ async def find_lines(folder: JobFolder, part: PartState) -> Found:
         if not path.exists():
             continue
         with path.open("rb") as file:
-            while batch := list(islice(_positions(file), LINES_AT_A_TIME)):
-                for position, line in batch:
-                    try:
-                        lines.setdefault(read_shape(Named, line).custom_id, (kind, position))
-                    except ModelProtocolError as exc:
-                        unreadable += 1
-                        _logger.warning("%s, byte %d: %s", path, position, exc)
-                await trio.lowlevel.checkpoint()
+            for number, (position, line) in enumerate(_positions(file)):
+                if number % LINES_AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+                try:
+                    lines.setdefault(read_shape(Named, line).custom_id, (kind, position))
+                except ModelProtocolError as exc:
+                    unreadable += 1
+                    _logger.warning("%s, byte %d: %s", path, position, exc)
     return Found(lines, unreadable)
 
 
@@ -91,14 +90,14 @@ async def charge_of(
     price, usage, cost = endpoint.binding.price, Usage(), 0
     unknown: set[str] = set()
     with closing(results_of(folder, part, endpoint, found)) as results:
-        while batch := list(islice(results, LINES_AT_A_TIME)):
-            for one in batch:
-                if one.usage is not None:
-                    usage += one.usage
-                    cost += 0 if price is None else price.cost_micro_usd(one.usage)
-                elif one.may_be_billed:
-                    unknown.add(one.item_id)
-            await trio.lowlevel.checkpoint()
+        for number, one in enumerate(results):
+            if number % LINES_AT_A_TIME == 0:
+                await trio.lowlevel.checkpoint()
+            if one.usage is not None:
+                usage += one.usage
+                cost += 0 if price is None else price.cost_micro_usd(one.usage)
+            elif one.may_be_billed:
+                unknown.add(one.item_id)
     unknown_tokens, unknown_cost = 0, 0
     for asked in asked_lines(folder.input(part.number)) if unknown else ():
         if asked.custom_id in unknown:
