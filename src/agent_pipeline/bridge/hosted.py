@@ -24,11 +24,16 @@ EXIT_GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Place(Generic[R]):
-    """Where a resource is open: calls to it run in tasks of `nursery`."""
+    """Where a resource is open: calls to it run in tasks of `nursery`, in the thread with this id."""
 
     token: trio.lowlevel.TrioToken
     nursery: trio.Nursery
     resource: R
+    thread_id: int
+
+    @classmethod
+    def here(cls, nursery: trio.Nursery, resource: R) -> "_Place[R]":
+        return cls(trio.lowlevel.current_trio_token(), nursery, resource, threading.get_ident())
 
 
 class Hosted(Generic[R]):
@@ -63,14 +68,15 @@ class Hosted(Generic[R]):
             self._place = await asyncio.to_thread(self._started)
             return self
         async with AsyncExitStack() as stack:
-            resource = await stack.enter_async_context(self._open_resource())
-            # By hand: as a block, it would make a group of whatever leaves the caller's own.
-            manager = trio.open_nursery()
+            # By hand: as blocks, nurseries would make a group of whatever leaves the caller's own block.
+            opening, manager = self._open_resource(), trio.open_nursery()
+            resource = await opening.__aenter__()
+            stack.push_async_callback(opening.__aexit__, None, None, None)
             nursery = await manager.__aenter__()
             stack.push_async_callback(manager.__aexit__, None, None, None)
             stack.callback(nursery.cancel_scope.cancel)
             self._stack = stack.pop_all()
-        self._place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+        self._place = _Place.here(nursery, resource)
         return self
 
     async def __aexit__(
@@ -105,13 +111,25 @@ class Hosted(Generic[R]):
         """Call `fn` with the resource, under Trio, and block this thread until it has ended; errors as `run`.
 
         Raises:
-            RuntimeError: called under Trio in the very run it would block.
+            RuntimeError: called in the very thread whose run has to answer, as a task of it or of a guest in it.
         """
         place = self._place or self._started()
-        if current_flavour() == "trio" and place.token is trio.lowlevel.current_trio_token():
+        if place.thread_id == threading.get_ident():
             msg = "this would block the run that has to answer it; await the asynchronous method"
             raise RuntimeError(msg)
         return start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait()
+
+    def tell(self, fn: Callable[[R, *Ts], object], *args: *Ts) -> None:
+        """Call a plain function with the resource soon, in its run; from any thread. It must not raise.
+
+        Raises:
+            RuntimeError: nothing is open.
+        """
+        place = self._place
+        if place is None:
+            msg = "it is not open"
+            raise RuntimeError(msg)
+        place.token.run_sync_soon(fn, place.resource, *args)
 
     async def aclose(self) -> None:
         """Cancel what is under way and close its thread; from Trio or asyncio, also when cancelled."""
@@ -194,7 +212,7 @@ class _TrioThread(Generic[R]):
     async def _main(self) -> None:
         stopped = trio.Event()
         async with self._open_resource() as resource, trio.open_nursery() as nursery:
-            place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+            place = _Place.here(nursery, resource)
             self._opened.set_result((place, stopped))
             await stopped.wait()
             nursery.cancel_scope.cancel()

@@ -59,6 +59,7 @@ from agent_pipeline.errors.provider import (
     RateLimitedError,
     RequestRejectedError,
     ServerError,
+    StreamBrokenError,
     StreamTruncatedError,
 )
 from agent_pipeline.errors.root import (
@@ -105,6 +106,7 @@ __all__ = [
     "ProviderDownError",
     "PoisonedError",
     "ModelProtocolError",
+    "StreamBrokenError",
     "StreamTruncatedError",
     "AnswerTooLargeError",
     "IncompleteAnswerError",

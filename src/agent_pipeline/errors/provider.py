@@ -169,6 +169,12 @@ class StreamTruncatedError(ModelProtocolError):
     code = "stream_truncated"
 
 
+class StreamBrokenError(ProviderError):
+    """A stream that was handed on as it came went wrong after its first part; what was read of it stands alone."""
+
+    code = "stream_broken"
+
+
 class AnswerTooLargeError(ProviderError):
     """The decoded answer passed the byte cap."""
 
