@@ -39,7 +39,7 @@ class ItemTiming:
 
     Attributes:
         queued: from being added until a worker took it.
-        waiting: for its turn: requests in flight, limits per minute, budget, a provider that is down.
+        waiting: for its turn (requests in flight, limits per minute, budget, a provider that is down) and for hooks.
         cooldown: for the pause that a 429 asked of all.
         backoff: between its own attempts.
         executing: attempts under way.
