@@ -22,7 +22,7 @@ class _Runs(Protocol):
     def run(self, prompt: str, /) -> Awaitable[object]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
 class Reply(Generic[TOutput]):
     """How one attempt ended: with an output, or an error that is still foreign; and the tokens it told of."""
 

@@ -12,7 +12,7 @@ DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, int]]]
 """Takes the attempt's number, from 1, and the seconds it may take; returns the output and the tokens it used."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
 class LLMWorkItem(Generic[TInput, TOutput, TContext]):
     """One item of a batch: an id, and exactly one of `agent`, `direct_call` and `agent_factory`.
 
