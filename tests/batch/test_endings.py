@@ -48,7 +48,9 @@ def test_an_error_that_ends_the_batch(flavour: Flavour, mode: str) -> None:
 @both
 def test_a_batch_can_be_ended_by_hand(flavour: Flavour) -> None:
     async def scenario() -> tuple[BatchResult[str, object], str]:
-        async with await filled(replace(QUICK, max_workers=1), [item("slow", answers(delay=30)), *mock_items(2)]) as one:
+        async with await filled(
+            replace(QUICK, max_workers=1), [item("slow", answers(delay=30)), *mock_items(2)]
+        ) as one:
             await nap(0.01)
             await one.abort("enough", mode="cancel")
             result = await one.process_all()

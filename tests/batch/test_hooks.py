@@ -244,7 +244,9 @@ def test_observers_see_why_a_batch_ended_early(flavour: Flavour) -> None:
 
     run(
         flavour,
-        lambda: work_on(Processor(config, observers=[watching]), [item("bad", raises(ValueError("x"))), *mock_items(1)]),
+        lambda: work_on(
+            Processor(config, observers=[watching]), [item("bad", raises(ValueError("x"))), *mock_items(1)]
+        ),
     )
 
     assert watching.names()[-4:] == ["item_failed", "batch_aborted", "item_failed", "worker_stopped"]

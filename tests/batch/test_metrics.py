@@ -9,7 +9,7 @@ from tests.batch.flavours import StatusError, answers, item, mock_items, raises,
 from agent_pipeline.batch import MockAgent, ParallelBatchProcessor, ProcessorConfig
 from agent_pipeline.batch.metrics import BatchMetrics
 
-_SAMPLE = re.compile(r'^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$')
+_SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
 _ESCAPED = {'\\"': '"', "\\\\": "\\", "\\n": "\n"}
 
@@ -45,7 +45,9 @@ def figures() -> BatchMetrics:
     ]
 
     async def scenario() -> BatchMetrics:
-        processor = ParallelBatchProcessor[None, str, object](ProcessorConfig(max_workers=1, initial_wait=0, tokens_per_attempt=6))
+        processor = ParallelBatchProcessor[None, str, object](
+            ProcessorConfig(max_workers=1, initial_wait=0, tokens_per_attempt=6)
+        )
         for one in items:
             await processor.add_work(one)
         assert processor.metrics().items_waiting == 6
@@ -76,7 +78,14 @@ def test_figures_are_those_of_the_results() -> None:
         "unknown": 12,  # held for the two that never told: the one cut off, and the one that raised a bug
     }
     assert data["seconds"] == pytest.approx(  # after a pause all go again step by step, so one more waits 0.1 s
-        {"queued": 2 + 4 + 14 + 14 + 14.1, "waiting": 0, "cooldown": 10.1, "backoff": 0, "executing": 124, "duration": 134.1}
+        {
+            "queued": 2 + 4 + 14 + 14 + 14.1,
+            "waiting": 0,
+            "cooldown": 10.1,
+            "backoff": 0,
+            "executing": 124,
+            "duration": 134.1,
+        }
     )
     assert data["item_seconds"] == pytest.approx({"p50": 14, "p95": 134.1, "p99": 134.1})
 

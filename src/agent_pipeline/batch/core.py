@@ -194,9 +194,10 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
 
     # --- what callers ask for ----------------------------------------------------------------------------------------
 
-    async def add(self, item: LLMWorkItem[TInput, TOutput, TContext]) -> None:
-        """Take an item; see `Flow.add`."""
-        await self.flow.add(item)
+    async def add(self, *items: LLMWorkItem[TInput, TOutput, TContext]) -> None:
+        """Take items; see `Flow.add`."""
+        for item in items:
+            await self.flow.add(item)
 
     async def feed(self, pull: Callable[[], Awaitable[None]]) -> None:
         """Let a source of the caller's add items; returns when it has given all, or the batch is ended early."""

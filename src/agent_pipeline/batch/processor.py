@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -28,6 +29,9 @@ Source = AsyncIterable[LLMWorkItem[TInput, TOutput, TContext]] | Iterable[LLMWor
 """Where items come from: any iterable, asynchronous or not."""
 
 WORKERS, ITEM_TIMEOUT = 5, 120.0
+
+ITEMS_AT_ONCE = 64
+"""Items that are taken from a plain iterable in one go, where the queue has no bound."""
 
 
 class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
@@ -151,8 +155,11 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
     async def _pull(self, source: Source[TInput, TOutput, TContext]) -> None:
         hosted = self._open()
         if not isinstance(source, AsyncIterable):
-            for item in source:
-                await hosted.run(BatchCore.add, item)
+            items = iter(source)
+            # Without a bound nothing has to be read as there is room, and a hop between loops costs more than an item.
+            at_once = ITEMS_AT_ONCE if self.config.max_queue_size == 0 else 1
+            while some := tuple(islice(items, at_once)):
+                await hosted.run(BatchCore.add, *some)
             return
         async for item in source:
             await hosted.run(BatchCore.add, item)
