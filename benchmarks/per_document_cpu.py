@@ -9,14 +9,13 @@ the two take turns. Prints one table; asserts nothing.
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-LATENCY = 0.05
+from side_by_side import LATENCY, measure, open_server, print_table, run_server, take_turns
+
 WARM_UP = 60
 
 PIPELINE = """\
@@ -114,54 +113,24 @@ def bare(url: str, documents: int, in_flight: int) -> float:
     return asyncio.run(main()) / documents * 1000
 
 
-def run_server() -> None:
-    """Serve the simulator until killed; print its address."""
-    import trio  # noqa: PLC0415 - the other processes do without
-
-    from agent_pipeline.simulator import FaultPlan, Simulator, serve  # noqa: PLC0415 - the other processes do without
-
-    async def main() -> None:
-        simulator = Simulator(faults=FaultPlan.from_mapping({"latency": LATENCY}))
-        async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve, simulator)
-            print(f"http://127.0.0.1:{port}/v1", flush=True)
-
-    trio.run(main)
-
-
-def measure(*arguments: str) -> float:
-    """Run one measurement in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(done.stderr[-3000:])
-    return float(done.stdout.splitlines()[-1])
-
-
 def compare(documents: int, in_flight: int, rounds: int) -> None:
     """Take turns, then print the table."""
-    server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
-    try:
-        url = (server.stdout.readline() if server.stdout else "").strip()
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            lines = [json.dumps({"id": str(n), "text": text(n)}) for n in range(documents)]
-            folder.joinpath("documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            folder.joinpath("bench.yaml").write_text(PIPELINE.format(in_flight=in_flight), encoding="utf-8")
-            folder.joinpath("roles.yaml").write_text(ROLES.format(url=url), encoding="utf-8")
-            folder.joinpath("bench_stage.py").write_text(STAGE, encoding="utf-8")
-            figures: dict[str, list[float]] = {"ours": [], "bare": []}
-            for _ in range(rounds):
-                figures["ours"].append(measure("ours", temporary, str(documents)))
-                figures["bare"].append(measure("bare", url, str(documents), str(in_flight)))
-    finally:
-        server.terminate()
-        server.wait()
-    ratios = [a / b for a, b in zip(figures["ours"], figures["bare"], strict=True)]
-    print(f"{documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds")
-    print(f"{'':24}{'min':>8}{'median':>8}{'max':>8}")
-    rows = [("ours, CPU ms/document", figures["ours"]), ("bare, CPU ms/document", figures["bare"])]
-    for name, values in [*rows, ("ratio, pair by pair", ratios)]:
-        print(f"{name:24}{min(values):8.2f}{statistics.median(values):8.2f}{max(values):8.2f}")
+    with open_server(__file__) as url, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        lines = [json.dumps({"id": str(n), "text": text(n)}) for n in range(documents)]
+        folder.joinpath("documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folder.joinpath("bench.yaml").write_text(PIPELINE.format(in_flight=in_flight), encoding="utf-8")
+        folder.joinpath("roles.yaml").write_text(ROLES.format(url=url), encoding="utf-8")
+        folder.joinpath("bench_stage.py").write_text(STAGE, encoding="utf-8")
+        figures = take_turns(
+            rounds,
+            {
+                "ours": lambda: measure(__file__, "ours", temporary, str(documents)),
+                "bare": lambda: measure(__file__, "bare", url, str(documents), str(in_flight)),
+            },
+        )
+    title = f"CPU ms a document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms, {rounds} rounds"
+    print_table(title, figures, "bare")
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import RunInUseError as RunInUseError
     from agent_pipeline.errors import ServerError as ServerError
     from agent_pipeline.errors import StageError as StageError
+    from agent_pipeline.errors import StreamBrokenError as StreamBrokenError
     from agent_pipeline.errors import StreamTruncatedError as StreamTruncatedError
     from agent_pipeline.errors import UnknownProviderError as UnknownProviderError
     from agent_pipeline.errors import UnknownRoleError as UnknownRoleError
@@ -95,6 +96,7 @@ __all__ = [
     "ProviderDownError",
     "PoisonedError",
     "ModelProtocolError",
+    "StreamBrokenError",
     "StreamTruncatedError",
     "AnswerTooLargeError",
     "IncompleteAnswerError",

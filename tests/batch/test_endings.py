@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.batch.flavours import QUICK, Flavour, Item, StatusError, answers, both, item, mock_items, nap, raises, run
 
 from agent_pipeline.batch import BatchResult, ParallelBatchProcessor, ProcessorConfig, WorkItemResult
-from agent_pipeline.batch.endings import BatchClosedError
+from agent_pipeline.errors import BatchClosedError
 from agent_pipeline.testing import cancel_at_every_step
 
 Processor = ParallelBatchProcessor[None, str, object]

@@ -14,7 +14,7 @@ from agent_pipeline.batch import (
     ProcessorConfig,
     WorkItemResult,
 )
-from agent_pipeline.batch.endings import BatchClosedError, DuplicateItemError, QueueFullError
+from agent_pipeline.errors import BatchClosedError, DuplicateItemError, QueueFullError
 
 Result = BatchResult[str, object]
 

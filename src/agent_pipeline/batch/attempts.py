@@ -8,7 +8,6 @@ import trio
 
 from agent_pipeline.batch.classification import classify
 from agent_pipeline.batch.config import ProcessorConfig
-from agent_pipeline.batch.endings import CallFailedError, ItemDeadlineError
 from agent_pipeline.batch.events import AttemptFailed, BatchEvent, ItemAdmitted, RateLimitHit
 from agent_pipeline.batch.invocation import Reply
 from agent_pipeline.batch.items import LLMWorkItem
@@ -17,7 +16,7 @@ from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import Usage, WaitReason
-from agent_pipeline.errors import AgentPipelineError, RateLimitedError
+from agent_pipeline.errors import AgentPipelineError, CallFailedError, ItemDeadlineError, RateLimitedError
 
 TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")

@@ -12,13 +12,6 @@ import trio
 from agent_pipeline.batch.config import ProcessorConfig
 from agent_pipeline.batch.cooldown_watch import CooldownWatch
 from agent_pipeline.batch.delivery import Delivery
-from agent_pipeline.batch.endings import (
-    BatchAbortedError,
-    BatchCancelledError,
-    BatchClosedError,
-    BatchDeadlineError,
-    CallFailedError,
-)
 from agent_pipeline.batch.events import (
     BatchAborted,
     BatchCompleted,
@@ -43,7 +36,14 @@ from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.limit_events import LimitChanged
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors import (
+    AgentPipelineError,
+    BatchAbortedError,
+    BatchCancelledError,
+    BatchClosedError,
+    BatchDeadlineError,
+    CallFailedError,
+)
 from agent_pipeline.gateway.opening import no_record, utc_now
 
 TInput = TypeVar("TInput")
@@ -98,25 +98,7 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
         self.reason = ""
         self.feed_error: Exception | None = None
         self.budget = RunBudget(tokens=config.budget_tokens)
-        self.gate = Gate(
-            budget=self.budget,
-            retry=RetryPolicy(
-                max_attempts=config.max_attempts,
-                initial_delay=config.initial_wait,
-                max_delay=config.max_wait,
-                max_rate_limits=config.max_rate_limits,
-                max_bad_answers=config.max_attempts,
-            ),
-            requests_in_flight=(config.max_workers, 1, config.max_workers),
-            attempt_timeout=config.attempt_timeout,
-            record=no_record,
-            now=utc_now,
-            rng=random.Random() if rng is None else rng,
-            requests_per_minute=config.requests_per_minute,
-            tokens_per_minute=config.tokens_per_minute,
-            on_limit=self._tell_limit,
-            on_breaker=self._tell_breaker,
-        )
+        self.gate = self._make_gate(rng)
         self._metrics = metrics
         self._caller = caller
         self._invocation: Invocation[TInput, TOutput, TContext] = Invocation(caller)
@@ -135,6 +117,28 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
         self._nursery: trio.Nursery | None = None
         self._workers = 0
         self._workers_gone = trio.Event()
+
+    def _make_gate(self, rng: random.Random | None) -> Gate:
+        config = self.config
+        return Gate(
+            budget=self.budget,
+            retry=RetryPolicy(
+                max_attempts=config.max_attempts,
+                initial_delay=config.initial_wait,
+                max_delay=config.max_wait,
+                max_rate_limits=config.max_rate_limits,
+                max_bad_answers=config.max_attempts,
+            ),
+            requests_in_flight=(config.max_workers, 1, config.max_workers),
+            attempt_timeout=config.attempt_timeout,
+            record=no_record,
+            now=utc_now,
+            rng=random.Random() if rng is None else rng,
+            requests_per_minute=config.requests_per_minute,
+            tokens_per_minute=config.tokens_per_minute,
+            on_limit=self._tell_limit,
+            on_breaker=self._tell_breaker,
+        )
 
     @asynccontextmanager
     async def opened(

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 import trio
 
 from agent_pipeline.batch.attempts import Spent
-from agent_pipeline.batch.endings import BatchClosedError, DuplicateItemError
 from agent_pipeline.batch.items import LLMWorkItem
 from agent_pipeline.batch.results import WorkItemResult
+from agent_pipeline.errors import BatchClosedError, DuplicateItemError
 
 TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")

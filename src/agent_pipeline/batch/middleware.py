@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from agent_pipeline.batch.calling import call_either
-from agent_pipeline.batch.endings import MiddlewareError, SkippedByMiddlewareError
 from agent_pipeline.batch.items import LLMWorkItem
 from agent_pipeline.batch.results import WorkItemResult
+from agent_pipeline.errors import MiddlewareError, SkippedByMiddlewareError
 
 TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")

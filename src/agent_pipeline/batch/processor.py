@@ -12,7 +12,6 @@ from typing import Generic, Self, TypeVar
 
 from agent_pipeline.batch.config import AbortMode, ProcessorConfig
 from agent_pipeline.batch.core import BatchCore
-from agent_pipeline.batch.endings import BatchClosedError, DuplicateItemError, QueueFullError
 from agent_pipeline.batch.events import ProcessorObserver
 from agent_pipeline.batch.flow import Flow
 from agent_pipeline.batch.items import LLMWorkItem
@@ -20,6 +19,7 @@ from agent_pipeline.batch.metrics import BatchMetrics, Metrics
 from agent_pipeline.batch.middleware import Hooks, Middleware, PostProcessor
 from agent_pipeline.batch.results import BatchResult, WorkItemResult
 from agent_pipeline.bridge import Caller, Hosted
+from agent_pipeline.errors import BatchClosedError, DuplicateItemError, QueueFullError
 
 TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")

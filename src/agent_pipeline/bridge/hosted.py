@@ -63,9 +63,10 @@ class Hosted(Generic[R]):
             self._place = await asyncio.to_thread(self._started)
             return self
         async with AsyncExitStack() as stack:
-            resource = await stack.enter_async_context(self._open_resource())
-            # By hand: as a block, it would make a group of whatever leaves the caller's own.
-            manager = trio.open_nursery()
+            # By hand: as blocks, nurseries would make a group of whatever leaves the caller's own block.
+            opening, manager = self._open_resource(), trio.open_nursery()
+            resource = await opening.__aenter__()
+            stack.push_async_callback(opening.__aexit__, None, None, None)
             nursery = await manager.__aenter__()
             stack.push_async_callback(manager.__aexit__, None, None, None)
             stack.callback(nursery.cancel_scope.cancel)
@@ -112,6 +113,18 @@ class Hosted(Generic[R]):
             msg = "this would block the run that has to answer it; await the asynchronous method"
             raise RuntimeError(msg)
         return start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait()
+
+    def tell(self, fn: Callable[[R, *Ts], object], *args: *Ts) -> None:
+        """Call a plain function with the resource soon, in its run; from any thread. It must not raise.
+
+        Raises:
+            RuntimeError: nothing is open.
+        """
+        place = self._place
+        if place is None:
+            msg = "it is not open"
+            raise RuntimeError(msg)
+        place.token.run_sync_soon(fn, place.resource, *args)
 
     async def aclose(self) -> None:
         """Cancel what is under way and close its thread; from Trio or asyncio, also when cancelled."""

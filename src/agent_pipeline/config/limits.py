@@ -1,13 +1,14 @@
 """The limits of a run: how much at once, how long, how often again, how much money."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agent_pipeline.config.validation import ConfigModel
+from agent_pipeline.config.source_map import source_map_of
+from agent_pipeline.config.validation import ConfigModel, build
 
 MICRO_USD = 1_000_000
 """Micro-dollars in a dollar."""
@@ -141,3 +142,12 @@ class LimitsConfig(ConfigModel):
     retry: RetryConfig = Field(default_factory=RetryConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     budget_per_document: BudgetConfig = Field(default_factory=BudgetConfig)
+
+
+def parse_limits(data: Mapping[str, object]) -> LimitsConfig:
+    """Check limits that are in memory already, as a pipeline file has them under `limits`.
+
+    Raises:
+        ConfigError: anything is wrong with them.
+    """
+    return build(LimitsConfig, source_map_of(dict(data)))

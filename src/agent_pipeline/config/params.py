@@ -55,6 +55,8 @@ def check_params(params: Params, *, mode: str) -> None:
     for name in EMBEDDING_ONLY:
         if name in values and mode != "embedding":
             raise ParamError(f"only for mode embedding, this role's mode is {mode}", name)
+    if all(name in values for name in EMBEDDING_ONLY):
+        raise ParamError("the dimensions are given twice; keep dimensions", "embedding_dim")
     if values.get("stream") is True and mode == "embedding":
         raise ParamError("embeddings can't be streamed", "stream")
 

@@ -78,20 +78,30 @@ def runtime_from_source(source: SourceMap, *, directory: Path | None) -> Runtime
 
 
 def resolve_role(
-    config: RuntimeConfig, role: str, params_override: Mapping[str, JsonValue] | None = None
+    config: RuntimeConfig,
+    role: str,
+    params_override: Mapping[str, JsonValue] | None = None,
+    *,
+    strict_roles: bool = False,
 ) -> ResolvedCall:
     """Say what one call of a role uses: the role's own settings, else the defaults; `params_override` wins key by key.
 
     Nothing is read, written or changed, but the first fall-back of a role to the defaults is logged.
 
+    Args:
+        config: roles and providers.
+        role: its name.
+        params_override: above the role's params.
+        strict_roles: whether the defaults cover no role that is not there, which may be one misspelt.
+
     Raises:
-        UnknownRoleError: no such role, and no defaults.
+        UnknownRoleError: no such role, and no defaults that would cover it.
         UnknownProviderError: the role's provider is not among the providers.
         ConfigError: with the override, the params we know make no sense.
     """
     settings: RoleDefaultsConfig | None = config.roles.get(role)
     if settings is None:
-        settings = config.defaults
+        settings = None if strict_roles else config.defaults
         if settings is None:
             raise UnknownRoleError(f"unknown role {role!r}{did_you_mean(role, config.roles)}")
         if config.first_time_on_defaults(role):

@@ -10,24 +10,32 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.gateway.endpoint import OPENAI_URL as OPENAI_URL
     from agent_pipeline.gateway.endpoint import Endpoint as Endpoint
+    from agent_pipeline.gateway.endpoints import endpoints_with_keys as endpoints_with_keys
+    from agent_pipeline.gateway.foreign import ForeignProviders as ForeignProviders
     from agent_pipeline.gateway.gateway import Gateway as Gateway
     from agent_pipeline.gateway.opening import make_budget as make_budget
     from agent_pipeline.gateway.opening import make_gate as make_gate
     from agent_pipeline.gateway.opening import open_gateway as open_gateway
     from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
     from agent_pipeline.gateway.pool import open_pool as open_pool
+    from agent_pipeline.gateway.raw_calls import RawCalls as RawCalls
+    from agent_pipeline.gateway.raw_calls import open_raw_calls as open_raw_calls
     from agent_pipeline.gateway.roles import RoleClient as RoleClient
 
 __all__ = [
     "OPENAI_URL",
     "ConnectionPool",
     "Endpoint",
+    "ForeignProviders",
     "Gateway",
+    "RawCalls",
     "RoleClient",
+    "endpoints_with_keys",
     "make_budget",
     "make_gate",
     "open_gateway",
     "open_pool",
+    "open_raw_calls",
 ]
 
 __getattr__ = lazy_exports(
@@ -36,11 +44,15 @@ __getattr__ = lazy_exports(
         "OPENAI_URL": "agent_pipeline.gateway.endpoint",
         "ConnectionPool": "agent_pipeline.gateway.pool",
         "Endpoint": "agent_pipeline.gateway.endpoint",
+        "ForeignProviders": "agent_pipeline.gateway.foreign",
         "Gateway": "agent_pipeline.gateway.gateway",
+        "RawCalls": "agent_pipeline.gateway.raw_calls",
         "RoleClient": "agent_pipeline.gateway.roles",
+        "endpoints_with_keys": "agent_pipeline.gateway.endpoints",
         "make_budget": "agent_pipeline.gateway.opening",
         "make_gate": "agent_pipeline.gateway.opening",
         "open_gateway": "agent_pipeline.gateway.opening",
         "open_pool": "agent_pipeline.gateway.pool",
+        "open_raw_calls": "agent_pipeline.gateway.raw_calls",
     },
 )

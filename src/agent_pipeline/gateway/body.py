@@ -1,8 +1,9 @@
 """Takes an answer's body off the wire: unpacked in bounded steps, never more of it than the cap, never in silence."""
 
+import math
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import trio
@@ -97,12 +98,15 @@ class EventWatch:
 _EVENT_LINE = re.compile(rb"(?:\A|[\r\n])[^:\r\n]")
 
 
-async def read_answer(response: httpx2.Response, *, event_timeout: float | None = None) -> bytes:
+async def read_answer(
+    response: httpx2.Response, *, event_timeout: float | None = None, take: Callable[[bytes], None] | None = None
+) -> bytes:
     """Return the whole body of an answer.
 
     Args:
         response: its head has come.
         event_timeout: seconds an event stream may go on without an event; None is unlimited.
+        take: given an event stream's parts too, as they come.
 
     Raises:
         AnswerTooLargeError: it passed the cap; the rest was not read.
@@ -115,8 +119,8 @@ async def read_answer(response: httpx2.Response, *, event_timeout: float | None 
     chunks = aiter(stream)
     is_event_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
     try:
-        if is_event_stream and event_timeout is not None:
-            await _take_events(chunks, decoder, event_timeout)
+        if is_event_stream:
+            await _take_events(chunks, decoder, math.inf if event_timeout is None else event_timeout, take)
         else:
             async for chunk in chunks:
                 decoder.feed(chunk)
@@ -126,12 +130,17 @@ async def read_answer(response: httpx2.Response, *, event_timeout: float | None 
     return decoder.body()
 
 
-async def _take_events(chunks: AsyncIterator[bytes], decoder: BodyDecoder, timeout: float) -> None:
+async def _take_events(
+    chunks: AsyncIterator[bytes], decoder: BodyDecoder, timeout: float, take: Callable[[bytes], None] | None
+) -> None:
     watch = EventWatch()
     with trio.move_on_after(timeout) as scope:
         async for chunk in chunks:
-            if watch.hears(b"".join(decoder.feed(chunk))):
+            part = b"".join(decoder.feed(chunk))
+            if watch.hears(part):
                 scope.deadline = trio.current_time() + timeout
+            if take is not None:
+                take(part)
     if scope.cancelled_caught:
         raise httpx2.ReadTimeout("the stream went on without an event")
 

@@ -73,6 +73,21 @@ def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
     return endpoints
 
 
+def endpoints_with_keys(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
+    """Return the endpoints that can be asked now, for calls that belong to no run.
+
+    Providers without an address that is known, and those whose key is not set, are left out. Chat Completions are
+    spoken where a provider does not say: that is what programs that ask by roles expect of a provider.
+    """
+    endpoints: dict[str, Endpoint] = {}
+    for one in used_providers(runtime):
+        provider = runtime.providers[one]
+        base_url, key = provider.base_url or KNOWN_ADDRESSES.get(one), resolve_api_key(provider)
+        if base_url is not None and (key is not None or provider.env_key is None or _is_local(provider)):
+            endpoints[one] = Endpoint(base_url, provider.api or "chat", key)
+    return endpoints
+
+
 def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
     """Return endpoints that all lead to the simulator; no key goes there."""
     return {one: Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)}

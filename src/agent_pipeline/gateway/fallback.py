@@ -114,7 +114,7 @@ def _rewritten(request: httpx2.Request, body: Mapping[str, Any], first: Link, ot
     url = other.binding.base_url.rstrip("/") + request.url.path.removeprefix(base)
     headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_FIRST}
     content = json.dumps(rewrite_body(body, first, other)).encode()
-    return httpx2.Request(request.method, url, headers=headers, content=content)
+    return httpx2.Request(request.method, url, headers=headers, content=content, extensions=request.extensions)
 
 
 _OF_THE_FIRST = frozenset({"host", "content-length"})

@@ -30,6 +30,7 @@ class Gateway:
         keys: in no request's body, whoever put one there.
         price_of: finds what a provider's model costs.
         emit: takes an event wherever a fallback is asked.
+        takes_incomplete: whether answers count that a model cut short, or a refusal, where no fallback helps.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Gateway:
         keys: SecretValues = NO_SECRETS,
         price_of: FindPrice = find_price,
         emit: Emit | None = None,
+        takes_incomplete: bool = False,
     ) -> None:
         self._runtime = runtime
         self._endpoints = endpoints
@@ -52,6 +54,7 @@ class Gateway:
         self._keys = keys
         self._price_of = price_of
         self._emit = emit
+        self._takes_incomplete = takes_incomplete
         self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout, "pool": None}
         self._roles: dict[str, RoleClient] = {}
 
@@ -75,9 +78,10 @@ class Gateway:
         return known
 
     def _bind(self, name: str) -> RoleClient:
-        link = self.link(name)
+        fallbacks = fallbacks_of(self._runtime, name)
+        link = self.link(name, is_last=not fallbacks)
         role = self._runtime.roles.get(name)
-        chain = [link, *map(self.link, fallbacks_of(self._runtime, name))]
+        chain = [link, *(self.link(one, is_last=one == fallbacks[-1]) for one in fallbacks)]
         return RoleClient(
             binding=link.binding,
             api=link.api,
@@ -87,7 +91,7 @@ class Gateway:
             transport=link.transport if len(chain) == 1 else FallbackTransport(chain, self._emit),
         )
 
-    def link(self, name: str) -> Link:
+    def link(self, name: str, *, is_last: bool = True) -> Link:
         """Return the role of that name by itself, without its fallbacks; errors as `role` has them."""
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
@@ -104,6 +108,7 @@ class Gateway:
             output_tokens_cap=output_tokens_cap(resolved.params),
             price=self._price_of(resolved.provider, resolved.model),
             timeouts=self._timeouts,
+            takes_incomplete=self._takes_incomplete and is_last,
         )
         transport = GateTransport(binding, gate=self.gate, pool=self.pool, keys=self._keys)
         return Link(binding, endpoint.api, endpoint.is_official, resolved.params, transport)

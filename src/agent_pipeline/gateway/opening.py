@@ -96,6 +96,7 @@ async def open_gateway(
     make_pool: Callable[[], ConnectionPool] = ConnectionPool,
     price_of: FindPrice = find_price,
     emit: Emit | None = None,
+    takes_incomplete: bool = False,
 ) -> AsyncGenerator[Gateway]:
     """Open a gateway under Trio; its connections are closed at the end, also on cancellation.
 
@@ -107,6 +108,7 @@ async def open_gateway(
         make_pool: of connections.
         price_of: finds what a provider's model costs.
         emit: takes an event wherever a fallback is asked.
+        takes_incomplete: whether answers count that a model cut short, or a refusal.
     """
     own = make_gate(limits, budget=make_budget(limits, runtime)) if gate is None else gate
     async with open_pool(make_pool) as pool:
@@ -120,4 +122,5 @@ async def open_gateway(
             keys=keys_of(runtime),
             price_of=price_of,
             emit=emit,
+            takes_incomplete=takes_incomplete,
         )

@@ -33,6 +33,17 @@ def body_params(api: Api, params: Mapping[str, Any], *, official: bool) -> dict[
     return _chat_names(body) if api == "chat" else _responses_names(body)
 
 
+def embedding_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a role's params as fields of a request for embeddings; null counts as not set.
+
+    `embedding_dim` is `dimensions` there. An output cap has no meaning for it and stays here.
+    """
+    body = {name: value for name, value in params.items() if name not in {*_OURS, *OUTPUT_CAPS} and value is not None}
+    if "embedding_dim" in body:
+        body["dimensions"] = body.pop("embedding_dim")
+    return body
+
+
 def _cap_name(api: Api, written: str, *, official: bool) -> str:
     if api == "responses":
         return "max_output_tokens"

@@ -8,6 +8,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx2
 from pydantic import SecretStr
@@ -16,7 +17,7 @@ from agent_pipeline.config.key_guard import HIDDEN, SHORTEST_SECRET
 from agent_pipeline.control.call import Attempt, Call, Price
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
-from agent_pipeline.errors import RequestRejectedError
+from agent_pipeline.errors import IncompleteAnswerError, ProviderError, RequestRejectedError, StreamBrokenError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
 from agent_pipeline.gateway.body import read_answer, read_refusal
 from agent_pipeline.gateway.dispatch import DispatchNote
@@ -39,6 +40,8 @@ class Binding:
     Attributes:
         api_key: sent to `base_url` and nowhere else; None sends no authorization.
         output_tokens_cap: for requests that set none of their own; 0 where the role sets none either.
+        takes_incomplete: whether an answer counts that the model cut short, or a refusal: as it came, by whoever asks
+            for raw answers.
         timeouts: seconds by httpx2's names; None is unlimited.
     """
 
@@ -50,6 +53,27 @@ class Binding:
     output_tokens_cap: int
     price: Price | None
     timeouts: Mapping[str, float | None]
+    takes_incomplete: bool = False
+
+
+class Listener(Protocol):
+    """Takes an event stream as it comes; a request carries one in its extensions under `LISTENER`."""
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether anything was handed on by now, so that no other attempt may begin."""
+        ...
+
+    def begin(self) -> None:
+        """Forget what an attempt before this one said."""
+        ...
+
+    def take(self, part: bytes) -> None:
+        """Take the next bytes; must not block."""
+        ...
+
+
+LISTENER = "agent_pipeline.listener"
 
 
 class GateTransport(httpx2.AsyncBaseTransport):
@@ -92,7 +116,21 @@ class GateTransport(httpx2.AsyncBaseTransport):
         return await self._gate.call(call, functools.partial(self._attempt, request, body, asked))
 
     async def _attempt(self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt) -> httpx2.Response:
-        status, headers, answered = await self._exchange(request, body, attempt)
+        listener: Listener | None = request.extensions.get(LISTENER)
+        if listener is not None:
+            listener.begin()
+        try:
+            return await self._one_answer(request, body, asked, attempt, listener)
+        except ProviderError as exc:
+            if listener is None or not listener.has_heard:
+                raise
+            msg = f"the stream went wrong after its first part: {exc}"
+            raise StreamBrokenError(msg, status_code=exc.status_code) from exc
+
+    async def _one_answer(
+        self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt, listener: Listener | None
+    ) -> httpx2.Response:
+        status, headers, answered = await self._exchange(request, body, attempt, listener)
         # A provider may repeat the key, and errors quote what it says.
         shown = answered if self._secret is None else answered.replace(self._secret.encode(), HIDDEN.encode())
         failure = from_status(status, headers, shown)
@@ -103,7 +141,11 @@ class GateTransport(httpx2.AsyncBaseTransport):
             # The last event counts also where the blank line after it is missing; torn ones are no JSON.
             shown, answered = shown + b"\n\n", answered + b"\n\n"
         content_type = headers.get("content-type", "")
-        check_answer(attempt, path=request.url.path, content_type=content_type, streamed=streamed, body=shown)
+        try:
+            check_answer(attempt, path=request.url.path, content_type=content_type, streamed=streamed, body=shown)
+        except IncompleteAnswerError:
+            if not self._binding.takes_incomplete:
+                raise
         if streamed:
             answered = without_done(answered)
         kept = {"content-type": EVENT_STREAM if streamed else JSON}
@@ -112,7 +154,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(status, headers=kept, content=answered, request=request)
 
     async def _exchange(
-        self, request: httpx2.Request, body: bytes, attempt: Attempt
+        self, request: httpx2.Request, body: bytes, attempt: Attempt, listener: Listener | None
     ) -> tuple[int, httpx2.Headers, bytes]:
         timeouts = dict(self._binding.timeouts)
         kept = {name: value for name, value in request.headers.items() if name in _KEPT_HEADERS}
@@ -129,7 +171,8 @@ class GateTransport(httpx2.AsyncBaseTransport):
                 attempt.provider_request_id = _request_id(response.headers, self._hide)
                 attempt.rate_headers = read_rate_headers(response.headers)
                 if response.is_success:
-                    answered = await read_answer(response, event_timeout=timeouts.get("read"))
+                    take = None if listener is None else listener.take
+                    answered = await read_answer(response, event_timeout=timeouts.get("read"), take=take)
                 else:
                     answered = await read_refusal(response)
                 return response.status_code, response.headers, answered

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from agent_pipeline.testing.cancellation import virtual_clock as virtual_clock
     from agent_pipeline.testing.scripted_provider import ScriptedProvider as ScriptedProvider
     from agent_pipeline.testing.scripted_provider import Step as Step
+    from agent_pipeline.testing.simulator_thread import SimulatorThread as SimulatorThread
     from agent_pipeline.testing.worlds.world import WorldReport as WorldReport
     from agent_pipeline.testing.worlds.world import simulate_world as simulate_world
 
@@ -16,6 +17,8 @@ __all__ = [
     # one attempt
     "ScriptedProvider",
     "Step",
+    # a provider on a socket
+    "SimulatorThread",
     # one operation, cancelled everywhere
     "cancel_at_every_step",
     "virtual_clock",
@@ -28,6 +31,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "ScriptedProvider": "agent_pipeline.testing.scripted_provider",
+        "SimulatorThread": "agent_pipeline.testing.simulator_thread",
         "Step": "agent_pipeline.testing.scripted_provider",
         "WorldReport": "agent_pipeline.testing.worlds.world",
         "cancel_at_every_step": "agent_pipeline.testing.cancellation",

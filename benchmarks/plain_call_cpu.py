@@ -1,0 +1,156 @@
+"""CPU per plain call: pool and hub beside bare `AsyncOpenAI`, same server, one run.
+
+Bare is one keep-alive client on asyncio without retries, limits, checks or budget. Ours has its gate with all of them.
+Each measurement is a process of its own, warmed up first; they take turns. Prints one table; asserts nothing.
+
+    uv run python benchmarks/plain_call_cpu.py --calls 2000 --in-flight 25 --rounds 5
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from side_by_side import LATENCY, measure, open_server, print_table, run_server, take_turns
+
+WARM_UP = 100
+PARAMS: dict[str, Any] = {"temperature": 0.2, "max_tokens": 200}
+
+Ask = Callable[[int], Awaitable[object]]
+
+
+def messages(number: int) -> list[dict[str, str]]:
+    """Return the conversation of one call."""
+    return [{"role": "user", "content": f"Document {number}. The quick brown fox jumps over the lazy dog. " * 4}]
+
+
+async def under_trio(ask: Ask, calls: int, in_flight: int) -> float:
+    """Ask under Trio; return CPU milliseconds per call after a warm-up."""
+    import trio  # noqa: PLC0415 - the other processes do without
+
+    async def ask_all(count: int) -> None:
+        numbers = iter(range(count))
+
+        async def work() -> None:
+            for number in numbers:
+                await ask(number)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(in_flight):
+                nursery.start_soon(work)
+
+    await ask_all(WARM_UP)
+    begun = time.process_time()
+    await ask_all(calls)
+    return (time.process_time() - begun) / calls * 1000
+
+
+async def under_asyncio(ask: Ask, calls: int, in_flight: int) -> float:
+    """Ask under asyncio; return CPU milliseconds per call after a warm-up."""
+
+    async def ask_all(count: int) -> None:
+        numbers = iter(range(count))
+
+        async def work() -> None:
+            for number in numbers:
+                await ask(number)
+
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+
+    await ask_all(WARM_UP)
+    begun = time.process_time()
+    await ask_all(calls)
+    return (time.process_time() - begun) / calls * 1000
+
+
+async def bare(url: str, calls: int, in_flight: int) -> float:
+    """Ask with a client and nothing else."""
+    import httpx2  # noqa: PLC0415 - the other processes do without
+    from openai import AsyncOpenAI  # noqa: PLC0415 - the other processes do without
+
+    limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    http = httpx2.AsyncClient(limits=limits, trust_env=False)
+    client = AsyncOpenAI(api_key="none", base_url=url, http_client=http, max_retries=0)
+
+    async def ask(number: int) -> object:
+        conversation: Any = messages(number)
+        return await client.chat.completions.create(model="m", messages=conversation, **PARAMS)
+
+    spent = await under_asyncio(ask, calls, in_flight)
+    await client.close()
+    return spent
+
+
+async def pool(url: str, calls: int, in_flight: int) -> float:
+    """Ask through `LLMPool`, from whatever runs this."""
+    from agent_pipeline.utils import LLMPool  # noqa: PLC0415 - the other processes do without
+
+    async with LLMPool(base_url=url, api_key="none", model="m", max_inflight=in_flight) as opened:
+        return await _measured(lambda number: opened.request(messages=messages(number), **PARAMS), calls, in_flight)
+
+
+async def hub(url: str, calls: int, in_flight: int) -> float:
+    """Ask through `LLMHub`, from whatever runs this."""
+    from agent_pipeline.llmhub import LLMHub, parse_runtime_config  # noqa: PLC0415 - the other processes do without
+
+    role = {"provider": "local", "model": "m", "params": PARAMS}
+    config = parse_runtime_config(
+        {"project": "bench", "env": "bench", "providers": {"local": {"base_url": url}}, "roles": {"writer": role}}
+    )
+    async with LLMHub(config_obj=config, limits={"requests_in_flight": in_flight}) as opened:
+        return await _measured(lambda number: opened.acompletion("writer", messages(number)), calls, in_flight)
+
+
+async def _measured(ask: Ask, calls: int, in_flight: int) -> float:
+    from agent_pipeline.bridge import current_flavour  # noqa: PLC0415 - the bare process does without
+
+    measured = under_trio if current_flavour() == "trio" else under_asyncio
+    return await measured(ask, calls, in_flight)
+
+
+def run_one(name: str, url: str, calls: int, in_flight: int) -> float:
+    """Make one measurement."""
+    import trio  # noqa: PLC0415 - only here
+
+    match name:
+        case "bare":
+            return asyncio.run(bare(url, calls, in_flight))
+        case "pool-trio":
+            return trio.run(pool, url, calls, in_flight)
+        case "hub-trio":
+            return trio.run(hub, url, calls, in_flight)
+        case _:
+            return asyncio.run(pool(url, calls, in_flight))
+
+
+def compare(calls: int, in_flight: int, rounds: int) -> None:
+    """Take turns, then print the table."""
+    with open_server(__file__) as url:
+        names = ("bare", "pool-trio", "hub-trio", "pool-asyncio")
+        figures = take_turns(
+            rounds, {name: lambda name=name: measure(__file__, name, url, str(calls), str(in_flight)) for name in names}
+        )
+    title = f"CPU ms a call: {calls} calls, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds"
+    print_table(title, figures, "bare")
+
+
+def main() -> None:
+    """Read the command line."""
+    match sys.argv[1:]:
+        case ["serve"]:
+            run_server()
+        case [name, url, calls, in_flight] if not name.startswith("-"):
+            print(run_one(name, url, int(calls), int(in_flight)))
+        case _:
+            parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+            parser.add_argument("--calls", type=int, default=2000)
+            parser.add_argument("--in-flight", type=int, default=25)
+            parser.add_argument("--rounds", type=int, default=5)
+            given = parser.parse_args()
+            compare(given.calls, given.in_flight, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
