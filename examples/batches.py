@@ -4,6 +4,7 @@ Run it: `uv run python examples/batches.py`. It needs neither a key nor a networ
 """
 
 import asyncio
+from collections.abc import Mapping
 
 from openai import AsyncOpenAI
 
@@ -42,7 +43,7 @@ async def main() -> None:
         client = AsyncOpenAI(api_key="none", base_url=simulator.base_url, max_retries=0)
 
         def page(number: int) -> LLMWorkItem[None, str, int]:
-            async def summarise(_attempt: int, timeout: float) -> tuple[str, dict[str, int]]:
+            async def summarise(_attempt: int, timeout: float) -> tuple[str, Mapping[str, object]]:
                 text = f"This is page {number} of the book. It tells of lakes. It has no end."
                 answer = await client.responses.create(model="any", input=f"Summarise: {text}", timeout=timeout)
                 return answer.output_text, answer.usage.to_dict() if answer.usage else {}

@@ -10,16 +10,15 @@ import pydantic_ai
 import pytest
 import trio
 from agents.testing import ScriptedModel
+from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from tests.batch.flavours import QUICK, Flavour, both
 
-from agent_pipeline.batch import BatchResult, LLMWorkItem, MockAgent, ParallelBatchProcessor, WorkItemResult
+from agent_pipeline.batch import BatchResult, LLMWorkItem, MockAgent, ParallelBatchProcessor
 from agent_pipeline.bridge.guests import guest_kind
-
-Result = WorkItemResult[str, None]
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +43,6 @@ def run_items(flavour: Flavour, *items: LLMWorkItem[None, str, None]) -> BatchRe
 
 
 def text_step(text: str) -> sdk.ModelResponse:
-    from openai.types.responses import ResponseOutputMessage, ResponseOutputText
-
     message = ResponseOutputMessage(
         id="m",
         type="message",
@@ -166,7 +163,7 @@ def test_under_asyncio_agents_run_in_the_callers_loop() -> None:
 @both
 def test_an_agent_without_an_output_is_told_so(flavour: Flavour) -> None:
     class Odd:
-        async def run(self, prompt: str) -> int:
+        async def run(self, _prompt: str) -> int:
             return 7
 
     result = run_items(flavour, LLMWorkItem("a", agent=Odd()))

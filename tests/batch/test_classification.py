@@ -48,7 +48,7 @@ def ours(error: Exception) -> AgentPipelineError | None:
     return classify(error, 1, timeout=2.0)
 
 
-def of_openai(status: int, kind: type[openai.APIStatusError], code: str, headers: Mapping[str, str] = {}) -> Exception:  # noqa: B006 - never changed
+def of_openai(status: int, kind: type[openai.APIStatusError], code: str, headers: Mapping[str, str] = {}) -> Exception:
     request = httpx2.Request("POST", "http://127.0.0.1/v1/responses")
     response = httpx2.Response(status, headers=dict(headers), request=request)
     return kind("it said", response=response, body={"code": code, "type": code, "message": "it said"})

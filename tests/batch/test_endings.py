@@ -168,13 +168,13 @@ def test_cancelled_anywhere_every_item_has_one_result() -> None:
 @given(
     plan=st.lists(st.sampled_from(["ok", "slow", "500", "429", "bug", "hang"]), max_size=14),
     workers=st.integers(1, 5),
-    order=st.booleans(),
+    order=st.sampled_from(["any", "kept"]),
     results=st.integers(0, 3),
-    abort=st.booleans(),
+    abort=st.sampled_from([(), ("call_failed",)]),
     end=st.sampled_from(["all", "timeout", "cancel"]),
 )
 def test_exactly_one_result_whatever_happens(
-    plan: list[str], workers: int, order: bool, results: int, abort: bool, end: str
+    plan: list[str], *, workers: int, order: str, results: int, abort: tuple[str, ...], end: str
 ) -> None:
     """Whatever items do and whatever ends the batch: each item once, in its place, and the totals are their sum."""
     calls = {
@@ -189,9 +189,9 @@ def test_exactly_one_result_whatever_happens(
         max_workers=workers,
         timeout_per_item=20.0,
         batch_timeout=45.0 if end == "timeout" else None,
-        preserve_order=order,
+        preserve_order=order == "kept",
         max_result_queue_size=results,
-        abort_on=("call_failed",) if abort else (),
+        abort_on=abort,
     )
 
     async def scenario() -> BatchResult[str, object]:

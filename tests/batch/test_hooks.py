@@ -59,7 +59,7 @@ class Failing(Middleware[None, str, object]):
 
     async def on_error(self, work_item: Item, error: Exception) -> Result | None:
         self.fail("error")
-        return None
+        return await super().on_error(work_item, error)
 
 
 class Watching(ProcessorObserver):
@@ -116,7 +116,7 @@ def test_a_middleware_may_turn_an_error_into_a_result(flavour: Flavour) -> None:
     class Kind(Middleware[None, str, object]):
         async def on_error(self, work_item: Item, error: Exception) -> Result | None:
             causes.append(error.__cause__)
-            return WorkItemResult(item_id="whatever", success=True, output="a default")
+            return WorkItemResult(item_id=f"not {work_item.item_id}", success=True, output="a default")
 
     failing = item("a", raises(StatusError(400, usage={"input_tokens": 4, "output_tokens": 0})), context="mine")
     result = run(flavour, lambda: work_on(Processor(QUICK, middleware=[Kind()]), [failing]))

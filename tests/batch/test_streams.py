@@ -122,8 +122,8 @@ def test_add_work_waits_for_room(flavour: Flavour) -> None:
 
 
 @both
-@pytest.mark.parametrize("is_async", [True, False])
-def test_process_all_takes_a_source(flavour: Flavour, is_async: bool) -> None:
+@pytest.mark.parametrize("kind", ["async", "plain"])
+def test_process_all_takes_a_source(flavour: Flavour, kind: str) -> None:
     async def source() -> AsyncIterator[Item]:
         for one in mock_items(7):
             await nap(0.001)
@@ -133,7 +133,7 @@ def test_process_all_takes_a_source(flavour: Flavour, is_async: bool) -> None:
         yield from mock_items(7)
 
     async def scenario() -> BatchResult[str, object]:
-        return await Processor(QUICK).process_all(source() if is_async else plain())
+        return await Processor(QUICK).process_all(source() if kind == "async" else plain())
 
     assert [one.position for one in run(flavour, scenario).results] == list(range(7))
 
@@ -162,10 +162,14 @@ def test_what_a_source_raises_comes_after_the_results_of_what_it_gave(flavour: F
 
     async def scenario() -> list[str]:
         seen: list[str] = []
+
+        async def read(processor: Processor) -> None:
+            async for result in await processor.process_stream(source()):
+                seen.append(result.item_id)  # noqa: PERF401 - what was seen by the time it raised
+
         async with Processor(QUICK) as processor:
             with pytest.raises(OSError, match="the disk is gone"):
-                async for result in await processor.process_stream(source()):
-                    seen.append(result.item_id)  # noqa: PERF401 - what was seen by the time it raised
+                await read(processor)
         return seen
 
     assert sorted(run(flavour, scenario)) == ["item-0", "item-1", "item-2"]

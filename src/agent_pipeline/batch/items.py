@@ -8,7 +8,7 @@ TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")
 TContext = TypeVar("TContext")
 
-DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, int]]]]
+DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, object]]]]
 """Takes the attempt's number, from 1, and the seconds it may take; returns the output and the tokens it used."""
 
 
