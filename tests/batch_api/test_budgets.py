@@ -10,6 +10,7 @@ from tests.control.world import make_world
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent_pipeline.batch.batch_api import BatchAPIProcessor
+from agent_pipeline.batch.batch_api_opening import Opened
 from agent_pipeline.batch.batch_api_state import JobState
 from agent_pipeline.config.limits import BudgetConfig
 from agent_pipeline.control.budget import BudgetStatistics
@@ -25,9 +26,9 @@ def state(directory: Path) -> JobState:
 async def held(processor: BatchAPIProcessor[object, object]) -> BudgetStatistics:
     """Return the tokens of a job's budget."""
 
-    async def look(opened: object) -> BudgetStatistics:
+    async def look(opened: Opened) -> BudgetStatistics:
         await trio.lowlevel.checkpoint()
-        return opened.job.endpoint.gate.budget.tokens.statistics()  # type: ignore[attr-defined]
+        return opened.job.endpoint.gate.budget.tokens.statistics()
 
     return await processor._hosted.run(look)
 

@@ -32,9 +32,16 @@ def twisting_lines(change: Callable[[list[bytes]], list[bytes]]) -> Twist:
         if not request.url.path.endswith("/content"):
             return response
         headers = {"content-type": "application/octet-stream"}
-        return httpx2.Response(200, headers=headers, content=b"".join(change(response.content.splitlines(True))))
+        return httpx2.Response(
+            200, headers=headers, content=b"".join(change(response.content.splitlines(keepends=True)))
+        )
 
     return twist
+
+
+def replacing(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    """Replace bytes in every line."""
+    return lambda lines: [line.replace(old, new) for line in lines]
 
 
 async def test_an_error_of_one_line_is_that_items_error(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -138,14 +145,14 @@ async def test_a_full_queue_is_waited_for(autojump_clock: MockClock, tmp_path: P
     ("change", "expected"),
     [
         (lambda lines: [line for line in lines if b'"item 1"' not in line], [None, "batch_failed", None]),
-        (lambda lines: [line.replace(b'"custom_id":"item 1"', b'"custom') for line in lines], [None, "batch_failed", None]),
-        (lambda lines: [line.replace(b"item 1", b"item x") for line in lines], [None, "batch_failed", None]),
+        (replacing(b'"custom_id":"item 1"', b'"custom'), [None, "batch_failed", None]),
+        (replacing(b"item 1", b"item x"), [None, "batch_failed", None]),
         (lambda lines: lines + lines, [None, None, None]),
         (lambda lines: lines[::-1], [None, None, None]),
         (lambda lines: [lines[0], b"\n", lines[1], b"<html>\n", lines[2].rstrip()], [None, None, None]),
-        (lambda lines: [line.replace(b'"output":[', b'"output":7,"x":[') for line in lines], ["bad_answer"] * 3),
-        (lambda lines: [line.replace(b'"status_code":200', b'"status_code":0') for line in lines], ["batch_failed"] * 3),
-        (lambda lines: [line.replace(b'"completed"', b'"incomplete"') for line in lines], ["incomplete_answer"] * 3),
+        (replacing(b'"output":[', b'"output":7,"x":['), ["bad_answer"] * 3),
+        (replacing(b'"status_code":200', b'"status_code":0'), ["batch_failed"] * 3),
+        (replacing(b'"completed"', b'"incomplete"'), ["incomplete_answer"] * 3),
     ],
 )
 async def test_a_file_of_results_is_taken_for_what_it_is(
@@ -188,7 +195,9 @@ async def test_a_file_that_is_not_whole_is_fetched_once_more(autojump_clock: Moc
 async def test_a_provider_that_is_down_for_an_hour_is_asked_again(autojump_clock: MockClock, tmp_path: Path) -> None:
     """The batch goes on there whether or not it can be looked at."""
     looks = {"path": "/v1/batches/{id}"}
-    provider = simulator({"kind": "status", "status": 503, "script": list(range(2, 100)), "match": looks}, batch_delay=1)
+    provider = simulator(
+        {"kind": "status", "status": 503, "script": list(range(2, 100)), "match": looks}, batch_delay=1
+    )
     async with job(tmp_path, provider) as processor:
         await processor.add_all(items(1))
         result = await processor.process_all()

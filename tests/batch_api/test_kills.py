@@ -69,7 +69,7 @@ async def test_killed_while_the_provider_does_what_it_was_asked(tmp_path: Path, 
         port = await nursery.start(serve, provider)
         command = [sys.executable, "-m", "tests.batch_api.work_once", f"http://127.0.0.1:{port}/v1", str(tmp_path)]
         process = await trio.lowlevel.open_process(command)
-        while not provider.statistics.faults["latency"]:
+        while not provider.statistics.faults["latency"]:  # noqa: ASYNC110 - a simulator tells nobody
             await trio.sleep(0.02)
         process.kill()
         await process.wait()
@@ -91,7 +91,7 @@ async def test_killed_at_any_moment_again_and_again(tmp_path: Path, seed: int) -
         before = 0
         for kill in range(4):
             process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL)
-            while provider.statistics.requests < before + 1 + (seed + kill) % 5 and process.poll() is None:
+            while provider.statistics.requests < before + 1 + (seed + kill) % 5 and process.poll() is None:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             process.kill()
             await process.wait()

@@ -10,7 +10,6 @@ from tests.batch_api.world import items, job, requests, resumed, simulator
 from tests.simulator.uploading import create
 from trio.testing import MockClock
 
-from agent_pipeline.simulator import Simulator
 from agent_pipeline.testing import cancel_at_every_step
 
 

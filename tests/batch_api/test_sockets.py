@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 import trio
-from tests.batch_api.world import items, runtime
+from tests.batch_api.world import inputs, items, runtime
 
 from agent_pipeline.batch.batch_api import BatchAPIProcessor
 from agent_pipeline.batch.batch_api_input import BatchRequest
@@ -19,7 +19,7 @@ from agent_pipeline.simulator import FaultPlan, Simulator, serve
 
 
 @contextmanager
-def provider() -> Iterator[str]:
+def provider() -> Generator[str]:
     """Run a simulator in a thread of its own; yield its address."""
     started = threading.Event()
     stop: list[Callable[[], object]] = []
@@ -42,10 +42,11 @@ def provider() -> Iterator[str]:
         thread.join()
 
 
-def options(url: str, **more: Any) -> BatchAPIOptions:
+def options(url: str, **more: Unpack[BatchAPIOptions]) -> BatchAPIOptions:
     """Return what a job at that address needs."""
-    own = {"runtime": runtime(base_url=url), "poll_interval": 0.05, "max_poll_interval": 0.1}
-    return BatchAPIOptions(**{**own, **more})
+    own: BatchAPIOptions = {"runtime": runtime(base_url=url), "poll_interval": 0.05, "max_poll_interval": 0.1}
+    own.update(more)
+    return own
 
 
 Threads = list[threading.Thread]
@@ -141,4 +142,4 @@ def test_a_source_is_taken_one_item_at_a_time(tmp_path: Path) -> None:
         result = trio.run(main, url)
 
     assert result.succeeded == 50
-    assert len(list(tmp_path.glob("part-*[0-9].jsonl"))) == 6
+    assert len(inputs(tmp_path)) == 6

@@ -1,4 +1,4 @@
-"""A process that works on a batch job: `work_once.py URL DIRECTORY [FAILPOINT]`; prints its results, or is killed there.
+"""A process that works on a batch job and prints its results, or is killed: `work_once.py URL DIRECTORY [FAILPOINT]`.
 
 A job that was begun is taken up again.
 """
@@ -39,4 +39,4 @@ async def main(url: str, directory: str, point: str = "") -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    trio.run(main, sys.argv[1], sys.argv[2], "".join(sys.argv[3:]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import httpx2
 from tests.gateway.bodies import Api
@@ -63,33 +63,60 @@ def runtime(
 
 
 def options(
-    provider: Simulator, *, api: Api = "responses", twist: Twist = as_is, config: RuntimeConfig | None = None, **more: Any
+    provider: Simulator,
+    *,
+    api: Api = "responses",
+    twist: Twist = as_is,
+    config: RuntimeConfig | None = None,
+    **more: Unpack[BatchAPIOptions],
 ) -> BatchAPIOptions:
     """Return what a job needs to be worked on by a simulator in this process, on virtual time."""
-    return BatchAPIOptions(
-        **{
-            "runtime": config or runtime(),
-            "endpoints": {"local": Endpoint(BASE_URL, api, None)},
-            "make_pool": lambda: ConnectionPool(lambda: TwistingTransport(provider, twist)),
-            "price_of": lambda _provider, _model: PRICE,
-            "limits": LimitsConfig.model_validate({"retry": {"max_attempts": 2}}),
-            "poll_interval": 10.0,
-            "max_poll_interval": 60.0,
-            "threaded": False,
-            **more,
-        }
+    merged: BatchAPIOptions = {
+        "runtime": config or runtime(),
+        "endpoints": {"local": Endpoint(BASE_URL, api, None)},
+        "make_pool": lambda: ConnectionPool(lambda: TwistingTransport(provider, twist)),
+        "price_of": lambda _provider, _model: PRICE,
+        "limits": LimitsConfig.model_validate({"retry": {"max_attempts": 2}}),
+        "poll_interval": 10.0,
+        "max_poll_interval": 60.0,
+        "threaded": False,
+    }
+    merged.update(more)
+    return merged
+
+
+def job(
+    directory: Path,
+    provider: Simulator,
+    *,
+    api: Api = "responses",
+    twist: Twist = as_is,
+    config: RuntimeConfig | None = None,
+    discount: float = 0.5,
+    max_requests: int = 50_000,
+    max_bytes: int = 10**8,
+    **more: Unpack[BatchAPIOptions],
+) -> BatchAPIProcessor[Any, Any]:
+    """Return a new job."""
+    return BatchAPIProcessor(
+        role="writer",
+        directory=directory,
+        discount=discount,
+        max_requests=max_requests,
+        max_bytes=max_bytes,
+        **options(provider, api=api, twist=twist, config=config, **more),
     )
 
 
-def job(directory: Path, provider: Simulator, **more: Any) -> BatchAPIProcessor[Any, Any]:
-    """Return a new job."""
-    own = {name: more.pop(name) for name in ("discount", "max_requests", "max_bytes") if name in more}
-    return BatchAPIProcessor(role="writer", directory=directory, **own, **options(provider, **more))
-
-
-def resumed(directory: Path, provider: Simulator, **more: Any) -> BatchAPIProcessor[Any, Any]:
+def resumed(
+    directory: Path,
+    provider: Simulator,
+    *,
+    config: RuntimeConfig | None = None,
+    **more: Unpack[BatchAPIOptions],
+) -> BatchAPIProcessor[Any, Any]:
     """Take the job up again."""
-    return BatchAPIProcessor.resume(directory, **options(provider, **more))
+    return BatchAPIProcessor.resume(directory, **options(provider, config=config, **more))
 
 
 def items(count: int, begin: int = 0) -> Iterable[BatchRequest[int]]:
@@ -100,3 +127,8 @@ def items(count: int, begin: int = 0) -> Iterable[BatchRequest[int]]:
 def requests(provider: Simulator, path: str) -> int:
     """Return how many requests to a path were answered well."""
     return provider.statistics.ends[path, "200"]
+
+
+def inputs(directory: Path) -> list[Path]:
+    """Return the input files of a job."""
+    return sorted(directory.glob("part-*[0-9].jsonl"))

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from agent_pipeline.batch.batch_api_state import JobFolder, JobState, PartState
-from agent_pipeline.batch.endings import DuplicateItemError
 from agent_pipeline.documents.folder import reporting
+from agent_pipeline.errors import DuplicateItemError
 from agent_pipeline.gateway.batch_lines import AskedLine, Named, RequestLine, make_line
 from agent_pipeline.gateway.batches import BatchEndpoint
 from agent_pipeline.gateway.outputs import OutputSchema

@@ -10,13 +10,12 @@ from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, Batc
 from agent_pipeline.batch.batch_api_job import BatchJob, new_state
 from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, Pace
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobFolder, JobState
-from agent_pipeline.batch.endings import BatchClosedError, CallFailedError
 from agent_pipeline.batch.results import WorkItemResult
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.config.prices import FindPrice, find_price
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.config.roles import load_runtime_config
-from agent_pipeline.errors import BatchJobError
+from agent_pipeline.errors import BatchClosedError, BatchJobError, CallFailedError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, open_gateway
 from agent_pipeline.gateway.batch_lines import content_of
 from agent_pipeline.gateway.batches import BatchEndpoint

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent_pipeline.errors import (
+    AgentPipelineError,
     AttemptTimeoutError,
     ConnectionLostError,
     ModelProtocolError,
@@ -90,18 +91,16 @@ class _Facts:
     names: tuple[str, ...]
 
 
-def classify(error: Exception, *, attempt: int, timeout: float) -> ProviderError | None:
+def classify(error: Exception, attempt: int, *, timeout: float) -> AgentPipelineError | None:
     """Return the error of ours that a foreign one stands for; None where it is no provider's, but the code's own.
 
     Args:
-        error: what an item's code raised.
+        error: what an item's code raised; one of ours is returned as it is.
         attempt: its number.
-        timeout: seconds the attempt had.
+        timeout: seconds after which it came, if it is a timeout.
     """
-    if isinstance(error, ProviderError):
-        return error
     leaf = _leaf(error)
-    if isinstance(leaf, ProviderError):
+    if isinstance(leaf, AgentPipelineError):
         return leaf
     facts = _read(leaf)
     said = f"{type(leaf).__name__}: {quoted(leaf)}".removesuffix(": ").removesuffix(".")
@@ -133,11 +132,17 @@ def _by_status(facts: _Facts, said: str) -> ProviderError | None:
 def _by_name(facts: _Facts, said: str, attempt: int, timeout: float) -> ProviderError | None:
     makers: tuple[tuple[tuple[str, ...], Callable[[], ProviderError]], ...] = (
         (_UNREACHABLE_NAMES, lambda: ProviderUnreachableError(said)),
-        (_TIMEOUT_NAMES, lambda: AttemptTimeoutError(attempt=attempt, rung="attempt", timeout=timeout)),
+        (_TIMEOUT_NAMES, lambda: _timed_out(said, attempt, timeout)),
         (_LOST_NAMES, lambda: ConnectionLostError(said)),
         (_BAD_ANSWER_NAMES, lambda: ModelProtocolError(said)),
     )
     return next((make() for parts, make in makers if _is_named(facts, parts)), None)
+
+
+def _timed_out(said: str, attempt: int, timeout: float) -> AttemptTimeoutError:
+    error = AttemptTimeoutError(attempt=attempt, rung="attempt", timeout=timeout)
+    error.args = (said,)  # the library's own words; how long it waited is its own affair
+    return error
 
 
 def _is_named(facts: _Facts, parts: tuple[str, ...]) -> bool:
@@ -151,9 +156,11 @@ def _read(error: BaseException) -> _Facts:
     causes = list(_causes(error))
     status = next((found for one in causes if (found := _status(one)) is not None), None)
     codes = frozenset(code for one in causes for code in _codes(one))
-    headers = next((found for one in causes if (found := _headers(one))), {})
-    asked = next((found for one in causes if (found := _asked(one)) is not None), None)
-    names = tuple(kind.__name__.lower() for kind in type(error).__mro__ if kind not in {Exception, BaseException, object})
+    headers: Mapping[str, str] = next((some for one in causes if (some := _headers(one))), {})
+    asked = next((pause for one in causes if (pause := _asked(one)) is not None), None)
+    names = tuple(
+        kind.__name__.lower() for kind in type(error).__mro__ if kind not in {Exception, BaseException, object}
+    )
     return _Facts(status, codes, headers, read_retry_after(headers) if asked is None else asked, names)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 AbortMode = Literal["drain", "cancel"]
@@ -67,8 +68,9 @@ class ProcessorConfig:
     def __post_init__(self) -> None:
         _check_numbers(self)
         _check_ladder(self)
-        if isinstance(self.abort_on, str):
-            msg = f"abort_on is a tuple of error codes, not the text {self.abort_on!r}"
+        abort_on: object = self.abort_on  # whoever has no type checker may give anything
+        if isinstance(abort_on, str):
+            msg = f"abort_on is a tuple of error codes, not the text {abort_on!r}"
             raise ValueError(msg)  # noqa: TRY004 - all that is wrong with a config is a ValueError
         object.__setattr__(self, "abort_on", tuple(self.abort_on))
         if self.abort_mode not in {"drain", "cancel"}:
@@ -122,7 +124,7 @@ def _check_numbers(config: ProcessorConfig) -> None:
 def _check_ladder(config: ProcessorConfig) -> None:
     """Refuse a rung that can't fire before the one around it."""
     given = [(name, value) for name in _TIMEOUTS if (value := getattr(config, name)) is not None]
-    for (inner, shorter), (outer, longer) in zip(given, given[1:], strict=False):
+    for (inner, shorter), (outer, longer) in pairwise(given):
         if shorter >= longer:
             msg = f"{inner} ({shorter:g} s) has to be shorter than {outer} ({longer:g} s)"
             raise ValueError(msg)

@@ -8,11 +8,11 @@ TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")
 TContext = TypeVar("TContext")
 
-DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, int]]]]
+DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, object]]]]
 """Takes the attempt's number, from 1, and the seconds it may take; returns the output and the tokens it used."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
 class LLMWorkItem(Generic[TInput, TOutput, TContext]):
     """One item of a batch: an id, and exactly one of `agent`, `direct_call` and `agent_factory`.
 
@@ -45,8 +45,9 @@ class LLMWorkItem(Generic[TInput, TOutput, TContext]):
     lane: str = "default"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.item_id, str) or not self.item_id.strip():
-            msg = f"item_id is a text that is not empty, not {self.item_id!r}"
+        item_id: object = self.item_id  # whoever has no type checker may give anything
+        if not isinstance(item_id, str) or not item_id.strip():
+            msg = f"item_id is a text that is not empty, not {item_id!r}"
             raise ValueError(msg)
         given = [name for name in ("agent", "direct_call", "agent_factory") if getattr(self, name) is not None]
         if len(given) != 1:

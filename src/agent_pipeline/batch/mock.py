@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from agent_pipeline.bridge.guests import sleep_where_called
 from agent_pipeline.domain.usage import Usage
 
 
@@ -68,8 +69,8 @@ class MockAgent:
         rate_limit_on_call: int | Collection[int] | None = None,
         timeout_on_call: int | Collection[int] | None = None,
         tokens_per_call: int = 10,
-        seed: int = 0,
         *,
+        seed: int = 0,
         retry_after: float | None = None,
         respond: Callable[[str], str] = "Mock response to: {}".format,
     ) -> None:

@@ -39,7 +39,7 @@ class ItemTiming:
 
     Attributes:
         queued: from being added until a worker took it.
-        waiting: for its turn: requests in flight, limits per minute, budget, a provider that is down.
+        waiting: for its turn (requests in flight, limits per minute, budget, a provider that is down) and for hooks.
         cooldown: for the pause that a 429 asked of all.
         backoff: between its own attempts.
         executing: attempts under way.
@@ -57,7 +57,7 @@ class ItemTiming:
         return self.queued + self.waiting + self.cooldown + self.backoff + self.executing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
 class WorkItemResult(Generic[TOutput, TContext]):
     """How one item ended.
 
@@ -85,7 +85,7 @@ class WorkItemResult(Generic[TOutput, TContext]):
     timing: ItemTiming = ItemTiming()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
 class BatchResult(Generic[TOutput, TContext]):
     """How a batch ended, or stands.
 

@@ -35,9 +35,10 @@ def read_usage(reported: object) -> Usage | None:
 
 
 def usage_of_reply(reply: object) -> Usage | None:
-    """Return what an agent's result reports: `usage` may be a value or a method without arguments."""
+    """Return what an agent's result reports: `usage` may be a value, or a method without arguments."""
     usage = getattr(reply, "usage", None)
-    return read_usage(usage() if callable(usage) else usage)
+    found = read_usage(usage)
+    return read_usage(usage()) if found is None and callable(usage) else found
 
 
 def usage_of_error(error: BaseException) -> Usage | None:

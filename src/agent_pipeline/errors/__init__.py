@@ -1,12 +1,24 @@
 """Every error the package raises: one base, a stable code for ledger and report, what the run should do about it."""
 
-from agent_pipeline.errors.batch import (
+from agent_pipeline.errors.batch_jobs import (
     BatchExpiredError,
     BatchFailedError,
     BatchJobError,
     BatchPendingError,
     BatchRequestCancelledError,
     BatchUncertainError,
+)
+from agent_pipeline.errors.batches import (
+    BatchAbortedError,
+    BatchCancelledError,
+    BatchClosedError,
+    BatchDeadlineError,
+    CallFailedError,
+    DuplicateItemError,
+    ItemDeadlineError,
+    MiddlewareError,
+    QueueFullError,
+    SkippedByMiddlewareError,
 )
 from agent_pipeline.errors.before_run import (
     ConfigError,
@@ -130,4 +142,15 @@ __all__ = [
     "WaitTooLongError",
     "BudgetExceededError",
     "LedgerError",
+    # an item of a batch has no answer, or a batch refuses one
+    "CallFailedError",
+    "ItemDeadlineError",
+    "SkippedByMiddlewareError",
+    "MiddlewareError",
+    "BatchDeadlineError",
+    "BatchAbortedError",
+    "BatchCancelledError",
+    "BatchClosedError",
+    "QueueFullError",
+    "DuplicateItemError",
 ]

@@ -1,6 +1,6 @@
 """Why an item of a batch has no answer, where it is not the provider's doing, and what a batch refuses."""
 
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors.root import AgentPipelineError
 
 
 class CallFailedError(AgentPipelineError):
