@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import trio
 from pydantic import BaseModel
-from tests.batch_api.world import PRICE, inputs, items, job, requests, runtime, simulator
+from tests.batch_api.world import PRICE, inputs, items, job, options, requests, runtime, simulator
 from tests.gateway.bodies import APIS, Api
 from trio.testing import MockClock
 
-from agent_pipeline.batch.batch_api_input import BatchRequest
+from agent_pipeline.batch import BatchAPIProcessor, BatchProgress, BatchRequest
 from agent_pipeline.batch.results import WorkItemResult
+from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import BatchClosedError, BatchJobError, ConfigError, DuplicateItemError
+from agent_pipeline.gateway import open_gateway
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -195,3 +197,49 @@ async def test_messages_go_as_they_are(autojump_clock: MockClock, tmp_path: Path
     assert sent["body"]["messages"] == [{"role": "system", "content": "Be brief."}, *messages]
     assert sent["body"]["max_tokens"] == 100
     assert result.succeeded == 1
+
+
+async def test_each_look_at_a_batch_is_told(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ten seconds a line: looked at after 0, 10, 30 and 70. Whoever listens may fail."""
+    seen: list[tuple[str, int, int]] = []
+
+    def tell(look: BatchProgress) -> None:
+        seen.append((look.status, look.completed, look.total))
+        if len(seen) == 1:
+            raise ValueError("no room")
+
+    provider = simulator(batch_delay=0, batch_line_delay=10)
+    async with job(tmp_path, provider, on_progress=tell) as processor:
+        await processor.add_all(items(5))
+        await processor.process_all()
+
+    assert seen == [("in_progress", 0, 5), ("in_progress", 1, 5), ("in_progress", 3, 5), ("completed", 5, 5)]
+    assert "on_progress failed" in caplog.text
+
+
+async def test_an_open_gateway_is_used_as_it_is(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Its budget is that of other calls, too; what is asked for again is not charged again."""
+    provider = simulator()
+    given = options(provider)
+    limits = LimitsConfig.model_validate({"budget": {"tokens": 1000}})
+    endpoints = given["endpoints"]
+    assert endpoints is not None
+    async with open_gateway(runtime(), endpoints, limits, make_pool=given["make_pool"]) as gateway:
+        assert await gateway.role("writer").ask("One pear.")
+        asked = gateway.gate.budget.tokens.statistics().spent
+        async with BatchAPIProcessor[str, int](
+            role="writer", directory=tmp_path, gateway=gateway, threaded=False
+        ) as processor:
+            await processor.add_all(items(2))
+            first = await processor.process_all()
+            second = await processor.process_all()
+            assert processor.charge is not None
+            batched = processor.charge.usage.total_tokens
+        spent = gateway.gate.budget.tokens.statistics().spent
+
+    assert first.results == second.results
+    assert asked > 0
+    assert spent == asked + batched
+    assert processor.charge.micro_usd is None

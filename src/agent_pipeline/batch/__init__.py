@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agent_pipeline.batch.batch_api import BatchAPIProcessor as BatchAPIProcessor
     from agent_pipeline.batch.batch_api import BatchCharge as BatchCharge
     from agent_pipeline.batch.batch_api_input import BatchRequest as BatchRequest
+    from agent_pipeline.batch.batch_api_part import BatchProgress as BatchProgress
     from agent_pipeline.batch.config import ProcessorConfig as ProcessorConfig
     from agent_pipeline.batch.events import BatchEvent as BatchEvent
     from agent_pipeline.batch.events import ProcessorObserver as ProcessorObserver
@@ -37,6 +38,7 @@ __all__ = [
     "BatchAPIProcessor",
     "BatchRequest",
     "BatchCharge",
+    "BatchProgress",
     # around it
     "Middleware",
     "ProcessorObserver",
@@ -53,6 +55,7 @@ __getattr__ = lazy_exports(
         "BatchAPIProcessor": f"{_ROOM}.batch_api",
         "BatchCharge": f"{_ROOM}.batch_api",
         "BatchEvent": f"{_ROOM}.events",
+        "BatchProgress": f"{_ROOM}.batch_api_part",
         "BatchProcessor": f"{_ROOM}.processor",
         "BatchRequest": f"{_ROOM}.batch_api_input",
         "BatchResult": f"{_ROOM}.results",

@@ -5,12 +5,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest
 from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Opened, Opening, add, cancel
+from agent_pipeline.batch.batch_api_part import BatchProgress
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobState
 from agent_pipeline.batch.results import BatchResult, WorkItemResult, as_token_usage
 from agent_pipeline.bridge import Caller, Hosted
@@ -22,6 +24,10 @@ _logger = logging.getLogger("agent_pipeline.batch")
 
 TOutput = TypeVar("TOutput")
 TContext = TypeVar("TContext")
+
+
+_STRIDE = 100
+"""Items of a plain source that are taken at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
             `resume` it may be called once more for the same item.
         max_requests: lines of one input file.
         max_bytes: of one input file.
+        on_progress: a plain function, called with each look at a batch; its own error is logged.
         endpoints: by provider id, in the place of the runtime's own.
         price_of: finds what a model costs.
         make_pool: of connections.
@@ -152,9 +159,7 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
             BatchClosedError: the job's input is complete already.
             ConfigError: its params make no sense.
         """
-        await self._hosted.run(add, item)
-        if item.context is not None:
-            self._contexts[item.item_id] = item.context
+        await self._hosted.run(self._add, (item,))
 
     async def add_all(self, items: Iterable[BatchRequest[TContext]] | AsyncIterable[BatchRequest[TContext]]) -> None:
         """Write all items of a source, one at a time; errors as `add_work`, and what was taken before stays."""
@@ -162,8 +167,9 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
             async for item in items:
                 await self.add_work(item)
         else:
-            for item in items:
-                await self.add_work(item)
+            rest = iter(items)
+            while stride := tuple(islice(rest, _STRIDE)):
+                await self._hosted.run(self._add, stride)
 
     async def process_all(self) -> BatchResult[TOutput, TContext]:
         """Have all items answered; return one result for each, in the order of adding.
@@ -185,6 +191,12 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
         """End the job early, at the provider too; what it has answered by then is collected by `process_all`."""
         await self._hosted.run(cancel)
 
+    async def _add(self, opened: Opened, items: Iterable[BatchRequest[TContext]]) -> None:
+        for item in items:
+            await add(opened, item)
+            if item.context is not None:
+                self._contexts[item.item_id] = item.context
+
     async def _process(self, opened: Opened, caller: Caller) -> BatchResult[TOutput, TContext]:
         await opened.seal()
         begun = time.monotonic()
@@ -196,7 +208,14 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
             if post is not None and result.success:
                 await _post_process(caller, post, result)
 
-        in_time = await opened.job.run(keep, timeout=self._opening.options.get("timeout"))
+        tell = self._opening.options.get("on_progress")
+
+        async def progress(look: BatchProgress) -> None:
+            if tell is not None:
+                await _tell(caller, tell, look)
+
+        timeout = self._opening.options.get("timeout")
+        in_time = await opened.job.run(keep, timeout=timeout, on_progress=progress)
         self._charge = _charge_of(opened.job.state)
         ordered = tuple(results[position] for position in sorted(results))
         result = _summed(ordered, self._charge, seconds=time.monotonic() - begun)
@@ -235,6 +254,13 @@ async def _post_process(
         await caller.run(post, result)
     except Exception:
         _logger.exception("the post-processor failed after item %r", result.item_id)
+
+
+async def _tell(caller: Caller, tell: Callable[[BatchProgress], object], look: BatchProgress) -> None:
+    try:
+        await caller.tell(tell, look)
+    except Exception:
+        _logger.exception("on_progress failed at batch %s", look.batch_id)
 
 
 def _charge_of(state: JobState) -> BatchCharge:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import trio
 
 from agent_pipeline.batch.batch_api_input import LINES_AT_A_TIME
-from agent_pipeline.batch.batch_api_part import JobContext, Pace, PartRun
+from agent_pipeline.batch.batch_api_part import BatchProgress, JobContext, OnProgress, Pace, PartRun
 from agent_pipeline.batch.batch_api_results import failures_of, results_of
 from agent_pipeline.batch.batch_api_state import JobFolder, JobState, PartState
 from agent_pipeline.errors import (
@@ -54,12 +54,13 @@ class BatchJob:
         self.state = state
         self.folder = folder
         self.endpoint = endpoint
-        self._context = JobContext(folder, state, endpoint, pace, trio.Event())
+        self._on_progress: OnProgress | None = None
+        self._context = JobContext(folder, state, endpoint, pace, trio.Event(), self._tell)
         self._is_running = False
         if state.cancel_requested:
             self._context.cancelled.set()
 
-    async def run(self, on_result: OnResult, *, timeout: float | None) -> bool:
+    async def run(self, on_result: OnResult, *, timeout: float | None, on_progress: OnProgress | None = None) -> bool:
         """Bring every part to its end, and hand on one result for each item; the parts in no particular order.
 
         A part that can't go on gives each of its items that error; another `run`, here or in another process, goes on
@@ -67,6 +68,7 @@ class BatchJob:
 
         Args:
             on_result: what it raises ends the run; other parts are left where they are.
+            on_progress: told of each look at a batch; must not raise.
             timeout: seconds to wait for the provider; None is unlimited. What has not come by then fails as
                 `batch_pending`, to be taken up again likewise.
 
@@ -80,6 +82,7 @@ class BatchJob:
             msg = "this batch job is running already"
             raise RuntimeError(msg)
         self._is_running = True
+        self._on_progress = on_progress
         runs = [PartRun(self._context, part) for part in self.state.parts]
         limiter = trio.CapacityLimiter(PARTS_AT_ONCE)
         end = _End(trio.current_time() + timeout if timeout is not None else math.inf, timeout)
@@ -96,6 +99,10 @@ class BatchJob:
             self._is_running = False
             for run in runs:
                 run.leave()
+
+    async def _tell(self, progress: BatchProgress) -> None:
+        if self._on_progress is not None:
+            await self._on_progress(progress)
 
     async def _run_part(
         self, run: PartRun, position: int, on_result: OnResult, end: "_End", limiter: trio.CapacityLimiter

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+import trio
+
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest, InputFiles, part_of
 from agent_pipeline.batch.batch_api_job import BatchJob, new_state
-from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, Pace
+from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, BatchProgress, Pace
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobFolder, JobState
 from agent_pipeline.batch.results import WorkItemResult
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
@@ -39,6 +41,7 @@ class BatchAPIOptions(TypedDict, total=False):
     output_type: Any
     read_answer: Callable[[Mapping[str, Any]], Any] | None
     post_processor: Callable[[WorkItemResult[Any, Any]], Awaitable[object]] | None
+    on_progress: Callable[[BatchProgress], object] | None
     endpoints: Mapping[str, Endpoint] | None
     price_of: FindPrice
     make_pool: Callable[[], ConnectionPool]
@@ -62,6 +65,7 @@ async def add(opened: Opened, item: BatchRequest[Any]) -> None:
     """Write one item; errors as `BatchAPIProcessor.add_work`."""
     if opened.job.state.sealed:
         raise BatchClosedError(f"the input of this job is complete; item {item.item_id!r} was not taken")
+    await trio.lowlevel.checkpoint()
     await opened.inputs.add(item)
 
 

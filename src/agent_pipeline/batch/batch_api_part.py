@@ -5,7 +5,8 @@ looks whether the provider has its file, or its batch, already.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 import trio
@@ -22,9 +23,9 @@ from agent_pipeline.batch.batch_api_state import (
     sync,
 )
 from agent_pipeline.control.commitment import Commitment
-from agent_pipeline.errors import BatchUncertainError, ProviderError
+from agent_pipeline.errors import AgentPipelineError, BatchUncertainError, ProviderError
 from agent_pipeline.failpoints import reach
-from agent_pipeline.gateway.batch_shapes import RemoteBatch
+from agent_pipeline.gateway.batch_shapes import RemoteBatch, RequestCounts
 from agent_pipeline.gateway.batches import BatchEndpoint
 
 _logger = logging.getLogger("agent_pipeline.batch")
@@ -50,6 +51,28 @@ class Pace:
     most: float
 
 
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """One look at a batch.
+
+    Attributes:
+        part: number of its input file, from 1.
+        batch_id: the provider's.
+        status: in the provider's words.
+        total: its requests; of them `completed` were answered and `failed` got an error.
+    """
+
+    part: int
+    batch_id: str
+    status: str
+    total: int
+    completed: int
+    failed: int
+
+
+OnProgress = Callable[[BatchProgress], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class JobContext:
     """What all parts of a job share.
@@ -60,6 +83,8 @@ class JobContext:
         endpoint: of the role's provider.
         pace: of polling.
         cancelled: set once somebody wants it to end early.
+        on_progress: told of each look at a batch; must not raise.
+        charged: numbers of the parts that this job's budgets know of.
     """
 
     folder: JobFolder
@@ -67,6 +92,8 @@ class JobContext:
     endpoint: BatchEndpoint
     pace: Pace
     cancelled: trio.Event
+    on_progress: OnProgress
+    charged: set[int] = field(default_factory=set)
 
     async def save(self) -> None:
         """Write the job's state down."""
@@ -97,7 +124,8 @@ class PartRun:
 
     def take_over(self) -> None:
         """Hold the worst case of a batch that an earlier process may have made, whether or not it fits the budgets."""
-        if self.part.step not in {"written", "uploading", "uploaded", "dropped"}:
+        is_under_way = self.part.step not in {"written", "uploading", "uploaded", "dropped"}
+        if is_under_way and self.part.number not in self._context.charged:
             self._commitment = self._endpoint.gate.take_over(self._endpoint.binding.role, **self._worst_case())
 
     async def run(self) -> Found | None:
@@ -110,6 +138,8 @@ class PartRun:
         """
         if self.part.step == "dropped":
             return None
+        if self.part.number in self._context.charged:
+            return await self._found()
         if self._commitment is None:
             self._commitment = await self._endpoint.gate.commit(self._endpoint.binding.role, **self._worst_case())
         found = await self._advance()
@@ -174,6 +204,9 @@ class PartRun:
             except BatchUncertainError as exc:
                 _logger.warning("part %d of job %s: %s", part.number, self._context.state.job_id, exc)
                 batch = await self._look_for()
+            except AgentPipelineError:
+                await self._to("uploaded")  # surely none was made
+                raise
         if batch is None:
             raise BatchUncertainError("the provider neither makes a batch nor says why; resume the job later")
         reach("batch.created")
@@ -203,6 +236,7 @@ class PartRun:
                     asked_to_end, pause = True, self._context.pace.first
                 batch = await self._endpoint.retrieve(self.part.batch_id or "")
                 reach("batch.polled")
+                await self._tell(batch)
                 if batch.is_over:
                     return batch
             except ProviderError as exc:
@@ -211,6 +245,15 @@ class PartRun:
                 _logger.warning("batch %s can't be looked at: %s", self.part.batch_id, exc)
             await self._pause(pause, until_cancelled=not asked_to_end)
             pause = min(2 * pause, self._context.pace.most)
+
+    async def _tell(self, batch: RemoteBatch) -> None:
+        counts = batch.request_counts or RequestCounts()
+        total = counts.total or self.part.requests
+        progress = BatchProgress(self.part.number, batch.id, batch.status, total, counts.completed, counts.failed)
+        _logger.info(
+            "batch %s: %s, %d of %d answered, %d failed", batch.id, batch.status, counts.completed, total, counts.failed
+        )
+        await self._context.on_progress(progress)
 
     async def _pause(self, seconds: float, *, until_cancelled: bool) -> None:
         if not until_cancelled:
@@ -277,6 +320,7 @@ class PartRun:
             unknown_tokens=charge.unknown_tokens,
             unknown_micro_usd=charge.unknown_micro_usd,
         )
+        self._context.charged.add(part.number)
         if part.step != "settled":
             part.charge = charge
             await self._to("settled")

@@ -42,7 +42,7 @@ WINDOW = "24h"
 """How long a provider may take; the only one there is."""
 
 MOST_FILE_BYTES = 4 * 1024**3
-"""Longest file of results that is taken."""
+"""Longest file of results that is taken, unless it is said otherwise."""
 
 _PAGE = 100
 _MOST_PAGES = 1000
@@ -76,6 +76,7 @@ class BatchEndpoint:
     Attributes:
         endpoint: path of the API that the requests of a batch are for.
         transfer_timeout: seconds one attempt to move a file may take.
+        most_file_bytes: longest file of results that is taken.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class BatchEndpoint:
         self.keys = keys
         self.endpoint = "/v1/embeddings" if mode is LLMMode.embedding else _ENDPOINTS[api]
         self.transfer_timeout = 3600.0
+        self.most_file_bytes = MOST_FILE_BYTES
         self._pool = pool
         secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
         self._headers = {"authorization": f"Bearer {secret}"} if secret else {}
@@ -136,7 +138,7 @@ class BatchEndpoint:
         On error and cancellation a part of it may be there. It is not synced.
 
         Raises:
-            AnswerTooLargeError: it is longer than `MOST_FILE_BYTES`.
+            AnswerTooLargeError: it is longer than `most_file_bytes`.
             ArtifactError: it can't be written.
         """
         at = f"/files/{quote(file_id, safe='')}/content"
@@ -149,7 +151,7 @@ class BatchEndpoint:
             with file:
                 async with exchanged(request, attempt, pool=self._pool, timeouts=timeouts, hide=self.hide) as response:
                     if response.is_success:
-                        return await _save(response, file, path.parent)
+                        return await _save(response, file, path.parent, self.most_file_bytes)
                     body = await read_refusal(response)
             failure = from_status(response.status_code, response.headers, self._shown(body))
             raise failure or ModelProtocolError("the answer has no file")
@@ -289,7 +291,7 @@ def _read(shape: type[ShapeT], status: int, headers: Mapping[str, str], body: by
     return read_shape(shape, body)
 
 
-async def _save(response: httpx2.Response, file: FileIO, folder: Path) -> int:
+async def _save(response: httpx2.Response, file: FileIO, folder: Path, most_bytes: int) -> int:
     """Write an answer's body as it comes; return its bytes."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
@@ -301,8 +303,8 @@ async def _save(response: httpx2.Response, file: FileIO, folder: Path) -> int:
     try:
         async for chunk in chunks:
             size_bytes += len(chunk)
-            if size_bytes > MOST_FILE_BYTES:
-                raise AnswerTooLargeError(f"the file is longer than {MOST_FILE_BYTES} bytes")
+            if size_bytes > most_bytes:
+                raise AnswerTooLargeError(f"the file is longer than {most_bytes} bytes")
             with reporting(folder, _UNWRITABLE):
                 _write_all(file, chunk)
     except AgentPipelineError:
