@@ -1,5 +1,7 @@
 """Results as they come, and sources that are read as there is room: nothing grows without bound."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -212,3 +214,35 @@ def test_results_that_were_given_are_not_kept(flavour: Flavour) -> None:
 
     result = run(flavour, scenario)
     assert (result.results, result.succeeded, result.total_items) == ((), 30, 30)
+
+
+@pytest.mark.parametrize("then", ["results", "process_all", "partial_result"])
+def test_a_result_on_its_way_to_a_reader_that_is_cancelled_is_not_lost(then: str) -> None:
+    """It has left the worker's thread and has not reached the reader's; whoever reads next gets it."""
+
+    async def scenario() -> list[str]:
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Task[WorkItemResult[str, object]] | None = None
+
+        def cancel_with_the_result_on_its_way() -> None:
+            time.sleep(0.05)  # this loop stands still, and the other thread goes on
+            assert reading is not None
+            reading.cancel()
+
+        async def call(attempt: int, timeout: float) -> tuple[str, dict[str, int]]:
+            await asyncio.sleep(0.02)
+            loop.call_soon(loop.call_soon, cancel_with_the_result_on_its_way)  # after this call's end is told
+            return "done", {}
+
+        async with Processor(QUICK) as processor:
+            await processor.add_work(item("a", call))
+            reading = asyncio.ensure_future(anext(processor.results()))
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            if then == "results":
+                return [result.item_id async for result in processor.results()]
+            if then == "process_all":
+                await processor.process_all()
+            return [result.item_id for result in processor.partial_result().results]
+
+    assert run("asyncio", scenario) == ["a"]
