@@ -8,6 +8,7 @@ Each measurement is a process of its own, warmed up first; they take turns. Prin
 
 import argparse
 import asyncio
+import functools
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -128,10 +129,9 @@ def run_one(name: str, url: str, calls: int, in_flight: int) -> float:
 def compare(calls: int, in_flight: int, rounds: int) -> None:
     """Take turns, then print the table."""
     with open_server(__file__) as url:
+        given = (url, str(calls), str(in_flight))
         names = ("bare", "pool-trio", "hub-trio", "pool-asyncio")
-        figures = take_turns(
-            rounds, {name: lambda name=name: measure(__file__, name, url, str(calls), str(in_flight)) for name in names}
-        )
+        figures = take_turns(rounds, {name: functools.partial(measure, __file__, name, *given) for name in names})
     title = f"CPU ms a call: {calls} calls, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds"
     print_table(title, figures, "bare")
 

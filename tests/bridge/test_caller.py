@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 import trio
+import trio_asyncio
 from tests.bridge.hosted_room import Room, hosted_room
 
 from agent_pipeline.bridge import AsyncioThread, Caller, current_flavour
@@ -156,3 +157,17 @@ async def test_closing_an_asyncio_thread_cancels_and_awaits_what_is_in_it() -> N
         await trio.to_thread.run_sync(guests.close)
 
     assert seen == ["cleaned"]
+
+
+async def test_a_document_s_loop_asks_what_lives_in_the_run_around_it() -> None:
+    """As a tool of an agent does; but it must not block the thread that has to answer."""
+    hosted, _ = hosted_room()
+
+    async def as_guest() -> int:
+        assert current_flavour() == "asyncio"
+        with pytest.raises(RuntimeError, match="would block"):
+            hosted.run_sync(Room.add, 1, 1)
+        return await hosted.run(Room.add, 2, 2)
+
+    async with hosted, trio_asyncio.open_loop():
+        assert await trio_asyncio.aio_as_trio(as_guest)() == 4

@@ -12,9 +12,10 @@ import trio
 from tests.compose.live_project import live_project
 from trio.testing import MockClock
 
-from agent_pipeline.compose.live import LOOK_PERIOD, LiveTarget, LiveValuesControl
+from agent_pipeline.compose.live import LiveTarget, LiveValuesControl
 from agent_pipeline.config.pipeline import load_pipeline_config
 from agent_pipeline.config.role_models import RuntimeConfig
+from agent_pipeline.config.watched_file import LOOK_PERIOD
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.limit_events import LiveEditRefused, LiveValueChanged
 

@@ -13,7 +13,7 @@ from tests.integration.project import Project
 from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
-from agent_pipeline.compose.live import LOOK_PERIOD
+from agent_pipeline.config.watched_file import LOOK_PERIOD
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.domain.events import DocumentFinished, DocumentStarted
 from agent_pipeline.domain.limit_events import LiveEditRefused, LiveValueChanged

@@ -24,11 +24,16 @@ EXIT_GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Place(Generic[R]):
-    """Where a resource is open: calls to it run in tasks of `nursery`."""
+    """Where a resource is open: calls to it run in tasks of `nursery`, in the thread with this id."""
 
     token: trio.lowlevel.TrioToken
     nursery: trio.Nursery
     resource: R
+    thread_id: int
+
+    @classmethod
+    def here(cls, nursery: trio.Nursery, resource: R) -> "_Place[R]":
+        return cls(trio.lowlevel.current_trio_token(), nursery, resource, threading.get_ident())
 
 
 class Hosted(Generic[R]):
@@ -71,7 +76,7 @@ class Hosted(Generic[R]):
             stack.push_async_callback(manager.__aexit__, None, None, None)
             stack.callback(nursery.cancel_scope.cancel)
             self._stack = stack.pop_all()
-        self._place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+        self._place = _Place.here(nursery, resource)
         return self
 
     async def __aexit__(
@@ -106,10 +111,10 @@ class Hosted(Generic[R]):
         """Call `fn` with the resource, under Trio, and block this thread until it has ended; errors as `run`.
 
         Raises:
-            RuntimeError: called under Trio in the very run it would block.
+            RuntimeError: called in the very thread whose run has to answer, as a task of it or of a guest in it.
         """
         place = self._place or self._started()
-        if current_flavour() == "trio" and place.token is trio.lowlevel.current_trio_token():
+        if place.thread_id == threading.get_ident():
             msg = "this would block the run that has to answer it; await the asynchronous method"
             raise RuntimeError(msg)
         return start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait()
@@ -207,7 +212,7 @@ class _TrioThread(Generic[R]):
     async def _main(self) -> None:
         stopped = trio.Event()
         async with self._open_resource() as resource, trio.open_nursery() as nursery:
-            place = _Place(trio.lowlevel.current_trio_token(), nursery, resource)
+            place = _Place.here(nursery, resource)
             self._opened.set_result((place, stopped))
             await stopped.wait()
             nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from agent_pipeline.config.key_guard import is_secret_name, looks_like_key, looks_like_known_key, shown, texts_in
 from agent_pipeline.config.source_map import KeyPath, Place, SourceMap
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -58,23 +59,38 @@ def build(model: type[M], source: SourceMap) -> M:
     Raises:
         ConfigError: for the first problem in the order of the file; it tells how many more there are.
     """
+    try:
+        return model.model_validate(mapping_in(source))
+    except ValidationError as exc:
+        raise _first_problem(exc, model, source) from None
+
+
+def mapping_in(source: SourceMap) -> dict[str, JsonValue]:
+    """Return the value of a source map, where it is a mapping.
+
+    Raises:
+        ConfigError: it is something else.
+    """
     if not isinstance(source.value, dict):
         what = "the file is empty" if source.value is None else "the file holds no mapping (key: value)"
         raise source.error(what if source.name else "a mapping (key: value) is wanted")
-    try:
-        return model.model_validate(source.value)
-    except ValidationError as exc:
-        raise _first_problem(exc, model, source) from None
+    return source.value
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that was probably meant by an unknown name, None where no choice is near."""
+    known = sorted(choices)
+    # Swapped letters first: to difflib, `modle` is nearer to `mode` than to `model`.
+    near = [choice for choice in known if sorted(choice) == sorted(name)]
+    return next(iter(near or difflib.get_close_matches(name, known, n=1)), None)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the near one, else the choices, else nothing."""
     known = sorted(choices)
-    # Swapped letters first: to difflib, `modle` is nearer to `mode` than to `model`.
-    near = [choice for choice in known if sorted(choice) == sorted(name)]
-    near = near or difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
+    near = nearest(name, known)
+    if near is not None:
+        return f"; did you mean {near!r}?"
     return f"; known are {', '.join(known)}" if known else ""
 
 

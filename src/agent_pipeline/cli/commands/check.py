@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
-from agent_pipeline.config.limits import RequestsInFlightConfig
+from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
@@ -137,6 +138,25 @@ def _requests(limits: RequestsInFlightConfig) -> str:
     return f"{limits.start} requests (later {limits.min} to {limits.max})"
 
 
+def _per_minute(limits: LimitsConfig) -> str:
+    requests = "" if limits.requests_per_minute is None else f"{limits.requests_per_minute:,} requests"
+    tokens = "" if limits.tokens_per_minute is None else f"{limits.tokens_per_minute:,} tokens"
+    return " and ".join(part for part in (requests, tokens) if part)
+
+
+def _more_limits(config: PipelineConfig) -> Iterator[str]:
+    """Yield what else limits the run, where it does."""
+    if per_minute := _per_minute(config.limits):
+        yield f"{per_minute} a minute, to each provider and model"
+    if own := _budget(config.limits.budget_per_document):
+        yield f"each document {own}"
+    for name, role in config.runtime.roles.items():
+        if own := _budget(BudgetConfig(tokens=role.budget_tokens, usd=role.budget_usd)):
+            yield f"role {name} {own}"
+    if config.live is not None:
+        yield f"read again while the run goes on: {config.live}"
+
+
 def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
     limits = config.limits
     known = "counted when the run reads them" if counts is None else f"{counts.documents}"
@@ -153,7 +173,7 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
         f"documents:  {known}",
         f"limits:     {limits.documents_in_flight} documents and {_requests(limits.requests_in_flight)} in flight, "
         + _budget(limits.budget, none="no token budget"),
-        *([f"{'':<11} each document {own}"] if (own := _budget(limits.budget_per_document)) else []),
+        *(f"{'':<11} {line}" for line in _more_limits(config)),
         f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",
