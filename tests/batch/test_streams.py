@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+import trio
 from tests.batch.flavours import QUICK, Flavour, Item, answers, both, item, mock_items, nap, run
 
 from agent_pipeline.batch import BatchResult, ParallelBatchProcessor, ProcessorConfig, WorkItemResult
@@ -121,6 +122,25 @@ def test_add_work_waits_for_room(flavour: Flavour) -> None:
             return await processor.process_all()
 
     assert run(flavour, scenario).succeeded == 8
+
+
+def test_an_item_whose_adding_was_cancelled_was_not_added() -> None:
+    """And may be added again; who waits beside it is let in when there is room."""
+
+    async def scenario() -> list[str]:
+        async with Processor(replace(QUICK, max_queue_size=1, max_workers=1)) as processor:
+            await processor.add_work(item("first", answers(delay=10)))
+            await nap(1)
+            await processor.add_work(item("second", answers()))
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(1) as scope:
+                    await processor.add_work(item("third", answers("cancelled")))
+                assert scope.cancelled_caught
+                nursery.start_soon(processor.add_work, item("fourth", answers()))
+                await processor.add_work(item("third", answers("added")))
+            return sorted(f"{one.item_id} {one.output}" for one in (await processor.process_all()).results)
+
+    assert run("trio", scenario) == ["first done", "fourth done", "second done", "third added"]
 
 
 @both
