@@ -127,6 +127,19 @@ def test_a_batch_cancelled_under_asyncio_tells_what_is_known() -> None:
     assert result.termination == "cancelled"
 
 
+def test_code_that_cancels_itself_fails_its_item() -> None:
+    """Under asyncio anybody may raise that; the batch was not asked to end."""
+
+    async def call(attempt: int, timeout: float) -> tuple[str, Mapping[str, int]]:
+        raise asyncio.CancelledError
+
+    async def scenario() -> BatchResult[str, object]:
+        return await (await filled(QUICK, [item("a", call), item("b", answers())])).process_all()
+
+    result = run("asyncio", scenario)
+    assert [one.error_code for one in result.results] == ["call_failed", None]
+
+
 def test_a_success_is_kept_though_its_post_processor_is_cancelled() -> None:
     """It was paid for."""
 

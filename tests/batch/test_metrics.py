@@ -108,6 +108,24 @@ def test_json_and_prometheus_say_the_same() -> None:
     assert sample("item_seconds_sum") == pytest.approx(2 + 4 + 14 + 14 + 14.1 + 134.1)
 
 
+def test_statsd_says_it_too() -> None:
+    lines = figures().to_statsd("mine").splitlines()
+
+    assert "mine.items.succeeded:4|g" in lines
+    assert "mine.errors.item_deadline_exceeded:1|g" in lines
+    assert "mine.item_seconds.p50:14|g" in lines
+    assert all(re.fullmatch(r"mine\.[\w.-]+:-?[\d.e+-]+\|g", line) for line in lines)
+    assert len(lines) == len(set(lines)) > 20
+
+
+def test_before_anything_ended_there_are_no_percentiles() -> None:
+    metrics = ParallelBatchProcessor[None, str, object]().metrics()
+
+    assert metrics.to_dict()["item_seconds"] == {"p50": None, "p95": None, "p99": None}
+    assert "item_seconds" not in metrics.to_statsd()
+    assert read_prometheus(metrics.to_prometheus())["agent_pipeline_batch_item_seconds_count", frozenset()] == 0
+
+
 def test_without_labels_there_are_no_braces() -> None:
     samples = read_prometheus(figures().to_prometheus())
 

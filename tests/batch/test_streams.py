@@ -1,9 +1,12 @@
 """Results as they come, and sources that are read as there is room: nothing grows without bound."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+import trio
 from tests.batch.flavours import QUICK, Flavour, Item, answers, both, item, mock_items, nap, run
 
 from agent_pipeline.batch import BatchResult, ParallelBatchProcessor, ProcessorConfig, WorkItemResult
@@ -121,6 +124,25 @@ def test_add_work_waits_for_room(flavour: Flavour) -> None:
     assert run(flavour, scenario).succeeded == 8
 
 
+def test_an_item_whose_adding_was_cancelled_was_not_added() -> None:
+    """And may be added again; who waits beside it is let in when there is room."""
+
+    async def scenario() -> list[str]:
+        async with Processor(replace(QUICK, max_queue_size=1, max_workers=1)) as processor:
+            await processor.add_work(item("first", answers(delay=10)))
+            await nap(1)
+            await processor.add_work(item("second", answers()))
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(1) as scope:
+                    await processor.add_work(item("third", answers("cancelled")))
+                assert scope.cancelled_caught
+                nursery.start_soon(processor.add_work, item("fourth", answers()))
+                await processor.add_work(item("third", answers("added")))
+            return sorted(f"{one.item_id} {one.output}" for one in (await processor.process_all()).results)
+
+    assert run("trio", scenario) == ["first done", "fourth done", "second done", "third added"]
+
+
 @both
 @pytest.mark.parametrize("kind", ["async", "plain"])
 def test_process_all_takes_a_source(flavour: Flavour, kind: str) -> None:
@@ -212,3 +234,35 @@ def test_results_that_were_given_are_not_kept(flavour: Flavour) -> None:
 
     result = run(flavour, scenario)
     assert (result.results, result.succeeded, result.total_items) == ((), 30, 30)
+
+
+@pytest.mark.parametrize("then", ["results", "process_all", "partial_result"])
+def test_a_result_on_its_way_to_a_reader_that_is_cancelled_is_not_lost(then: str) -> None:
+    """It has left the worker's thread and has not reached the reader's; whoever reads next gets it."""
+
+    async def scenario() -> list[str]:
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Task[WorkItemResult[str, object]] | None = None
+
+        def cancel_with_the_result_on_its_way() -> None:
+            time.sleep(0.05)  # this loop stands still, and the other thread goes on
+            assert reading is not None
+            reading.cancel()
+
+        async def call(attempt: int, timeout: float) -> tuple[str, dict[str, int]]:
+            await asyncio.sleep(0.02)
+            loop.call_soon(loop.call_soon, cancel_with_the_result_on_its_way)  # after this call's end is told
+            return "done", {}
+
+        async with Processor(QUICK) as processor:
+            await processor.add_work(item("a", call))
+            reading = asyncio.ensure_future(anext(processor.results()))
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            if then == "results":
+                return [result.item_id async for result in processor.results()]
+            if then == "process_all":
+                await processor.process_all()
+            return [result.item_id for result in processor.partial_result().results]
+
+    assert run("asyncio", scenario) == ["a"]

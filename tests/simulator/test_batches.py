@@ -316,7 +316,8 @@ async def test_a_batch_that_expires_says_so_of_each_line_it_did_not_come_to(
     made = create(simulator, CHAT, jsonl(*(line_of(f"n{n}", CHAT, asking(CHAT, str(n))) for n in range(4))))
     for at in looks:
         await trio.sleep_until(at)
-        batch = look(simulator, made)
+        look(simulator, made)
+    batch = look(simulator, made)
 
     assert (batch.status, batch.expired_at is not None) == ("expired", True)
     assert [one["custom_id"] for one in results(simulator, batch.output_file_id)] == ["n0", "n1"]

@@ -69,3 +69,7 @@ __getattr__ = lazy_exports(
         "WorkItemResult": f"{_ROOM}.results",
     },
 )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

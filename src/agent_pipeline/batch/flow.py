@@ -94,7 +94,6 @@ class Flow(Generic[TInput, TOutput, TContext]):
                 self._check_open(item)
         except BaseException:
             self._ids.discard(item.item_id)
-            self._adders.unpark()  # whoever woke this one, wakes another
             raise
         self._append(item)
 

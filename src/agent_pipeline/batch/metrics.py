@@ -116,7 +116,7 @@ def _bucket(seconds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BatchMetrics:
-    """All figures of one instant; `to_dict`, `to_json` and `to_prometheus` say the same."""
+    """All figures of one instant; `to_dict`, `to_json`, `to_prometheus` and `to_statsd` say the same."""
 
     totals: Totals
     items_waiting: int
@@ -158,6 +158,15 @@ class BatchMetrics:
         """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
+    def to_statsd(self, prefix: str = "agent_pipeline.batch") -> str:
+        """Return StatsD's lines, all of them gauges: a snapshot says how much there is, not how much came.
+
+        What has no value yet is left out; letters that StatsD does not take become `_`.
+        """
+        return "".join(
+            f"{prefix}.{name}:{figure:.17g}|g\n" for name, figure in _flat(self.to_dict()) if figure is not None
+        )
+
     def to_prometheus(self, labels: Mapping[str, str] | None = None) -> str:
         """Return Prometheus' text format, version 0.0.4; `labels` go to every figure.
 
@@ -193,6 +202,16 @@ class BatchMetrics:
         now = [("waiting", self.items_waiting), ("active", self.items_active), ("unread", self.results_waiting)]
         yield from _metric("items_now", "Items by where they are.", own, "state", now)
         yield from _histogram(totals, own)
+
+
+def _flat(values: Mapping[str, object], path: str = "") -> Iterable[tuple[str, float | None]]:
+    """Yield the dotted name and the value of every figure."""
+    for key, value in values.items():
+        name = path + "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "_" for char in key)
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif value is None or isinstance(value, int | float):
+            yield name, value
 
 
 def _metric(

@@ -116,6 +116,26 @@ class BatchResult(Generic[TOutput, TContext]):
         """Input plus output."""
         return self.total_input_tokens + self.total_output_tokens
 
+    def estimated_cost(
+        self,
+        *,
+        input_usd_per_million: float,
+        output_usd_per_million: float,
+        cached_input_usd_per_million: float | None = None,
+    ) -> float:
+        """Return what the reported tokens cost at the caller's prices, in US dollars.
+
+        Cached input tokens have the price of others, unless they have one of their own. Unknown tokens are left out.
+
+        >>> result = BatchResult((), 1, 1, 0, 1_000_000, 500_000, 400_000)
+        >>> result.estimated_cost(input_usd_per_million=1, output_usd_per_million=4, cached_input_usd_per_million=0.5)
+        2.8
+        """
+        cached, price = self.total_cached_input_tokens, cached_input_usd_per_million
+        cached_price = input_usd_per_million if price is None else price
+        fresh = (self.total_input_tokens - cached) * input_usd_per_million
+        return (fresh + cached * cached_price + self.total_output_tokens * output_usd_per_million) / 1e6
+
     def summary(self) -> str:
         """Return the whole in a few lines for people.
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge.asyncio_thread import AsyncioThread as AsyncioThread
     from agent_pipeline.bridge.caller import Caller as Caller
     from agent_pipeline.bridge.crossing import current_flavour as current_flavour
+    from agent_pipeline.bridge.either import Wakeup as Wakeup
+    from agent_pipeline.bridge.either import in_worker as in_worker
+    from agent_pipeline.bridge.either import within as within
     from agent_pipeline.bridge.hosted import Hosted as Hosted
     from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP as DESCRIPTORS_PER_LOOP
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
@@ -30,7 +33,10 @@ __all__ = [
     "AsyncioThread",
     "Caller",
     "Hosted",
+    "Wakeup",
     "current_flavour",
+    "in_worker",
+    "within",
 ]
 
 __getattr__ = lazy_exports(
@@ -40,6 +46,9 @@ __getattr__ = lazy_exports(
         "Caller": "agent_pipeline.bridge.caller",
         "Hosted": "agent_pipeline.bridge.hosted",
         "current_flavour": "agent_pipeline.bridge.crossing",
+        "Wakeup": "agent_pipeline.bridge.either",
+        "in_worker": "agent_pipeline.bridge.either",
+        "within": "agent_pipeline.bridge.either",
         "AgentBridge": "agent_pipeline.bridge.agents",
         "DESCRIPTORS_PER_LOOP": "agent_pipeline.bridge.open_loop",
         "DocumentSession": "agent_pipeline.bridge.session",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from agent_pipeline.control.bell import Bell
 from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait, hold_regardless
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane
@@ -31,6 +32,7 @@ class Admission:
     def __init__(self, budget: RunBudget) -> None:
         self._budget = budget
         self._budget_freed = trio.lowlevel.ParkingLot()
+        self._bell = Bell(self.wake_budget_waiters)
 
     def wake_budget_waiters(self) -> None:
         """Let all who wait for budget look again."""
@@ -45,10 +47,11 @@ class Admission:
         """
         budgets = self._budget.concerning(role, owner)
         await trio.lowlevel.checkpoint()
-        while (hold := hold_nowait(budgets, tokens=tokens, micro_usd=micro_usd)) is None:
-            if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
-                raise refusal(role, shortages)
-            await self._budget_freed.park()
+        with self._bell.listening(budgets):
+            while (hold := hold_nowait(budgets, tokens=tokens, micro_usd=micro_usd)) is None:
+                if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
+                    raise refusal(role, shortages)
+                await self._budget_freed.park()
         return hold
 
     def take_over(self, role: str, owner: Budget | None, *, tokens: int, micro_usd: int) -> Hold:
@@ -69,6 +72,7 @@ class Admission:
             ProviderError: the lane was closed.
             BudgetExceededError: the worst case can't fit any more.
             DocumentBudgetExceededError: it can't fit into what its document has left.
+            LLMBudgetExceededError: nor into what a tracker that the caller brought along has left.
             WaitTooLongError: a wait would outlast the deadline of the stage, document or run.
         """
         lane.check_open()
@@ -106,6 +110,18 @@ class Admission:
     ) -> Hold | None:
         """Hold the worst case; None, and no place, where a pause or the rate speaks against it by then."""
         try:
+            hold = wanted.hold_nowait() or await self._wait_for_budget(wanted, lane, place, waits)
+        except BaseException:
+            lane.release(place)
+            raise
+        if hold is None:
+            lane.release(place)
+        return hold
+
+    async def _wait_for_budget(
+        self, wanted: "_Wanted", lane: Lane, place: Place, waits: dict[WaitReason, float]
+    ) -> Hold | None:
+        with self._bell.listening(wanted.budgets):
             while (hold := wanted.hold_nowait()) is None:
                 wanted.check()
                 lane.suspend(place)
@@ -115,11 +131,6 @@ class Admission:
                 lane.check_open()
                 if not lane.resume_nowait(place):
                     break
-        except BaseException:
-            lane.release(place)
-            raise
-        if hold is None:
-            lane.release(place)
         return hold
 
 

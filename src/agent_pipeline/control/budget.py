@@ -23,6 +23,7 @@ __all__ = [
     "Hold",
     "Reservation",
     "RunBudget",
+    "SharedBudget",
     "Shortage",
     "find_shortages",
     "hold_nowait",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 Dimension = Literal["tokens", "usd"]
-Kind = Literal["run", "role", "document"]
+Kind = Literal["run", "role", "document", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Budget:
     """The tokens and the money of one owner. Both are counted also where they have no cap.
 
     Money is counted in integer micro-dollars. Callers that wait for room are woken by the gate: what is held by others
-    than the gate's own attempts wakes nobody.
+    than the gate's own attempts wakes nobody, unless the budget is a `SharedBudget`.
 
     Args:
         kind: what kind of thing owns it.
@@ -69,12 +70,37 @@ class Budget:
         """Hold both amounts, or nothing and return None."""
         return hold_nowait((self,), tokens=tokens, micro_usd=micro_usd)
 
+    def may_have_room_for(self, tokens: int) -> bool:
+        """Whether so many tokens fit, or may yet fit."""
+        return self.tokens.could_fit(tokens)
+
     def set_totals(self, *, tokens: int | None, micro_usd: int | None) -> None:
         """Count against other caps from now on, both or, where one is negative, neither; wakes nobody by itself."""
         for total in (tokens, micro_usd):
             check_total(total)
         self.tokens.set_total(tokens)
         self.micro_usd.set_total(micro_usd)
+
+
+class SharedBudget(Budget):
+    """Tokens that others than this gate's calls hold on as well, also from other threads; money is only counted.
+
+    Who waits for room is woken by the tracker, whoever makes it.
+
+    Args:
+        tracker: counts tokens.
+        may_wait: False refuses at once what does not fit now: for a call made by somebody who holds room himself,
+            which others may be waiting for.
+    """
+
+    def __init__(self, tracker: BudgetTracker, *, may_wait: bool = True) -> None:
+        super().__init__("shared", "", Caps())
+        self.tokens = tracker
+        self.may_wait = may_wait
+
+    def may_have_room_for(self, tokens: int) -> bool:
+        """Whether so many tokens fit, or may yet fit and waiting for that is allowed."""
+        return super().may_have_room_for(tokens) if self.may_wait else self.tokens.fits_now(tokens)
 
 
 class RunBudget(Budget):
@@ -177,7 +203,7 @@ def find_shortages(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) ->
     """Return all that is too small for these amounts for good, in the order of the budgets."""
     found: list[Shortage] = []
     for budget in budgets:
-        if not budget.tokens.could_fit(tokens):
+        if not budget.may_have_room_for(tokens):
             found.append(Shortage(budget, "tokens", tokens))
         if not budget.micro_usd.could_fit(micro_usd):
             found.append(Shortage(budget, "usd", micro_usd))

@@ -18,6 +18,7 @@ from agent_pipeline.control.admission import Admission, Permit, check_wait
 from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.commitment import Commitment
 from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
@@ -34,6 +35,7 @@ from agent_pipeline.errors import (
     ProviderDownError,
     ProviderError,
     RateLimitedError,
+    StreamBrokenError,
     WaitTooLongError,
 )
 
@@ -173,10 +175,12 @@ class Gate:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
             PoisonedError: this request keeps failing while others pass.
+            StreamBrokenError: an attempt failed of whose answer a part was handed on.
             ProviderDownError: the provider fails for all; that is nobody's fault who asks.
             BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
                 was sent.
             DocumentBudgetExceededError: nor its document's.
+            LLMBudgetExceededError: nor that of a tracker the caller brought along.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
         self._requests += 1
@@ -189,7 +193,7 @@ class Gate:
                 try:
                     answer = await self._try_once(call, lane, attempt, send)
                 except ProviderError as exc:
-                    error = exc
+                    error = _broken(exc) if attempt.handed_on else exc
                 else:
                     recovery.succeed()
                     return answer
@@ -347,7 +351,7 @@ class Gate:
             self._usage += usage
             self._unknown_cost |= cost is None
             return usage.total_tokens, cost
-        if not attempt.dispatched or (isinstance(error, ProviderError) and not _worked_on(error)):
+        if not attempt.dispatched or (isinstance(error, ProviderError) and not may_have_worked(error)):
             hold.release()
             return 0, 0
         hold.forfeit()
@@ -360,10 +364,9 @@ def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
     return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)
 
 
-_GATEWAY_TIMEOUTS = frozenset({408, 504, 524})  # somebody else gave up waiting: the model may have worked
-
-
-def _worked_on(error: ProviderError) -> bool:
-    """Tell whether a model may have worked, and been billed, before this error; a redirect never reached one."""
-    status = error.status_code
-    return status is None or status < 300 or status in _GATEWAY_TIMEOUTS
+def _broken(error: ProviderError) -> StreamBrokenError:
+    """Return what becomes of an error after a part of the answer was handed on."""
+    msg = f"the stream went wrong after its first part: {error}"
+    broken = StreamBrokenError(msg, status_code=error.status_code)
+    broken.__cause__ = error
+    return broken

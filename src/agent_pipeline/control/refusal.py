@@ -1,28 +1,41 @@
-"""The error of a request that fits no more: its document's alone, or one that ends the run."""
+"""The error of a request that fits no more: its document's or its caller's alone, or one that ends the run."""
 
 from collections.abc import Sequence
 
-from agent_pipeline.control.budget import Shortage
-from agent_pipeline.errors import BudgetExceededError, DocumentBudgetExceededError
+from agent_pipeline.control.budget import Kind, Shortage
+from agent_pipeline.errors import BudgetExceededError, DocumentBudgetExceededError, LLMBudgetExceededError
 
 _UNITS = {"tokens": "tokens", "usd": "micro-dollars"}
 
 
-def refusal(role: str, shortages: Sequence[Shortage]) -> BudgetExceededError | DocumentBudgetExceededError:
+Refusal = BudgetExceededError | DocumentBudgetExceededError | LLMBudgetExceededError
+
+_KINDS: tuple[tuple[Kind, type[DocumentBudgetExceededError | LLMBudgetExceededError]], ...] = (
+    ("document", DocumentBudgetExceededError),
+    ("shared", LLMBudgetExceededError),
+)
+"""Budgets that concern whoever asks alone."""
+
+
+def refusal(role: str, shortages: Sequence[Shortage]) -> Refusal:
     """Return the error for a request of this role; it names every dimension that is too small.
 
-    A document whose own budget is too small is the only one to fail, whatever else is too small for its request: the
-    other documents' may still fit.
+    Where a budget of the caller's own is too small, a document's or a tracker he brought along, he alone fails,
+    whatever else is too small for his request: others' may still fit.
     """
-    own = [one for one in shortages if one.budget.kind == "document"]
-    concerned = own or shortages
+    for kind, error in _KINDS:
+        if own := [one for one in shortages if one.budget.kind == kind]:
+            return _worded(error, role, own)
+    return _worded(BudgetExceededError, role, shortages)
+
+
+def _worded(error: type[Refusal], role: str, concerned: Sequence[Shortage]) -> Refusal:
     wanted = dict.fromkeys(f"{one.wanted} {_UNITS[one.dimension]}" for one in concerned)
     msg = (
         f"{' and '.join(map(_what_is_left, concerned))}, and the next request of role {role} may cost "
         f"{' and '.join(wanted)}; raise the budget to go on"
     )
     first, *others = [_name(one) for one in concerned]
-    error = DocumentBudgetExceededError if own else BudgetExceededError
     return error(msg, dimension=first, others=tuple(others))
 
 
@@ -30,8 +43,16 @@ def _what_is_left(short: Shortage) -> str:
     budget, dimension = short.budget, short.dimension
     counted = (budget.tokens if dimension == "tokens" else budget.micro_usd).statistics()
     total = counted.total or 0
-    whose = {"run": "the budget", "role": f"role {budget.name}'s budget", "document": "this document's budget"}
-    return f"{whose[budget.kind]} of {total} {_UNITS[dimension]} has {max(0, total - counted.spent)} left"
+    whose = {
+        "run": "the budget",
+        "role": f"role {budget.name}'s budget",
+        "document": "this document's budget",
+        "shared": "the shared budget",
+    }
+    left = f"{max(0, total - counted.spent)} left"
+    if budget.kind == "shared" and counted.reserved:
+        left += f" ({counted.reserved} of them held by calls under way)"
+    return f"{whose[budget.kind]} of {total} {_UNITS[dimension]} has {left}"
 
 
 def _name(short: Shortage) -> str:

@@ -18,7 +18,8 @@ class CallScope:
             made from the document's asyncio loop runs outside the cancel scopes of its stage.
         trace_id: the document's.
         span_id: the Agents SDK's span that asks; None for plain calls.
-        budget: the document's own, shared by all its stages; None where it has none.
+        budget: the document's own, shared by all its stages, or a tracker its caller brought along; None where there
+            is none.
     """
 
     document_id: str | None = None

@@ -1,7 +1,7 @@
 """One counted unit against a cap that no interleaving can pass: reserve, then settle, release or forfeit."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _lock = threading.Lock()
@@ -24,10 +24,21 @@ class BudgetTracker:
     At every instant `spent + reserved <= total`, as long as settled figures stay within what was reserved and the cap
     is not lowered below it: there is no await between the check and the hold, and a lock for threads.
 
+    Several gates and adapters may hold on one tracker. Whoever waits for room watches it: a bell is rung after each
+    change that could make room, or make waiting vain.
+
     Args:
         total: the cap; None counts without a cap.
         spent: what earlier work has already spent; more than `total` where the cap was lowered since.
         unknown: the part of it that nobody reported.
+
+    >>> tracker = BudgetTracker(total=100, spent=30)
+    >>> held = tracker.reserve_nowait(50)
+    >>> tracker.remaining()
+    20
+    >>> held.settle(10)
+    >>> tracker
+    BudgetTracker(total=100, spent=40)
     """
 
     def __init__(self, total: int | None = None, spent: int = 0, unknown: int = 0) -> None:
@@ -39,6 +50,48 @@ class BudgetTracker:
         self._spent = spent
         self._reserved = 0
         self._unknown = unknown
+        self._bells: dict[Callable[[], object], None] = {}
+
+    def __repr__(self) -> str:
+        snapshot = self.statistics()
+        return f"BudgetTracker(total={snapshot.total}, spent={snapshot.spent})"
+
+    @property
+    def total(self) -> int | None:
+        """The cap; None where there is none."""
+        return self._total
+
+    @property
+    def spent(self) -> int:
+        """What has been charged so far, reported or not."""
+        return self._spent
+
+    def increment(self, amount: int) -> None:
+        """Count what was used without having been reserved, for example by another program; may pass the cap.
+
+        Raises:
+            ValueError: the amount is negative; nothing was counted.
+        """
+        if amount < 0:
+            msg = f"can't count {amount}"
+            raise ValueError(msg)
+        with _lock:
+            self._spent += amount
+        self._ring()
+
+    def watch(self, bell: Callable[[], object]) -> None:
+        """Call `bell` after each change that could make room, or end the hope for it, until `unwatch`.
+
+        It is called in the thread that made the change, and once more perhaps after `unwatch`; it must neither block
+        nor raise. No change is missed by who watches first and looks then.
+        """
+        with _lock:
+            self._bells[bell] = None
+
+    def unwatch(self, bell: Callable[[], object]) -> None:
+        """Call that bell no more; one that is not there is no error."""
+        with _lock:
+            self._bells.pop(bell, None)
 
     def reserve_nowait(self, amount: int) -> "Reservation | None":
         """Hold `amount`, or return None when it does not fit now (it may fit once others settle)."""
@@ -49,6 +102,11 @@ class BudgetTracker:
         """Whether `amount` would fit if everything held now were given back."""
         with _lock:
             return self._total is None or self._spent + amount <= self._total
+
+    def fits_now(self, amount: int) -> bool:
+        """Whether `amount` fits beside what is held now."""
+        with _lock:
+            return self._total is None or self._spent + self._reserved + amount <= self._total
 
     def remaining(self) -> int | None:
         """What is neither spent nor held; None without a cap."""
@@ -64,6 +122,7 @@ class BudgetTracker:
         check_total(total)
         with _lock:
             self._total = total
+        self._ring()
 
     def statistics(self) -> BudgetStatistics:
         """Snapshot of all counters, taken at one instant."""
@@ -91,6 +150,15 @@ class BudgetTracker:
             self._reserved -= reservation.amount
             self._spent += charge
             self._unknown += unknown
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._bells:  # a bell that is hung up this very moment looks by itself
+            return
+        with _lock:
+            bells = tuple(self._bells)
+        for bell in bells:
+            bell()
 
 
 class Reservation:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from agent_pipeline.gateway.endpoint import Endpoint as Endpoint
     from agent_pipeline.gateway.endpoints import endpoints_with_keys as endpoints_with_keys
     from agent_pipeline.gateway.foreign import ForeignProviders as ForeignProviders
+    from agent_pipeline.gateway.gates import make_budget as make_budget
+    from agent_pipeline.gateway.gates import make_gate as make_gate
     from agent_pipeline.gateway.gateway import Gateway as Gateway
-    from agent_pipeline.gateway.opening import make_budget as make_budget
-    from agent_pipeline.gateway.opening import make_gate as make_gate
     from agent_pipeline.gateway.opening import open_gateway as open_gateway
     from agent_pipeline.gateway.pool import ConnectionPool as ConnectionPool
     from agent_pipeline.gateway.pool import open_pool as open_pool
@@ -49,8 +49,8 @@ __getattr__ = lazy_exports(
         "RawCalls": "agent_pipeline.gateway.raw_calls",
         "RoleClient": "agent_pipeline.gateway.roles",
         "endpoints_with_keys": "agent_pipeline.gateway.endpoints",
-        "make_budget": "agent_pipeline.gateway.opening",
-        "make_gate": "agent_pipeline.gateway.opening",
+        "make_budget": "agent_pipeline.gateway.gates",
+        "make_gate": "agent_pipeline.gateway.gates",
         "open_gateway": "agent_pipeline.gateway.opening",
         "open_pool": "agent_pipeline.gateway.pool",
         "open_raw_calls": "agent_pipeline.gateway.raw_calls",

@@ -1,0 +1,188 @@
+"""Adapters behind a gate of their own, under Trio, for callers of every flavour; the gate holds on the tracker."""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, Self, final
+
+import trio
+from pydantic import ValidationError
+
+from agent_pipeline.adapters.adapter import LLMAdapter
+from agent_pipeline.adapters.holding import may_wait, timed_out
+from agent_pipeline.adapters.values import LLMAnswer, RunConfig
+from agent_pipeline.bridge import Hosted
+from agent_pipeline.config.limits import LimitsConfig
+from agent_pipeline.control.budget import SharedBudget
+from agent_pipeline.control.scope import CallScope, call_scope
+from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.errors import (
+    BudgetExceededError,
+    LLMBudgetExceededError,
+    LLMConfigError,
+    LLMTimeoutError,
+    WaitTooLongError,
+)
+
+Limits = LimitsConfig | Mapping[str, object]
+"""As `limits` of a pipeline file; what speaks of documents has no meaning here."""
+
+
+class Asked(Protocol):
+    """What asks a model, under Trio, behind a gate."""
+
+    async def ask(self, prompt: str, config: RunConfig) -> LLMAnswer:
+        """Make one call; room on the tracker is held per attempt, by the gate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterStatistics:
+    """What an adapter's calls came to.
+
+    Attributes:
+        attempts: requests sent, or commands begun.
+        usage: tokens reported, those of failed attempts too.
+        charged_tokens: these, and the worst case of attempts that nobody reported on.
+        cost_micro_usd: what is known of the cost.
+    """
+
+    attempts: int = 0
+    usage: Usage = field(default_factory=Usage)
+    charged_tokens: int = 0
+    cost_micro_usd: int = 0
+
+
+class Tally:
+    """Sums up attempts; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sum = AdapterStatistics()
+
+    def record(self, attempt: AttemptRecord) -> None:
+        """Count an attempt once it has ended."""
+        if attempt.outcome is None or not attempt.sent:
+            return
+        with self._lock:
+            so_far = self._sum
+            self._sum = AdapterStatistics(
+                so_far.attempts + 1,
+                so_far.usage + (attempt.usage or Usage()),
+                so_far.charged_tokens + attempt.charged_tokens,
+                so_far.cost_micro_usd + (attempt.cost_micro_usd or 0),
+            )
+
+    def add_cost(self, micro_usd: int) -> None:
+        """Count money that somebody else than the gate knows of."""
+        with self._lock:
+            self._sum = replace(self._sum, cost_micro_usd=self._sum.cost_micro_usd + micro_usd)
+
+    def statistics(self) -> AdapterStatistics:
+        """Snapshot."""
+        with self._lock:
+            return self._sum
+
+
+class GatedAdapter(LLMAdapter, charges_itself=True):
+    """Retries, pauses, deadlines and charges are the gate's; each attempt holds its own room on the tracker.
+
+    `async with` (or `with`) closes it; what is not closed ends with the object, or with the process. A caller that is
+    cancelled goes on once what it asked for has ended and is charged.
+
+    Args:
+        open_asked: opens what asks, under Trio.
+        tally: what its gate records to.
+        max_tokens: the output cap where a call's config sets none.
+    """
+
+    def __init__(
+        self, open_asked: Callable[[], AbstractAsyncContextManager[Asked]], *, tally: Tally, max_tokens: int | None
+    ) -> None:
+        self._hosted = Hosted(open_asked)
+        self._tally = tally
+        self.max_tokens = max_tokens
+
+    @final
+    def execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
+        """Ask, and block until the answer is there; errors as `LLMAdapter.execute_prompt`.
+
+        Raises:
+            RuntimeError: called under Trio in the very run that has to answer it; await `async_execute_prompt`.
+        """
+        return self._hosted.run_sync(_ask, prompt, *self._prepared(prompt, config))
+
+    @final
+    async def async_execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
+        """Ask, from Trio or asyncio; errors as `LLMAdapter.execute_prompt`."""
+        return await self._hosted.run(_ask, prompt, *self._prepared(prompt, config))
+
+    def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str, bool]:
+        """Return the call's config with the adapter's cap, who asks, and whether the call may wait for room."""
+        config = RunConfig() if config is None else config
+        config = replace(config, max_tokens=config.max_tokens or self.max_tokens)
+        if config.budget_tracker is not None:
+            self.worst_case_tokens(prompt, config)
+        return config, type(self).__name__, may_wait()
+
+    def statistics(self) -> AdapterStatistics:
+        """Return what all calls so far came to."""
+        return self._tally.statistics()
+
+    async def __aenter__(self) -> Self:
+        await self._hosted.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._hosted.__aexit__(kind, error, trace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def aclose(self) -> None:
+        """Cancel what is under way and close; from Trio or asyncio."""
+        await self._hosted.aclose()
+
+    def close(self) -> None:
+        """Cancel what is under way and close; blocks until it is closed."""
+        self._hosted.close()
+
+
+async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait: bool) -> LLMAnswer:  # noqa: FBT001
+    """Ask under the call's own deadline and tracker."""
+    tracker, timeout = config.budget_tracker, config.timeout
+    budget = None if tracker is None else SharedBudget(tracker, may_wait=may_wait)
+    try:
+        with call_scope(CallScope(budget=budget)), trio.move_on_after(math.inf if timeout is None else timeout):
+            answer = await asked.ask(prompt, config)
+            return answer if tracker is None else replace(answer, charged_to=(tracker,))
+    except WaitTooLongError as exc:
+        raise LLMTimeoutError(f"{who}: {exc}", timeout=timeout or 0.0) from exc
+    except BudgetExceededError as exc:
+        raise LLMBudgetExceededError(str(exc), dimension=exc.dimension, others=exc.dimensions[1:]) from exc
+    raise timed_out(who, timeout)
+
+
+def read_limits(limits: Limits | None, usual: Mapping[str, object]) -> LimitsConfig:
+    """Return limits as a value; what they leave out is as `usual` has it.
+
+    Raises:
+        LLMConfigError: they are not what `limits` of a pipeline file may be.
+    """
+    if isinstance(limits, LimitsConfig):
+        return limits
+    try:
+        return LimitsConfig.model_validate({**usual, **(limits or {})})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        raise LLMConfigError(f"limits.{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
