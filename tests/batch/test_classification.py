@@ -134,10 +134,11 @@ def test_the_pause_that_is_asked_for_is_read(error: Exception, seconds: float | 
     assert found.retry_after == seconds
 
 
-def test_what_wraps_an_error_need_not_repeat_it() -> None:
+@pytest.mark.parametrize("inner", [Carrying(headers={"retry-after": "9"}), Carrying(retry_after=9)])
+def test_what_wraps_an_error_need_not_repeat_it(inner: Exception) -> None:
     """A library's own error tells the status, the one inside the pause."""
     outer = Carrying("the agent failed", status_code=429)
-    outer.__cause__ = Carrying(headers={"retry-after": "9"})
+    outer.__cause__ = inner
 
     found = ours(outer)
 

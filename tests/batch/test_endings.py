@@ -84,6 +84,22 @@ def test_an_ended_batch_stops_its_sources(flavour: Flavour) -> None:
     assert closed == [True]
 
 
+@both
+def test_an_ended_batch_stops_a_source_that_is_added_by_hand(flavour: Flavour) -> None:
+    """Whoever awaits it goes on, though the source has nothing to give yet."""
+
+    async def source() -> AsyncIterator[Item]:
+        yield item("bad", raises(ValueError("x")))
+        await nap(1000)
+
+    async def scenario() -> BatchResult[str, object]:
+        async with Processor(replace(QUICK, abort_on=("call_failed",))) as processor:
+            await processor.add_work_from(source())
+            return await processor.process_all()
+
+    assert run(flavour, scenario).errors == {"call_failed": 1}
+
+
 def test_a_batch_cancelled_under_trio_tells_what_is_known() -> None:
     async def scenario() -> Processor:
         processor = await filled(

@@ -44,7 +44,7 @@ from agent_pipeline.errors import (
     BatchDeadlineError,
     CallFailedError,
 )
-from agent_pipeline.gateway.opening import no_record, utc_now
+from agent_pipeline.gateway.gates import no_record, utc_now
 
 TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")
@@ -146,30 +146,22 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
     ) -> AsyncGenerator[Self]:
         """Let workers work while the block lasts; then, or when it is cancelled, what is under way is cancelled.
 
-        What the block raises comes out as it is.
-
         Args:
             worker: works until nothing more will come.
             items: that were added before.
         """
-        failure: Exception | None = None
         self._metrics.opened_at = self._metrics.changed_at = trio.current_time()
         for item in items:
             self.flow.add_nowait(item)
         try:
             async with trio.open_nursery() as nursery:
                 self._start(nursery, worker)
-                try:
-                    yield self
-                    await self._leave()
-                except Exception as exc:  # noqa: BLE001 - carried around the nursery, which would wrap it
-                    failure = exc
+                yield self
+                await self._leave()
                 nursery.cancel_scope.cancel()
         finally:
             self._settle("cancelled", "it was left before all items had ended")
             self._invocation.close()
-        if failure is not None:
-            raise failure
 
     def _start(self, nursery: trio.Nursery, worker: Callable[[], Awaitable[None]]) -> None:
         self._nursery = nursery

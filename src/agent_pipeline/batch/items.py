@@ -1,6 +1,6 @@
 """One item of work: what is asked, and of whom."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -8,8 +8,8 @@ TInput = TypeVar("TInput")
 TOutput = TypeVar("TOutput")
 TContext = TypeVar("TContext")
 
-DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, Mapping[str, object]]]]
-"""Takes the attempt's number, from 1, and the seconds it may take; returns the output and the tokens it used."""
+DirectCall = Callable[[int, float], Awaitable[tuple[TOutput, object]]]
+"""Takes the attempt's number, from 1, and the seconds it may take; returns the output and its usage."""
 
 
 @dataclass(frozen=True, eq=False)  # slots and generic: Python 3.11 can't make those by `Name[...](...)`
@@ -20,9 +20,9 @@ class LLMWorkItem(Generic[TInput, TOutput, TContext]):
         item_id: not empty; once per batch.
         agent: an agent of the Agents SDK, or anything whose `await agent.run(prompt)` has an `output` and a `usage`
             (a PydanticAI agent, a `MockAgent`).
-        direct_call: makes one attempt by itself: `await direct_call(attempt, timeout)` returns the output and a
-            mapping with `input_tokens` and `output_tokens`. It has `timeout` seconds (inf: no limit), then it is
-            cancelled.
+        direct_call: makes one attempt by itself: `await direct_call(attempt, timeout)` returns the output and its
+            usage, a mapping with `input_tokens` and `output_tokens` or a client's own object. It has `timeout` seconds
+            (inf: no limit), then it is cancelled.
         agent_factory: makes a new agent for each attempt: `agent_factory(attempt)`. A 429 raises no attempt's number.
         prompt: for the agent.
         input_data: what the item is about; for middleware and whoever reads the results.
