@@ -238,3 +238,21 @@ async def test_a_refused_key_fails_all_items_until_it_is_right(autojump_clock: M
         again = await processor.process_all()
 
     assert endings(again) == [None, None]
+
+
+async def test_an_answer_that_is_missing_may_have_been_paid_for(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """The provider counts three lines it answered before the batch expired, and the files hold two of them."""
+
+    def without_one(lines: list[bytes]) -> list[bytes]:
+        return [line for line in lines if b'"item 1"' not in line]
+
+    provider = simulator(batch_delay=0, batch_line_delay=10, batch_expires=35)
+    twist = twisting_lines(without_one)
+    async with job(tmp_path, provider, twist=twist) as processor:
+        await processor.add_all(items(4))
+        result = await processor.process_all()
+        charge = processor.charge
+
+    assert endings(result) == [None, "batch_expired", None, "batch_expired"]
+    assert charge is not None
+    assert 100 < charge.unknown_tokens < 300
