@@ -256,4 +256,4 @@ def test_an_adapter_without_the_one_method_can_not_be_made() -> None:
         pass
 
     with pytest.raises(TypeError, match="abstract"):
-        Nothing()  # type: ignore[abstract]
+        Nothing()  # type: ignore[abstract]  # ty: ignore[abstract-class-instantiation]
