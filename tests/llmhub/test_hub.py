@@ -194,6 +194,21 @@ def test_a_stream_that_breaks_off_ends_with_an_error_and_is_not_tried_again(kind
         assert simulator.statistics.requests == 1
 
 
+def test_a_stream_that_takes_too_long_is_not_tried_again(asker: Asker) -> None:
+    """The bound on an attempt is the gate's, which has to know that the first words were handed on."""
+    with SimulatorThread(faults=[{"kind": "hang_mid_body", "rate": 1.0}]) as simulator:
+        limits = {**LIMITS, "timeouts": {"attempt": 0.4, "read": 0.3, "connect": 0.3}}
+        hub = LLMHub(config_obj=config_at(simulator.base_url), limits=limits)
+        with pytest.raises(StreamBrokenError):
+            asker.stream(hub, "llm.inference", ASKED)
+        slow = LLMHub(config_obj=config_at(simulator.base_url), limits={**limits, "timeouts": {"attempt": 0.4}})
+        with pytest.raises(StreamBrokenError):
+            asker.stream(slow, "llm.inference", ASKED)
+        hub.close()
+        slow.close()
+        assert simulator.statistics.requests == 2
+
+
 def test_hooks_are_told_before_and_after_whichever_way_it_ends(asker: Asker) -> None:
     before: list[CallContext] = []
     after: list[CallResult] = []

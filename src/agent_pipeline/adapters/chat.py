@@ -19,7 +19,7 @@ from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.errors import LLMConfigError, ProviderError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, make_gate, open_gateway
-from agent_pipeline.gateway.answers import chat_usage
+from agent_pipeline.gateway.answers import read_usage
 from agent_pipeline.gateway.parameters import body_params
 
 MOST_MODELS = 64
@@ -162,7 +162,8 @@ class _Chat:
                 # The gate is closed for good: right for a run, which ends with it, and not for the next call.
                 self._gateway, self._roles = gateway.behind(self._new_gate()), {}
             raise
-        usage = chat_usage(None if completion.usage is None else completion.usage.model_dump())
+        reported = None if completion.usage is None else completion.usage.model_dump()
+        usage = read_usage(reported, "prompt_tokens", "completion_tokens")
         price = role.binding.price
         return LLMAnswer(
             text=completion.choices[0].message.content or "",

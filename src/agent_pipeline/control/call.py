@@ -65,6 +65,8 @@ class Attempt:
         dispatched: whether bytes may have left; set by `dispatch`.
         usage: set by the sender as soon as the answer reports it, before the answer is judged.
         rate_headers: what the answer says about limits per minute; set by the sender, None where it says nothing.
+        handed_on: whether a part of the answer is with the caller already; set by the sender. Then no other attempt
+            follows, which would begin anew.
         waits: seconds between asking and sending, by reason; set by the gate.
         on_dispatch: called once, as the first byte is about to leave; set by the gate.
     """
@@ -77,6 +79,7 @@ class Attempt:
     provider_request_id: str | None = None
     usage: Usage | None = None
     rate_headers: RateHeaders | None = None
+    handed_on: bool = False
     waits: dict[WaitReason, float] = field(default_factory=dict)
     on_dispatch: Callable[[], None] | None = None
 

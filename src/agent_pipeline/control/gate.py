@@ -33,6 +33,7 @@ from agent_pipeline.errors import (
     ProviderDownError,
     ProviderError,
     RateLimitedError,
+    StreamBrokenError,
     WaitTooLongError,
 )
 
@@ -172,6 +173,7 @@ class Gate:
             ProviderError: of the last attempt; or of an attempt of another call that closed the lane, because every
                 request to that provider (or of that model) would end like it. Then nothing was sent.
             PoisonedError: this request keeps failing while others pass.
+            StreamBrokenError: an attempt failed of whose answer a part was handed on.
             ProviderDownError: the provider fails for all; that is nobody's fault who asks.
             BudgetExceededError: the worst case of this call no longer fits the run's or its role's budget; nothing
                 was sent.
@@ -189,7 +191,7 @@ class Gate:
                 try:
                     answer = await self._try_once(call, lane, attempt, send)
                 except ProviderError as exc:
-                    error = exc
+                    error = _broken(exc) if attempt.handed_on else exc
                 else:
                     recovery.succeed()
                     return answer
@@ -333,3 +335,11 @@ class Gate:
 def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
     """Tell whether nothing came for as long as the timeout that fired; an answer that drips past its own is slow."""
     return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)
+
+
+def _broken(error: ProviderError) -> StreamBrokenError:
+    """Return what becomes of an error after a part of the answer was handed on."""
+    msg = f"the stream went wrong after its first part: {error}"
+    broken = StreamBrokenError(msg, status_code=error.status_code)
+    broken.__cause__ = error
+    return broken

@@ -50,13 +50,13 @@ def check_answer(attempt: Attempt, *, path: str, content_type: str, streamed: bo
     elif path.endswith("/chat/completions"):
         _check_stream(attempt, body) if streamed else _check_completion(attempt, read_shape(Completion, body))
     elif not streamed:
-        attempt.usage = _usage(read_shape(Counted, body).usage, "prompt_tokens", None)
+        attempt.usage = read_usage(read_shape(Counted, body).usage, "prompt_tokens", None)
 
 
 # --- usage -------------------------------------------------------------------------------------------------------
 
 
-def _usage(reported: object, input_name: str, output_name: str | None) -> Usage | None:
+def read_usage(reported: object, input_name: str, output_name: str | None) -> Usage | None:
     """Return what was reported, None where that is no usable report of both sides."""
     tokens_in = _count(reported, input_name)
     tokens_out = 0 if output_name is None else _count(reported, output_name)
@@ -70,11 +70,6 @@ def _usage(reported: object, input_name: str, output_name: str | None) -> Usage 
         cached_input_tokens=min(_count(in_details, "cached_tokens") or 0, tokens_in),
         reasoning_tokens=min(_count(out_details, "reasoning_tokens") or 0, tokens_out),
     )
-
-
-def chat_usage(reported: object) -> Usage | None:
-    """Return the usage that a chat completion reports, read as it is charged; None where that is unusable."""
-    return _usage(reported, "prompt_tokens", "completion_tokens")
 
 
 def _count(values: object, name: str) -> int | None:
@@ -101,7 +96,7 @@ def _last_response(body: bytes) -> ResponseShape:
 
 
 def _check_response(attempt: Attempt, response: ResponseShape) -> None:
-    attempt.usage = _usage(response.usage, "input_tokens", "output_tokens")
+    attempt.usage = read_usage(response.usage, "input_tokens", "output_tokens")
     if response.error:
         raise from_report(response.error)
     if response.status == "incomplete":
@@ -121,7 +116,7 @@ def _check_response(attempt: Attempt, response: ResponseShape) -> None:
 
 
 def _check_completion(attempt: Attempt, answer: Completion) -> None:
-    attempt.usage = _usage(answer.usage, "prompt_tokens", "completion_tokens")
+    attempt.usage = read_usage(answer.usage, "prompt_tokens", "completion_tokens")
     if answer.error:
         raise from_report(answer.error)
     first = answer.choices[0] if answer.choices else None
@@ -136,7 +131,7 @@ def _check_completion(attempt: Attempt, answer: Completion) -> None:
 def _check_stream(attempt: Attempt, body: bytes) -> None:
     chunks, done = _read_events(Completion, body)
     for chunk in chunks:
-        attempt.usage = _usage(chunk.usage, "prompt_tokens", "completion_tokens") or attempt.usage
+        attempt.usage = read_usage(chunk.usage, "prompt_tokens", "completion_tokens") or attempt.usage
     for chunk in chunks:
         if chunk.error:
             raise from_report(chunk.error)

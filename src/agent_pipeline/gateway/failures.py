@@ -33,11 +33,12 @@ from agent_pipeline.errors import (
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; whoever asks for a longer pause is taken to mean a day."""
 
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _TOO_LONG_CODES = frozenset({"context_length_exceeded"})
 _TOO_LONG = re.compile(
-    r"(maximum|exceeds?|too long|larger).{0,40}context (length|window|size)|context (length|window|size).{0,40}exceed",
+    r"(maximum|exceeds?|too long|larger).{0,40}context (length|window|size)|context (length|window|size).{0,40}exceed"
+    r"|prompt is too long|token count.{0,40}exceeds the maximum number of tokens",
     re.IGNORECASE,
 )
 """What servers say that know no code for it."""
@@ -72,9 +73,9 @@ def from_transport(
         place: `host:port`, for the message.
         hide: takes the key out of what the other side said.
     """
-    causes = _causes(exc)
-    reason = _reason(causes, hide)
-    if any(isinstance(one, OSError) and one.errno in _OUT_OF_RESOURCES for one in causes):
+    causes = causes_of(exc)
+    reason = reason_of(causes, hide)
+    if any(isinstance(one, OSError) and one.errno in OUT_OF_RESOURCES for one in causes):
         return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
         return CertificateError(f"the certificate of {place} is not trusted: {reason}")
@@ -90,7 +91,7 @@ def from_transport(
     return exc
 
 
-def _causes(exc: BaseException) -> list[BaseException]:
+def causes_of(exc: BaseException) -> list[BaseException]:
     """Return the exception, what caused it and what those groups hold, each once."""
     chain: list[BaseException] = []
     todo: list[BaseException | None] = [exc]
@@ -105,7 +106,7 @@ def _causes(exc: BaseException) -> list[BaseException]:
     return chain
 
 
-def _reason(causes: list[BaseException], hide: Callable[[str], str]) -> str:
+def reason_of(causes: list[BaseException], hide: Callable[[str], str]) -> str:
     """Return what the operating system or OpenSSL said, else the first words there are."""
     said = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
     if said:
@@ -126,7 +127,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPi
     if status < 400:
         said = f"{said}, a redirect, which is not followed; check base_url"
         return RequestRejectedError(said, status_code=status)
-    return _failure(status, codes, said, retry_after=read_retry_after(headers), answered=status)
+    return failure_of(status, codes, said, retry_after=read_retry_after(headers), answered=status)
 
 
 def from_report(error: object) -> AgentPipelineError:
@@ -134,17 +135,26 @@ def from_report(error: object) -> AgentPipelineError:
 
     Its `code` may be a name, or what the status would have been.
     """
-    message, codes = _describe(error)
+    message, codes = describe(error)
     status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code[:4]) < 600), None)
     if status is None:
         status = 400 if codes & _REQUEST_CODES else 500
     said = f"the provider reports an error inside its answer: {message or 'it does not say which'}"
-    return _failure(status, codes, said, retry_after=None, answered=200)
+    return failure_of(status, codes, said, retry_after=None, answered=200)
 
 
-def _failure(
+def failure_of(
     status: int, codes: frozenset[str], said: str, *, retry_after: float | None, answered: int
-) -> AgentPipelineError:
+) -> ProviderError:
+    """Return the error that a status and the codes beside it stand for.
+
+    Args:
+        status: what the failure amounts to, 400 or more.
+        codes: the provider's own words for it.
+        said: for the message.
+        retry_after: seconds the provider asks for.
+        answered: the status that was really answered.
+    """
     if status == 402 or codes & _QUOTA_CODES:
         return QuotaExhaustedError(f"{said}; add credit or raise the account's limit", status_code=answered)
     if status == 429 or "rate_limit_exceeded" in codes:
@@ -171,10 +181,11 @@ def _read_error(body: bytes) -> tuple[str, frozenset[str]]:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return quoted(body[: 4 * _SNIPPET].decode("utf-8", "replace")), frozenset()
-    return _describe(value.get("error") or value if isinstance(value, dict) else value)
+    return describe(value.get("error") or value if isinstance(value, dict) else value)
 
 
-def _describe(error: object) -> tuple[str, frozenset[str]]:
+def describe(error: object) -> tuple[str, frozenset[str]]:
+    """Return the message and the codes of what a provider says about a failure."""
     if not isinstance(error, Mapping):
         return quoted(error), frozenset()
     codes = frozenset(str(value) for name in ("code", "type") if isinstance(value := error.get(name), str | int))

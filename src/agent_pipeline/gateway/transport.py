@@ -17,7 +17,7 @@ from agent_pipeline.config.key_guard import HIDDEN, SHORTEST_SECRET
 from agent_pipeline.control.call import Attempt, Call, Price
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
-from agent_pipeline.errors import IncompleteAnswerError, ProviderError, RequestRejectedError, StreamBrokenError
+from agent_pipeline.errors import IncompleteAnswerError, RequestRejectedError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
 from agent_pipeline.gateway.body import read_answer, read_refusal
 from agent_pipeline.gateway.dispatch import DispatchNote
@@ -121,11 +121,8 @@ class GateTransport(httpx2.AsyncBaseTransport):
             listener.begin()
         try:
             return await self._one_answer(request, body, asked, attempt, listener)
-        except ProviderError as exc:
-            if listener is None or not listener.has_heard:
-                raise
-            msg = f"the stream went wrong after its first part: {exc}"
-            raise StreamBrokenError(msg, status_code=exc.status_code) from exc
+        finally:
+            attempt.handed_on = listener is not None and listener.has_heard
 
     async def _one_answer(
         self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt, listener: Listener | None

@@ -112,7 +112,14 @@ async def open_outlets(
 
         def make_foreign() -> "gateways.ForeignProviders":
             guests = AsyncioThread()
-            foreign = gateways.ForeignProviders(runtime, gate=gate, run_in_asyncio=guests.run)
+            timeouts = limits.timeouts
+            foreign = gateways.ForeignProviders(
+                runtime,
+                gate=gate,
+                run_in_asyncio=guests.run,
+                connect_timeout=timeouts.connect,
+                read_timeout=timeouts.read,
+            )
             stack.push_async_callback(_close, foreign, guests)
             return foreign
 

@@ -3,12 +3,15 @@
 from collections import deque
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 from agent_pipeline.bridge import Hosted
 from agent_pipeline.config.role_models import ResolvedCall
 from agent_pipeline.llmhub.calls import Hooks, context_of
 from agent_pipeline.llmhub.outlets import Feed, Messages, Outlets
+
+Chunk: TypeAlias = Any
+"""What the provider's own client library makes of a part of its answer."""
 
 
 class _Stream:
@@ -44,7 +47,7 @@ class CompletionStream(_Stream):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> object:
+    def __next__(self) -> Chunk:
         """Return the next chunk; blocks.
 
         Raises:
@@ -91,7 +94,7 @@ class AsyncCompletionStream(_Stream):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> object:
+    async def __anext__(self) -> Chunk:
         """Return the next chunk. One that is cancelled ends the stream for its hooks; it goes on until it is closed.
 
         Raises:
