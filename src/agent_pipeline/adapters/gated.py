@@ -1,5 +1,6 @@
 """Adapters behind a gate of their own, under Trio, for callers of every flavour; the gate holds on the tracker."""
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -162,7 +163,7 @@ async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait:
     tracker, timeout = config.budget_tracker, config.timeout
     budget = None if tracker is None else SharedBudget(tracker, may_wait=may_wait)
     try:
-        with call_scope(CallScope(budget=budget)), trio.move_on_after(trio_timeout(timeout)):
+        with call_scope(CallScope(budget=budget)), trio.move_on_after(math.inf if timeout is None else timeout):
             answer = await asked.ask(prompt, config)
             return answer if tracker is None else replace(answer, charged_to=(tracker,))
     except WaitTooLongError as exc:
@@ -170,11 +171,6 @@ async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait:
     except BudgetExceededError as exc:
         raise LLMBudgetExceededError(str(exc), dimension=exc.dimension, others=exc.dimensions[1:]) from exc
     raise timed_out(who, timeout)
-
-
-def trio_timeout(timeout: float | None) -> float:
-    """Return a timeout as Trio wants it."""
-    return float("inf") if timeout is None else timeout
 
 
 def read_limits(limits: Limits | None, usual: Mapping[str, object]) -> LimitsConfig:
