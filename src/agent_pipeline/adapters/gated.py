@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from agent_pipeline.adapters.adapter import LLMAdapter
 from agent_pipeline.adapters.holding import may_wait, timed_out
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
-from agent_pipeline.bridge import Hosted
+from agent_pipeline.bridge import Hosted, current_flavour
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.control.budget import SharedBudget
 from agent_pipeline.control.scope import CallScope, call_scope
@@ -113,20 +113,21 @@ class GatedAdapter(LLMAdapter, charges_itself=True):
         Raises:
             RuntimeError: called under Trio in the very run that has to answer it; await `async_execute_prompt`.
         """
-        return self._hosted.run_sync(_ask, prompt, *self._prepared(prompt, config))
+        waits = may_wait() and current_flavour() == "sync"  # a loop that is blocked here may hold what is waited for
+        return self._hosted.run_sync(_ask, prompt, *self._prepared(prompt, config), waits)
 
     @final
     async def async_execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
         """Ask, from Trio or asyncio; errors as `LLMAdapter.execute_prompt`."""
-        return await self._hosted.run(_ask, prompt, *self._prepared(prompt, config))
+        return await self._hosted.run(_ask, prompt, *self._prepared(prompt, config), may_wait())
 
-    def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str, bool]:
-        """Return the call's config with the adapter's cap, who asks, and whether the call may wait for room."""
+    def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str]:
+        """Return the call's config with the adapter's cap, and who asks."""
         config = RunConfig() if config is None else config
         config = replace(config, max_tokens=config.max_tokens or self.max_tokens)
         if config.budget_tracker is not None:
             self.worst_case_tokens(prompt, config)
-        return config, type(self).__name__, may_wait()
+        return config, type(self).__name__
 
     def statistics(self) -> AdapterStatistics:
         """Return what all calls so far came to."""
