@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from tests.adapters.own import NativeAsync, SyncOnly
 from trio.testing import MockClock
 
 from agent_pipeline.adapters import BudgetTracker, LLMBudgetExceededError, LLMTimeoutError, RunConfig
+from agent_pipeline.adapters.holding import Wanted
 from agent_pipeline.control.budget import BudgetStatistics
 
 WORST = 5 + 16 + 30
@@ -187,3 +189,36 @@ def test_cancelling_under_asyncio_leaves_the_thread_to_charge_what_it_used() -> 
     asyncio.run(main())
 
     assert tracker.statistics() == BudgetStatistics(total=100, spent=10, reserved=0, unknown=0)
+
+
+def test_a_thread_that_comes_free_too_late_makes_no_call() -> None:
+    """Under asyncio what was cancelled may still be in the executor's queue."""
+    go, tracker, adapter = threading.Event(), BudgetTracker(total=100), SyncOnly()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        blocker = loop.run_in_executor(None, go.wait, 10)
+        with pytest.raises(LLMTimeoutError):
+            await adapter.async_execute_prompt("hello", RunConfig(budget_tracker=tracker, timeout=0.05))
+        assert tracker.statistics().reserved == 0
+        go.set()
+        await blocker
+
+    asyncio.run(main())
+
+    assert adapter.prompts == []
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=0, reserved=0, unknown=0)
+
+
+def test_a_call_that_was_given_up_before_it_began_is_not_made() -> None:
+    """A thread may take it up in the moment in which its caller goes."""
+    tracker, adapter = BudgetTracker(total=WORST), SyncOnly()
+    held, _ = Wanted(tracker, WORST, None, "SyncOnly").take()
+
+    held.release_unused()
+
+    with pytest.raises(LLMTimeoutError, match="nobody waits"):
+        held.around(lambda: adapter.execute_prompt("hello"))
+    assert adapter.prompts == []
+    assert tracker.statistics() == BudgetStatistics(total=WORST, spent=0, reserved=0, unknown=0)
