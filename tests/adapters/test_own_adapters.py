@@ -126,7 +126,7 @@ def test_something_else_than_an_answer_is_an_error_and_charged() -> None:
         max_tokens = 30
 
         def execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:  # noqa: ARG002
-            return prompt  # type: ignore[return-value]  # ty: ignore[invalid-return-type]
+            return prompt  # type: ignore[return-value]  # ty: ignore[invalid-explicit-return]
 
     tracker = BudgetTracker(total=100)
 

@@ -110,6 +110,7 @@ def make_world(
     on_stall: OnStall | None = None,
     roles: Mapping[str, Caps] | None = None,
     on_breaker: OnBreaker | None = None,
+    closes_for_good: bool = True,
 ) -> World:
     """Build a gate without limits but those given; jitter always draws its ceiling."""
     records: list[AttemptRecord] = []
@@ -138,6 +139,7 @@ def make_world(
         rng=rng or LongestJitter(0),
         on_stall=on_stall,
         on_breaker=on_breaker,
+        closes_for_good=closes_for_good,
     )
     return World(gate, budget, records, dispatches)
 

@@ -16,8 +16,7 @@ from agent_pipeline.config.environment import require_api_key, resolve_api_key
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, RuntimeConfig
 from agent_pipeline.control.budget import RunBudget
-from agent_pipeline.control.gate import Gate
-from agent_pipeline.errors import LLMConfigError, ProviderError
+from agent_pipeline.errors import LLMConfigError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, make_gate, open_gateway
 from agent_pipeline.gateway.answers import read_usage
 from agent_pipeline.gateway.parameters import body_params
@@ -132,36 +131,28 @@ class _Chat:
     Args:
         settings: of the adapter.
         gateway: opened for them.
-        new_gate: makes one for the calls after the other was closed for good.
     """
 
-    def __init__(self, settings: _Settings, gateway: Gateway, new_gate: Callable[[], Gate]) -> None:
+    def __init__(self, settings: _Settings, gateway: Gateway) -> None:
         self._settings = settings
         self._gateway = gateway
-        self._new_gate = new_gate
         self._roles: dict[str, RoleClient] = {}
 
     async def ask(self, prompt: str, config: RunConfig) -> LLMAnswer:
         """Make one call."""
-        settings, gateway = self._settings, self._gateway
+        settings = self._settings
         role = self._role(config.model or settings.model)
         system = settings.system if config.system is None else config.system
         temperature = settings.temperature if config.temperature is None else config.temperature
         asked = {**settings.params, **_checked(config.params)}
         asked |= {"temperature": temperature, "max_tokens": config.max_tokens}
-        try:
-            completion = await role.client.chat.completions.create(
-                model=role.binding.model,
-                messages=[{"role": "user", "content": prompt}]
-                if system is None
-                else [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
-                extra_body=body_params("chat", asked, official=role.official),
-            )
-        except ProviderError as exc:
-            if exc.disposition == "fail_run" and self._gateway is gateway:
-                # The gate is closed for good: right for a run, which ends with it, and not for the next call.
-                self._gateway, self._roles = gateway.behind(self._new_gate()), {}
-            raise
+        completion = await role.client.chat.completions.create(
+            model=role.binding.model,
+            messages=[{"role": "user", "content": prompt}]
+            if system is None
+            else [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
+            extra_body=body_params("chat", asked, official=role.official),
+        )
         reported = None if completion.usage is None else completion.usage.model_dump()
         usage = read_usage(reported, "prompt_tokens", "completion_tokens")
         price = role.binding.price
@@ -185,17 +176,15 @@ class _Chat:
 
 @asynccontextmanager
 async def _open_chat(settings: _Settings, tally: Tally) -> AsyncGenerator[_Chat]:
-    def new_gate() -> Gate:
-        return make_gate(settings.limits, budget=RunBudget(), record=tally.record)
-
+    gate = make_gate(settings.limits, budget=RunBudget(), record=tally.record, closes_for_good=False)
     async with open_gateway(
         settings.runtime(settings.model),
         {settings.service.provider: settings.endpoint},
         settings.limits,
-        gate=new_gate(),
+        gate=gate,
         make_pool=settings.make_pool,
     ) as gateway:
-        yield _Chat(settings, gateway, new_gate)
+        yield _Chat(settings, gateway)
 
 
 def _checked(params: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

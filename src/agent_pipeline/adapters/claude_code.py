@@ -16,7 +16,6 @@ from agent_pipeline.config.environment import environment_secrets
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.call import Attempt, Call
-from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import (
     AgentPipelineError,
@@ -24,7 +23,6 @@ from agent_pipeline.errors import (
     CommandNotFoundError,
     LLMConfigError,
     LocalResourceError,
-    ProviderError,
 )
 from agent_pipeline.gateway import make_gate
 from agent_pipeline.telemetry import SecretValues
@@ -142,7 +140,7 @@ class _Runner:
         self._settings = settings
         self._tally = tally
         self._secrets = SecretValues(environment_secrets(settings.environment))
-        self._gate = self._new_gate()
+        self._gate = make_gate(settings.limits, budget=RunBudget(), record=tally.record, closes_for_good=False)
 
     async def ask(self, prompt: str, config: RunConfig) -> LLMAnswer:
         """Make one call."""
@@ -161,13 +159,7 @@ class _Runner:
             scope=current_scope(),
             fingerprint=hashlib.sha256("\0".join([*command, prompt]).encode()).hexdigest(),
         )
-        gate = self._gate
-        try:
-            return await gate.call(call, partial(self._attempt, command, environment, stdin))
-        except ProviderError as exc:
-            if exc.disposition == "fail_run" and self._gate is gate:
-                self._gate = self._new_gate()  # closed for good: right for a run, which ends, and not for the next call
-            raise
+        return await self._gate.call(call, partial(self._attempt, command, environment, stdin))
 
     async def _attempt(
         self, command: Sequence[str], environment: Mapping[str, str], stdin: bytes, attempt: Attempt
@@ -226,9 +218,6 @@ class _Runner:
             f"the command {program} can't be run: {exc.strerror}; install Claude Code "
             "(https://code.claude.com/docs) or give ClaudeCodeAdapter(command=...) its path"
         )
-
-    def _new_gate(self) -> Gate:
-        return make_gate(self._settings.limits, budget=RunBudget(), record=self._tally.record)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ ways to a model share its limits.
 
 import functools
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,6 +88,8 @@ class Gate:
         on_breaker: told when requests to a provider and model are held back, and when they go again; likewise.
         now: wall clock for records.
         rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
+        closes_for_good: whether an error that ends a run ends every later call too. Else it ends the calls under way,
+            and the first one that comes after them asks anew: for programs that outlive their provider's troubles.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Gate:
         on_limit: Callable[[LimitChanged], None] | None = None,
         on_stall: OnStall | None = None,
         on_breaker: OnBreaker | None = None,
+        closes_for_good: bool = True,
     ) -> None:
         self.budget = budget
         self._retry = retry
@@ -118,6 +122,8 @@ class Gate:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._healths: dict[tuple[str, str], Health] = {}
         self._refusals: dict[str, ProviderError] = {}
+        self._closes_for_good = closes_for_good
+        self._under_way: Counter[tuple[str, str]] = Counter()
         self._admission = Admission(budget)
         self._requests = 0
         self._attempts = 0
@@ -183,6 +189,13 @@ class Gate:
         """
         self._requests += 1
         lane = self._lane(call)
+        self._under_way[call.provider, call.model] += 1
+        try:
+            return await self._attempts_of(call, lane, send)
+        finally:
+            self._under_way[call.provider, call.model] -= 1
+
+    async def _attempts_of(self, call: Call, lane: Lane, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         retries = Retries(self._retry, self._rng)
         call_id = self._new_id()
         attempt = Attempt(1, self._new_id(), call_id)
@@ -219,6 +232,10 @@ class Gate:
             self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
+        if lane.is_closed and not self._closes_for_good and not self._under_way[key]:
+            lane.reopen()
+            self._refusals.pop(call.provider, None)
+            self._healths[key] = Health(call, self._retry, self._on_breaker)
         return lane
 
     def _tell_limit(self, provider: str, model: str, change: LimitChange) -> None:

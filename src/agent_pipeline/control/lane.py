@@ -73,6 +73,15 @@ class Lane:
             for scope in self._sleeping:
                 scope.cancel()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody may send any more."""
+        return self._refusal is not None
+
+    def reopen(self) -> None:
+        """Let requests go again, with all that the lane has learnt; for when nobody is left who met the error."""
+        self._refusal = None
+
     def check_open(self) -> None:
         """Raise the error that closed the lane, as a fresh one that names the first as its cause."""
         first = self._refusal

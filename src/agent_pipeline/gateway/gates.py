@@ -60,6 +60,7 @@ def make_gate(
     on_limit: Callable[[LimitChanged], None] | None = None,
     on_stall: OnStall | None = None,
     on_breaker: OnBreaker | None = None,
+    closes_for_good: bool = True,
 ) -> Gate:
     """Return a gate that keeps these limits; what the others are, `Gate` says."""
     flight, retry = limits.requests_in_flight, limits.retry
@@ -76,4 +77,5 @@ def make_gate(
         on_limit=on_limit,
         on_stall=on_stall,
         on_breaker=on_breaker,
+        closes_for_good=closes_for_good,
     )

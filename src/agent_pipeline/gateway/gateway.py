@@ -65,12 +65,6 @@ class Gateway:
         other._roles = {}  # noqa: SLF001
         return other
 
-    def behind(self, gate: Gate) -> "Gateway":
-        """Return a gateway with the same roles and pool, behind another gate; this one stays as it is."""
-        other = self.revised(self._runtime)
-        other.gate = gate
-        return other
-
     def role(self, name: str) -> RoleClient:
         """Return the role of that name, or what `defaults` make of it.
 

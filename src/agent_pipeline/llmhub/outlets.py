@@ -106,7 +106,7 @@ async def open_outlets(
     make_pool: "Callable[[], gateways.ConnectionPool] | None",
 ) -> AsyncGenerator[Outlets]:
     """Open both, under Trio; streams that go on are cancelled at the end, and connections closed."""
-    gate = gateways.make_gate(limits, budget=gateways.make_budget(limits, runtime))
+    gate = gateways.make_gate(limits, budget=gateways.make_budget(limits, runtime), closes_for_good=False)
     endpoints = gateways.endpoints_with_keys(runtime)
     async with AsyncExitStack() as stack:
 

@@ -246,7 +246,8 @@ async def _open(
 ) -> AsyncGenerator[_Opened]:
     base_url = runtime.providers[_ONE].base_url or ""
     endpoints = {_ONE: gateways.Endpoint(base_url, "chat", key if key.get_secret_value().strip() else None)}
-    gate = gateways.make_gate(limits, budget=gateways.make_budget(limits, runtime), record=totals.record)
+    budget = gateways.make_budget(limits, runtime)
+    gate = gateways.make_gate(limits, budget=budget, record=totals.record, closes_for_good=False)
     async with gateways.open_raw_calls(runtime, endpoints, limits, gate=gate, make_pool=make_pool) as calls:
         yield _Opened(calls, gate)
 
