@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Protocol, Self, final
+from typing import Protocol, final
 
 import trio
 from pydantic import ValidationError
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 from agent_pipeline.adapters.adapter import LLMAdapter
 from agent_pipeline.adapters.holding import may_wait, timed_out
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
-from agent_pipeline.bridge import Hosted, current_flavour
+from agent_pipeline.bridge import Hosted, HostedLifetime, current_flavour
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.control.budget import SharedBudget
 from agent_pipeline.control.scope import CallScope, call_scope
@@ -85,7 +84,7 @@ class Tally:
             return self._sum
 
 
-class GatedAdapter(LLMAdapter, charges_itself=True):
+class GatedAdapter(HostedLifetime, LLMAdapter, charges_itself=True):
     """Retries, pauses, deadlines and charges are the gate's; each attempt holds its own room on the tracker.
 
     `async with` (or `with`) closes it; what is not closed ends with the object, or with the process. A caller that is
@@ -130,31 +129,6 @@ class GatedAdapter(LLMAdapter, charges_itself=True):
     def statistics(self) -> AdapterStatistics:
         """Return what all calls so far came to."""
         return self._tally.statistics()
-
-    async def __aenter__(self) -> Self:
-        await self._hosted.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._hosted.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def aclose(self) -> None:
-        """Cancel what is under way and close; from Trio or asyncio."""
-        await self._hosted.aclose()
-
-    def close(self) -> None:
-        """Cancel what is under way and close; blocks until it is closed."""
-        self._hosted.close()
 
 
 async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait: bool) -> LLMAnswer:  # noqa: FBT001
