@@ -66,6 +66,26 @@ def test_nobody_runs_further_ahead_than_the_window() -> None:
     assert order == list(range(12))
 
 
+def test_when_the_first_one_ends_all_workers_go_on() -> None:
+    """What it held back begins at the same instant."""
+    begun: dict[int, float] = {}
+
+    def watched(n: int) -> Item:
+        async def call(attempt: int, timeout: float) -> tuple[str, dict[str, int]]:
+            begun[n] = trio.current_time()
+            await nap(100 if n == 0 else 1)
+            return "done", {}
+
+        return item(f"i{n}", call)
+
+    async def scenario() -> int:
+        config = ProcessorConfig(preserve_order=True, order_window=8, max_workers=8)
+        return (await Processor(config).process_all([watched(n) for n in range(16)])).succeeded
+
+    assert run("trio", scenario) == 16
+    assert [begun[n] for n in range(16)] == [0] * 8 + [100] * 8
+
+
 @both
 def test_whoever_reads_slowly_slows_the_work_down(flavour: Flavour) -> None:
     config = replace(QUICK, max_workers=2, max_result_queue_size=3)
