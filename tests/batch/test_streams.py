@@ -108,21 +108,26 @@ def test_whoever_reads_slowly_slows_the_work_down(flavour: Flavour) -> None:
 
 
 @both
-def test_a_source_is_read_as_the_queue_has_room(flavour: Flavour) -> None:
+@pytest.mark.parametrize("kind", ["async", "plain"])
+def test_a_source_is_read_as_the_queue_has_room(flavour: Flavour, kind: str) -> None:
     given = 0
     ahead: list[int] = []
 
-    async def source() -> AsyncIterator[Item]:
+    def plain() -> Iterator[Item]:
         nonlocal given
         for one in mock_items(50):
             given += 1
+            yield one
+
+    async def source() -> AsyncIterator[Item]:
+        for one in plain():
             yield one
 
     async def scenario() -> int:
         config = replace(QUICK, max_queue_size=4, max_workers=2, max_result_queue_size=1)
         async with Processor(config) as processor:
             count = 0
-            async for _ in await processor.process_stream(source()):
+            async for _ in await processor.process_stream(source() if kind == "async" else plain()):
                 count += 1
                 ahead.append(given - count)
             return count

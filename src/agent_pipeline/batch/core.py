@@ -176,8 +176,6 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
         """Let idle workers go and observers see the rest, where nothing is left to do."""
         if not self.flow.is_idle:
             return
-        if self.termination == "running":
-            self.termination = "completed"
         self.flow.close("the batch has ended")
         with trio.move_on_after(CLOSING):
             if self._workers:
