@@ -231,6 +231,7 @@ def test_work_waits_for_observers_that_lag_far_behind() -> None:
 
     class Slow(ProcessorObserver):
         async def on_event(self, event: BatchEvent) -> None:
+            assert event.name == "worker_started"
             await nap(10)
 
     async def scenario() -> list[float]:
