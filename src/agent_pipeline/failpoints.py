@@ -11,6 +11,14 @@ FailpointName = Literal[
     "artifact.synced",
     "document.before_row",
     "document.after_row",
+    "batch.uploading",
+    "batch.uploaded",
+    "batch.creating",
+    "batch.created",
+    "batch.polled",
+    "batch.collecting",
+    "batch.collected",
+    "batch.settled",
 ]
 
 NAMES: frozenset[str] = frozenset(get_args(FailpointName))

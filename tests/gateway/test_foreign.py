@@ -282,9 +282,10 @@ async def test_answer_with_nothing_in_it_is_no_answer(play: Play) -> None:
     assert world.errors == ["bad_answer"] * 2, "a model that answers wrongly twice will again"
 
 
-async def test_answer_that_ran_into_the_output_cap_is_an_answer() -> None:
+@pytest.mark.parametrize("text", ["hel", ""], ids=["half", "nothing but thoughts"])
+async def test_answer_that_ran_into_the_output_cap_is_an_answer(text: str) -> None:
     """It is raw, and was paid for."""
-    async with wire_server(answer(message("hel", stop="max_tokens"))) as server, OPEN(_at(server)) as world:
+    async with wire_server(answer(message(text, stop="max_tokens"))) as server, OPEN(_at(server)) as world:
         said = await world.complete(max_tokens=1)
 
     assert isinstance(said, ChatCompletion)

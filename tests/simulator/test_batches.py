@@ -283,3 +283,96 @@ async def test_the_openai_client_runs_a_batch(start: Start) -> None:
     assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == ["n0", "n1", "n2"]
     assert listed == [batch.output_file_id, file.id]
     assert (again, batch.metadata) == ([batch.id], {"of": "me"})
+
+
+async def test_lines_take_their_time(autojump_clock: MockClock) -> None:
+    """One after the other, whether or not somebody looks."""
+    simulator = simulating(batch_delay=5, batch_line_delay=10)
+    made = create(simulator, CHAT, jsonl(*(line_of(f"n{n}", CHAT, asking(CHAT, str(n))) for n in range(3))))
+    seen = []
+
+    for pause in (4, 1, 9, 1, 15, 5):
+        await trio.sleep(pause)
+        batch = look(simulator, made)
+        assert batch.request_counts is not None
+        seen.append((trio.current_time(), batch.status, batch.request_counts.completed))
+
+    assert seen == [
+        (4, "validating", 0),
+        (5, "in_progress", 0),
+        (14, "in_progress", 0),
+        (15, "in_progress", 1),
+        (30, "in_progress", 2),
+        (35, "completed", 3),
+    ]
+
+
+@pytest.mark.parametrize("looks", [(100.0,), (10.0, 24.0, 100.0)])
+async def test_a_batch_that_expires_says_so_of_each_line_it_did_not_come_to(
+    autojump_clock: MockClock, looks: Sequence[float]
+) -> None:
+    """What was due by then is answered, whenever somebody looks."""
+    simulator = simulating(batch_delay=0, batch_line_delay=10, batch_expires=25)
+    made = create(simulator, CHAT, jsonl(*(line_of(f"n{n}", CHAT, asking(CHAT, str(n))) for n in range(4))))
+    for at in looks:
+        await trio.sleep_until(at)
+        look(simulator, made)
+    batch = look(simulator, made)
+
+    assert (batch.status, batch.expired_at is not None) == ("expired", True)
+    assert [one["custom_id"] for one in results(simulator, batch.output_file_id)] == ["n0", "n1"]
+    errors = results(simulator, batch.error_file_id)
+    assert [(one["custom_id"], one["response"]) for one in errors] == [("n2", None), ("n3", None)]
+    assert all('"code": "batch_expired"' in json.dumps(one["error"]) for one in errors)
+    assert call(simulator, "POST", f"/v1/batches/{batch.id}/cancel").status == 409
+
+
+def test_a_cancelled_batch_says_so_of_each_line_it_did_not_come_to() -> None:
+    """None was begun here."""
+    simulator = simulating()
+    made = create(simulator, CHAT, jsonl(line_of("one", CHAT, asking(CHAT))))
+    call(simulator, "POST", f"/v1/batches/{json.loads(made.body)['id']}/cancel")
+
+    batch = look(simulator, made)
+
+    assert (batch.status, batch.output_file_id) == ("cancelled", None)
+    (error,) = results(simulator, batch.error_file_id)
+    assert '"code": "batch_cancelled"' in json.dumps(error["error"])
+
+
+async def test_a_batch_too_many_is_refused_for_now(autojump_clock: MockClock) -> None:
+    """Until one of the others is over."""
+    simulator = simulating(batch_delay=10, batch_queue=1)
+    data = jsonl(line_of("one", CHAT, asking(CHAT)))
+    first, second = create(simulator, CHAT, data), create(simulator, CHAT, data)
+    await trio.sleep(10)
+
+    refused = look(simulator, second)
+    assert (refused.status, look(simulator, first).status) == ("failed", "completed")
+    assert refused.errors is not None
+    assert [one.code for one in refused.errors.data or []] == ["token_limit_exceeded"]
+    third = create(simulator, CHAT, data)
+    await trio.sleep(10)
+    assert look(simulator, third).status == "completed"
+
+
+def test_lists_come_in_pages() -> None:
+    """The newest first; the cursor is the last id of the page before."""
+    simulator = Simulator()
+    for number in range(5):
+        assert create(simulator, CHAT, f"{number}".encode(), metadata={"n": f"{number}"}).status == 200
+    results_file = json.loads(upload(simulator, b"", "user_data").body)["id"]
+
+    first = json.loads(call(simulator, "GET", "/v1/batches?limit=2").body)
+    second = json.loads(call(simulator, "GET", f"/v1/batches?limit=9&after={first['last_id']}").body)
+    third = json.loads(call(simulator, "GET", f"/v1/batches?after={second['last_id']}").body)
+    wrong = call(simulator, "GET", "/v1/batches?after=nothing")
+    files = json.loads(call(simulator, "GET", "/v1/files?purpose=batch").body)
+
+    assert [one["metadata"]["n"] for one in first["data"]] == ["4", "3"]
+    assert [one["metadata"]["n"] for one in second["data"]] == ["2", "1", "0"]
+    assert [first["has_more"], second["has_more"], third["has_more"]] == [True, False, False]
+    assert (third["data"], third["first_id"], third["last_id"]) == ([], None, None)
+    assert wrong.status == 400
+    assert len(files["data"]) == 5
+    assert results_file not in [one["id"] for one in files["data"]]

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from agent_pipeline.batch.batch_api import BatchAPIProcessor as BatchAPIProcessor
+    from agent_pipeline.batch.batch_api import BatchCharge as BatchCharge
+    from agent_pipeline.batch.batch_api_input import BatchRequest as BatchRequest
+    from agent_pipeline.batch.batch_api_part import BatchProgress as BatchProgress
     from agent_pipeline.batch.config import ProcessorConfig as ProcessorConfig
     from agent_pipeline.batch.events import BatchEvent as BatchEvent
     from agent_pipeline.batch.events import ProcessorObserver as ProcessorObserver
@@ -30,6 +34,11 @@ __all__ = [
     "BatchProcessor",
     "ParallelBatchProcessor",
     "ProcessorConfig",
+    # who has a provider work on it, for less
+    "BatchAPIProcessor",
+    "BatchRequest",
+    "BatchCharge",
+    "BatchProgress",
     # around it
     "Middleware",
     "ProcessorObserver",
@@ -43,8 +52,12 @@ _ROOM = "agent_pipeline.batch"
 __getattr__ = lazy_exports(
     __name__,
     {
+        "BatchAPIProcessor": f"{_ROOM}.batch_api",
+        "BatchCharge": f"{_ROOM}.batch_api",
         "BatchEvent": f"{_ROOM}.events",
+        "BatchProgress": f"{_ROOM}.batch_api_part",
         "BatchProcessor": f"{_ROOM}.processor",
+        "BatchRequest": f"{_ROOM}.batch_api_input",
         "BatchResult": f"{_ROOM}.results",
         "LLMWorkItem": f"{_ROOM}.items",
         "Middleware": f"{_ROOM}.middleware",

@@ -1,7 +1,10 @@
 """What code needs that is awaited under Trio and under asyncio alike: worker threads, timeouts, and being woken."""
 
 import asyncio
+import contextvars
+import functools
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar, TypeVarTuple
 
@@ -21,7 +24,16 @@ async def in_worker(fn: Callable[[*Ts], T], *args: *Ts) -> T:
     """
     if current_flavour() == "trio":
         return await trio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
-    return await asyncio.to_thread(fn, *args)
+    # Not the loop's own threads: those of trio-asyncio, which takes the place of asyncio's loop once it is imported,
+    # are awaited on cancellation.
+    context, call = contextvars.copy_context(), functools.partial(fn, *args)
+    return await asyncio.wrap_future(_workers().submit(lambda: context.run(call)))
+
+
+@functools.cache
+def _workers() -> ThreadPoolExecutor:
+    """As many threads as Trio has for the same."""
+    return ThreadPoolExecutor(40, thread_name_prefix="agent-pipeline-worker")
 
 
 async def within(

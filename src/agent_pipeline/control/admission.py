@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from agent_pipeline.control.bell import Bell
-from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait
+from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait, hold_regardless
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane
 from agent_pipeline.control.line import Place, WaitIsTooLongError
@@ -37,6 +37,26 @@ class Admission:
     def wake_budget_waiters(self) -> None:
         """Let all who wait for budget look again."""
         self._budget_freed.unpark_all()
+
+    async def commit(self, role: str, owner: Budget | None, *, tokens: int, micro_usd: int) -> Hold:
+        """Wait until so much fits, and hold it; no place, no rate. Always a checkpoint.
+
+        Raises:
+            BudgetExceededError: it can't fit any more.
+            DocumentBudgetExceededError: it can't fit into what its document has left.
+        """
+        budgets = self._budget.concerning(role, owner)
+        await trio.lowlevel.checkpoint()
+        with self._bell.listening(budgets):
+            while (hold := hold_nowait(budgets, tokens=tokens, micro_usd=micro_usd)) is None:
+                if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
+                    raise refusal(role, shortages)
+                await self._budget_freed.park()
+        return hold
+
+    def take_over(self, role: str, owner: Budget | None, *, tokens: int, micro_usd: int) -> Hold:
+        """Hold so much for work that is under way already, whether or not it fits."""
+        return hold_regardless(self._budget.concerning(role, owner), tokens=tokens, micro_usd=micro_usd)
 
     async def admit(self, call: Call, lane: Lane, health: Health, attempt: Attempt, *, again: bool) -> Permit:
         """Wait for all that one attempt needs; always a checkpoint. On error and cancellation nothing is held.
@@ -124,6 +144,9 @@ class _Wanted:
     micro_usd: int
 
     def hold_nowait(self) -> Hold | None:
+        if self.tokens == self.micro_usd == 0:
+            # Asking about a batch costs nothing, also where the batch itself has used up all there is.
+            return hold_regardless(self.budgets, tokens=0, micro_usd=0)
         return hold_nowait(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd)
 
     def check(self) -> None:

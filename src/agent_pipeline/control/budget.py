@@ -10,6 +10,7 @@ from agent_pipeline.control.tracker import (
     Reservation,
     check_total,
     reserve_all_nowait,
+    reserve_all_regardless,
 )
 from agent_pipeline.domain.usage import NOTHING_SPENT, Spending
 
@@ -26,6 +27,7 @@ __all__ = [
     "Shortage",
     "find_shortages",
     "hold_nowait",
+    "hold_regardless",
 ]
 
 Dimension = Literal["tokens", "usd"]
@@ -163,12 +165,12 @@ class Hold:
         """Micro-dollars held."""
         return self._money[0].amount
 
-    def settle(self, *, tokens: int, micro_usd: int) -> None:
-        """Charge what was reported."""
+    def settle(self, *, tokens: int, micro_usd: int, unknown_tokens: int = 0, unknown_micro_usd: int = 0) -> None:
+        """Charge what was reported, and what nobody reported on top of it."""
         for held in self._tokens:
-            held.settle(tokens)
+            held.settle(tokens, unknown=unknown_tokens)
         for held in self._money:
-            held.settle(micro_usd)
+            held.settle(micro_usd, unknown=unknown_micro_usd)
 
     def release(self) -> None:
         """Give all back."""
@@ -183,9 +185,18 @@ class Hold:
 
 def hold_nowait(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> Hold | None:
     """Hold both amounts on every budget at one instant, or nothing on any and return None."""
-    wanted = [(budget.tokens, tokens) for budget in budgets] + [(budget.micro_usd, micro_usd) for budget in budgets]
-    held = reserve_all_nowait(wanted)
+    held = reserve_all_nowait(_wanted(budgets, tokens, micro_usd))
     return None if held is None else Hold(held[: len(budgets)], held[len(budgets) :])
+
+
+def hold_regardless(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> Hold:
+    """Hold both amounts on every budget, also beyond its caps: for work that is under way already."""
+    held = reserve_all_regardless(_wanted(budgets, tokens, micro_usd))
+    return Hold(held[: len(budgets)], held[len(budgets) :])
+
+
+def _wanted(budgets: Sequence[Budget], tokens: int, micro_usd: int) -> list[tuple[BudgetTracker, int]]:
+    return [(budget.tokens, tokens) for budget in budgets] + [(budget.micro_usd, micro_usd) for budget in budgets]
 
 
 def find_shortages(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> tuple[Shortage, ...]:

@@ -35,6 +35,8 @@ class Call:
         output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
         price: None where the model has no known price.
         fingerprint: the same for requests that ask the same; `""` where nobody can tell.
+        transfer_timeout: seconds of one attempt in the place of the gate's, for a request that moves a whole file;
+            None for the gate's.
     """
 
     role: str
@@ -47,6 +49,7 @@ class Call:
     price: Price | None
     scope: CallScope
     fingerprint: str = ""
+    transfer_timeout: float | None = None
 
     def worst_case(self) -> tuple[int, int]:
         """Return the most tokens and micro-dollars that one attempt can cost; money is 0 without a price."""

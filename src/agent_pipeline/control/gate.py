@@ -20,12 +20,14 @@ from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Hold, RunBudget
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.charging import may_have_worked
+from agent_pipeline.control.commitment import Commitment
 from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits
 from agent_pipeline.control.recovery import Health, OnBreaker, Recovery
 from agent_pipeline.control.retry import Retries, RetryPolicy
+from agent_pipeline.control.scope import current_scope
 from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord, Usage, WaitReason
 from agent_pipeline.errors import (
@@ -221,6 +223,31 @@ class Gate:
                 else:
                     await self._back_off(call, lane, retries, error, attempt.waits)
 
+    async def commit(self, role: str, *, tokens: int, micro_usd: int) -> Commitment:
+        """Wait until the worst case of work that takes a provider hours fits the budgets, and hold it until it ends.
+
+        Nothing is sent, no place is taken: each request about that work is a call of its own. Cancelled, nothing is
+        held.
+
+        Raises:
+            BudgetExceededError: it can't fit any more.
+            DocumentBudgetExceededError: it can't fit into what its document has left.
+        """
+        owner = current_scope().budget
+        hold = await self._admission.commit(role, owner, tokens=tokens, micro_usd=micro_usd)
+        return Commitment(hold, self._end_commitment)
+
+    def take_over(self, role: str, *, tokens: int, micro_usd: int) -> Commitment:
+        """Hold the worst case of such work that is under way already, also where that passes a budget."""
+        owner = current_scope().budget
+        hold = self._admission.take_over(role, owner, tokens=tokens, micro_usd=micro_usd)
+        return Commitment(hold, self._end_commitment)
+
+    def _end_commitment(self, usage: Usage, *, unknown_cost: bool) -> None:
+        self._usage += usage
+        self._unknown_cost |= unknown_cost
+        self._admission.wake_budget_waiters()
+
     def _new_id(self) -> str:
         return f"{self._rng.getrandbits(64):016x}"
 
@@ -286,7 +313,7 @@ class Gate:
         record = first_record(call, attempt, permit.budget, started_at=self._now())
         attempt.on_dispatch = functools.partial(self._dispatch, permit, record)
         try:
-            answer = await self._bounded(attempt, send)
+            answer = await self._bounded(call, attempt, send)
         except BaseException as exc:
             self._finish(call, attempt, permit, record, error=exc, latency=trio.current_time() - begun)
             if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and _was_silent(attempt, exc):
@@ -302,9 +329,9 @@ class Gate:
             raise _HeldBackError
         self._record(record)
 
-    async def _bounded(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
+    async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
-        timeout = self._attempt_timeout
+        timeout = self._attempt_timeout if call.transfer_timeout is None else call.transfer_timeout
         if timeout is None:
             return await send(attempt)
         with trio.move_on_after(timeout):

@@ -138,9 +138,9 @@ class BudgetTracker:
     def _give_back(self, amount: int) -> None:
         self._reserved -= amount
 
-    def _close(self, reservation: "Reservation", charge: int, *, unknown: bool) -> None:
-        if charge < 0:
-            msg = f"can't charge {charge}"
+    def _close(self, reservation: "Reservation", charge: int, *, unknown: int) -> None:
+        if not 0 <= unknown <= charge:
+            msg = f"can't charge {charge}, {unknown} of it unknown"
             raise ValueError(msg)
         with _lock:
             if not reservation.is_open:
@@ -149,8 +149,7 @@ class BudgetTracker:
             reservation.is_open = False
             self._reserved -= reservation.amount
             self._spent += charge
-            if unknown:
-                self._unknown += charge
+            self._unknown += unknown
         self._ring()
 
     def _ring(self) -> None:
@@ -172,19 +171,19 @@ class Reservation:
         self.is_open = True
         self.amount = amount
 
-    def settle(self, actual: int) -> None:
-        """Charge what was reported; give the rest back."""
-        self._end(actual, unknown=False)
+    def settle(self, actual: int, *, unknown: int = 0) -> None:
+        """Charge what was reported, and `unknown` more that nobody reported; give the rest back."""
+        self._end(actual + unknown, unknown=unknown)
 
     def release(self) -> None:
         """Give everything back: the request never left, or was answered without being worked on."""
-        self._end(0, unknown=False)
+        self._end(0, unknown=0)
 
     def forfeit(self) -> None:
         """Charge everything: the request may have been worked on and nobody will tell."""
-        self._end(self.amount, unknown=True)
+        self._end(self.amount, unknown=self.amount)
 
-    def _end(self, charge: int, *, unknown: bool) -> None:
+    def _end(self, charge: int, *, unknown: int) -> None:
         self._tracker._close(self, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
 
 
@@ -203,6 +202,17 @@ def reserve_all_nowait(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[Rese
                 for earlier, taken in wanted[:position]:
                     earlier._give_back(taken)  # noqa: SLF001
                 return None
+    return [Reservation(tracker, amount) for tracker, amount in wanted]
+
+
+def reserve_all_regardless(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[Reservation]:
+    """Hold every amount at one instant, also beyond the caps: for work that is under way already.
+
+    Until it ends, nothing more fits where a cap is passed by it.
+    """
+    with _lock:
+        for tracker, amount in wanted:
+            tracker._reserved += amount  # noqa: SLF001  (they are one mechanism)
     return [Reservation(tracker, amount) for tracker, amount in wanted]
 
 

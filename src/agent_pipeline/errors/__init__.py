@@ -1,5 +1,13 @@
 """Every error the package raises: one base, a stable code for ledger and report, what the run should do about it."""
 
+from agent_pipeline.errors.batch_jobs import (
+    BatchExpiredError,
+    BatchFailedError,
+    BatchJobError,
+    BatchPendingError,
+    BatchRequestCancelledError,
+    BatchUncertainError,
+)
 from agent_pipeline.errors.batches import (
     BatchAbortedError,
     BatchCancelledError,
@@ -42,6 +50,7 @@ from agent_pipeline.errors.model_call import (
     LLMBudgetExceededError,
     LLMConfigError,
     LLMError,
+    LLMRequestError,
     LLMTimeoutError,
 )
 from agent_pipeline.errors.provider import (
@@ -93,6 +102,7 @@ __all__ = [
     "LLMConfigError",
     "LLMBudgetExceededError",
     "LLMTimeoutError",
+    "LLMRequestError",
     "CommandNotFoundError",
     # providers: one attempt went wrong, or all do
     "ProviderError",
@@ -115,6 +125,13 @@ __all__ = [
     "AnswerTooLargeError",
     "IncompleteAnswerError",
     "CommandFailedError",
+    # batches at a provider
+    "BatchFailedError",
+    "BatchExpiredError",
+    "BatchRequestCancelledError",
+    "BatchJobError",
+    "BatchPendingError",
+    "BatchUncertainError",
     # a document ended badly, or the run ends
     "OutputInvalidError",
     "AgentRunError",

@@ -114,7 +114,7 @@ async def read_answer(
         httpx2.ReadTimeout: bytes came, but no event.
         httpx2.TransportError: it broke off.
     """
-    stream = _stream(response)
+    stream = stream_of(response)
     decoder = BodyDecoder(response.headers.get("content-encoding"))
     chunks = aiter(stream)
     is_event_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
@@ -125,7 +125,7 @@ async def read_answer(
             async for chunk in chunks:
                 decoder.feed(chunk)
     except (AnswerTooLargeError, ModelProtocolError):
-        await _abandon(stream, chunks)
+        await abandon(stream, chunks)
         raise
     return decoder.body()
 
@@ -147,7 +147,7 @@ async def _take_events(
 
 async def read_refusal(response: httpx2.Response) -> bytes:
     """Return what can be had of the text that comes with an error status: not much, not for long, never an error."""
-    stream = _stream(response)
+    stream = stream_of(response)
     try:
         decoder = BodyDecoder(response.headers.get("content-encoding"), REFUSAL_BYTES_CAP)
     except ModelProtocolError:
@@ -158,20 +158,21 @@ async def read_refusal(response: httpx2.Response) -> bytes:
             async for chunk in chunks:
                 decoder.feed(chunk)
         except (AnswerTooLargeError, ModelProtocolError):
-            await _abandon(stream, chunks)
+            await abandon(stream, chunks)
         except httpx2.TransportError:
             pass  # the status has said what matters
     return decoder.read_so_far()
 
 
-def _stream(response: httpx2.Response) -> httpx2.AsyncByteStream:
+def stream_of(response: httpx2.Response) -> httpx2.AsyncByteStream:
+    """Return what an answer's body is read from."""
     stream = response.stream
     if not isinstance(stream, httpx2.AsyncByteStream):
         raise TypeError("the transport gave a response that can't be read under Trio")
     return stream
 
 
-async def _abandon(stream: httpx2.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
+async def abandon(stream: httpx2.AsyncByteStream, chunks: AsyncIterator[bytes]) -> None:
     """Close the connection, then run the iteration into its end.
 
     A chain of generators that is merely left would be finalized by the garbage collector, which Trio warns of.

@@ -8,6 +8,7 @@ from agent_pipeline.config.roles import RuntimeConfig, fallbacks_of, resolve_rol
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import EnvVarMissingError
+from agent_pipeline.gateway.batches import BatchEndpoint
 from agent_pipeline.gateway.endpoint import Endpoint
 from agent_pipeline.gateway.fallback import FallbackTransport, Link
 from agent_pipeline.gateway.parameters import output_tokens_cap
@@ -89,6 +90,21 @@ class Gateway:
             params=link.params,
             instructions=None if role is None else role.instructions,
             transport=link.transport if len(chain) == 1 else FallbackTransport(chain, self._emit),
+        )
+
+    def batches(self, name: str) -> BatchEndpoint:
+        """Return the files and batches of that role's provider, without its fallbacks; errors as `role` has them."""
+        link, role = self.link(name), self._runtime.roles.get(name)
+        return BatchEndpoint(
+            link.binding,
+            api=link.api,
+            mode=resolve_role(self._runtime, name).mode,
+            params=link.params,
+            official=link.official,
+            instructions=None if role is None else role.instructions,
+            gate=self.gate,
+            pool=self.pool,
+            keys=self._keys,
         )
 
     def link(self, name: str, *, is_last: bool = True) -> Link:

@@ -13,11 +13,13 @@ from agent_pipeline.errors import ModelProtocolError
 _SNIPPET = 120
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """As much of an answer as is read; the rest is passed over."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-ShapeT = TypeVar("ShapeT", bound=_Shape)
+ShapeT = TypeVar("ShapeT", bound=Shape)
 
 
 def read_shape(shape: type[ShapeT], text: str | bytes) -> ShapeT:
@@ -42,7 +44,7 @@ def snippet(text: str | bytes) -> str:
     return repr(shown[:_SNIPPET])
 
 
-class Counted(_Shape):
+class Counted(Shape):
     """Any answer: an object that may say what it used."""
 
     usage: object = None
@@ -51,7 +53,7 @@ class Counted(_Shape):
 # --- Responses API -----------------------------------------------------------------------------------------------
 
 
-class Part(_Shape):
+class Part(Shape):
     """A piece of a message."""
 
     type: str
@@ -65,7 +67,7 @@ class Part(_Shape):
         return self
 
 
-class Item(_Shape):
+class Item(Shape):
     """One thing the model put out: a message, a tool call, its reasoning."""
 
     type: str
@@ -93,7 +95,7 @@ class Item(_Shape):
         return any(part.text or part.refusal for part in self.content or ())
 
 
-class IncompleteDetails(_Shape):
+class IncompleteDetails(Shape):
     """Why the model stopped."""
 
     reason: str | None = None
@@ -108,7 +110,7 @@ class ResponseShape(Counted):
     output: list[Item] | None = None
 
 
-class ResponseEvent(_Shape):
+class ResponseEvent(Shape):
     """One event of a streamed response."""
 
     type: str
@@ -121,20 +123,20 @@ class ResponseEvent(_Shape):
 # --- Chat Completions API ----------------------------------------------------------------------------------------
 
 
-class Function(_Shape):
+class Function(Shape):
     """The function a call names; a stream gives it in pieces."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(_Shape):
+class ToolCall(Shape):
     """A call of a tool."""
 
     function: Function | None = None
 
 
-class ChatMessage(_Shape):
+class ChatMessage(Shape):
     """What the model says, whole or a piece of it."""
 
     content: str | None = None
@@ -155,7 +157,7 @@ class ChatMessage(_Shape):
         return bool(self.content or self.tool_calls or self.function_call or self.audio)
 
 
-class Choice(_Shape):
+class Choice(Shape):
     """One of the answers asked for; a stream gives deltas, a plain answer a message."""
 
     finish_reason: str | None = None

@@ -6,7 +6,7 @@ retried like any other answer, and a document's asyncio loop is entered once per
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,17 +20,14 @@ from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import IncompleteAnswerError, RequestRejectedError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
 from agent_pipeline.gateway.body import read_answer, read_refusal
-from agent_pipeline.gateway.dispatch import DispatchNote
-from agent_pipeline.gateway.failures import from_status, from_transport
+from agent_pipeline.gateway.exchange import exchanged
+from agent_pipeline.gateway.failures import from_status
 from agent_pipeline.gateway.parameters import Asked, read_asked
 from agent_pipeline.gateway.pool import ConnectionPool
-from agent_pipeline.gateway.rate_headers import read_rate_headers
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 _KEPT_HEADERS = frozenset({"accept", "content-type", "user-agent", "openai-beta", "idempotency-key"})
 """All else a client library adds, from the environment or about this machine, stays here."""
-
-_LONGEST_REQUEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,25 +157,14 @@ class GateTransport(httpx2.AsyncBaseTransport):
             request.url,
             headers=kept | self._own_headers,
             content=body,
-            extensions={"timeout": timeouts, "trace": DispatchNote(attempt, self._pool.connections)},
         )
-        try:
-            async with self._pool.exchange(outgoing) as response:
-                attempt.status_code = response.status_code
-                attempt.provider_request_id = _request_id(response.headers, self._hide)
-                attempt.rate_headers = read_rate_headers(response.headers)
-                if response.is_success:
-                    take = None if listener is None else listener.take
-                    answered = await read_answer(response, event_timeout=timeouts.get("read"), take=take)
-                else:
-                    answered = await read_refusal(response)
-                return response.status_code, response.headers, answered
-        except Exception as exc:
-            place = f"{request.url.host}:{request.url.port or request.url.scheme}"
-            error = from_transport(exc, number=attempt.number, timeouts=timeouts, place=place, hide=self._hide)
-            if error is exc:
-                raise
-            raise error from exc
+        async with exchanged(outgoing, attempt, pool=self._pool, timeouts=timeouts, hide=self._hide) as response:
+            if response.is_success:
+                take = None if listener is None else listener.take
+                answered = await read_answer(response, event_timeout=timeouts.get("read"), take=take)
+            else:
+                answered = await read_refusal(response)
+            return response.status_code, response.headers, answered
 
     def _without_keys(self, body: bytes) -> bytes:
         """Return a request's body with no key in it, this provider's or another's: a tool may have come upon one."""
@@ -197,8 +183,3 @@ def _fingerprint(binding: Binding, request: httpx2.Request, body: bytes) -> str:
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _request_id(headers: httpx2.Headers, hide: Callable[[str], str]) -> str | None:
-    named = hide(headers.get("x-request-id", ""))[:_LONGEST_REQUEST_ID]
-    return named if named and named.isascii() and named.isprintable() else None

@@ -1,6 +1,7 @@
 """Batches: a file of requests is answered later, line by line, into a file of results."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ from agent_pipeline.simulator.batch_lines import lines_of, problem, problems_of
 from agent_pipeline.simulator.file_store import FileStore, StoredFile
 from agent_pipeline.simulator.identity import CREATED_AT, Identity
 from agent_pipeline.simulator.json_values import JsonObject, as_object, as_text, dumps, loads
+from agent_pipeline.simulator.plan import FaultPlan
 from agent_pipeline.simulator.wire import BadRequestError
 
 MOST_BATCHES: Final = 1000
@@ -17,7 +19,13 @@ LINES_PER_LOOK: Final = 1000
 """So many lines are answered each time somebody looks at the batch, so that no look takes long."""
 WINDOW: Final = "24h"
 
-Status = Literal["validating", "failed", "in_progress", "completed", "cancelling", "cancelled"]
+Status = Literal["validating", "failed", "in_progress", "completed", "expired", "cancelling", "cancelled"]
+
+_NEVER_RUN: Final = {
+    "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
+    "cancelled": ("batch_cancelled", "The batch was cancelled before this request was executed."),
+}
+"""What is said of the lines that a batch did not come to, by how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class _Batch:
 
     @property
     def is_over(self) -> bool:
-        return self.status in {"failed", "completed", "cancelled"}
+        return self.status in {"failed", "completed", "expired", "cancelled"}
 
     def as_json(self) -> JsonObject:
         at = CREATED_AT  # every reply of the simulator is dated the same
@@ -78,6 +86,7 @@ class _Batch:
             "in_progress_at": at if self.status in {"in_progress", "completed"} else None,
             "expires_at": at + 24 * 3600,
             "completed_at": at if self.status == "completed" else None,
+            "expired_at": at if self.status == "expired" else None,
             "failed_at": at if self.status == "failed" else None,
             "cancelling_at": at if self.status in {"cancelling", "cancelled"} else None,
             "cancelled_at": at if self.status == "cancelled" else None,
@@ -98,12 +107,12 @@ class _Batch:
 
 
 class Batches:
-    """All batches. A batch begins `delay` seconds after it was made, and goes on whenever somebody looks at it."""
+    """All batches. A batch begins a while after it was made, and goes on whenever somebody looks at it."""
 
-    def __init__(self, files: FileStore, execute: Execute, delay: float) -> None:
+    def __init__(self, files: FileStore, execute: Execute, plan: FaultPlan) -> None:
         self._files = files
         self._execute = execute
-        self._delay = delay
+        self._plan = plan
         self._batches: dict[str, _Batch] = {}
 
     def create(self, body: JsonObject, identity: Identity, now: float) -> JsonObject:
@@ -126,7 +135,7 @@ class Batches:
             raise BadRequestError("The input file must have the purpose 'batch'.", param="input_file_id")
         metadata = body.get("metadata")
         batch = _Batch(identity, endpoint, file.file_id, as_object(metadata) if metadata else None, now)
-        batch.problems = problems_of(file.data, endpoint)
+        batch.problems = [*self._no_room()] or problems_of(file.data, endpoint)
         batch.total = 0 if batch.problems else sum(1 for _ in lines_of(file.data))
         batch.lines = map(as_object, map(loads, lines_of(file.data)))
         self._batches[batch.batch_id] = batch
@@ -163,8 +172,18 @@ class Batches:
             raise BadRequestError(f"No batch found with id '{batch_id[:200]}'.", status=404, param="batch_id")
         return self._batches[batch_id]
 
+    def _no_room(self) -> Sequence[JsonObject]:
+        """Return what is said of a batch that is one too many, nothing where it is not."""
+        waiting = sum(not batch.is_over and not batch.problems for batch in self._batches.values())
+        if self._plan.batch_queue is None or waiting < self._plan.batch_queue:
+            return []
+        return [problem(None, "token_limit_exceeded", "Enqueued token limit reached; try again once others are over.")]
+
     def _advance(self, batch: _Batch, now: float) -> None:
-        if batch.is_over or (batch.status != "cancelling" and now < batch.started + self._delay):
+        begin, end = batch.started + self._plan.batch_delay, math.inf
+        if self._plan.batch_expires is not None:
+            end = batch.started + self._plan.batch_expires
+        if batch.is_over or (batch.status != "cancelling" and now < min(begin, end)):
             return
         if batch.problems:
             batch.status = "failed"
@@ -172,15 +191,26 @@ class Batches:
             self._conclude(batch, "cancelled")
         else:
             batch.status = "in_progress"
-            self._work(batch)
+            is_done = self._work(batch, min(now, end) - begin)
+            if now >= end and is_done and not batch.is_over:
+                self._conclude(batch, "expired")
 
-    def _work(self, batch: _Batch) -> None:
+    def _work(self, batch: _Batch, seconds: float) -> bool:
+        """Answer the lines that are due so long after it began, as many as one look allows; return whether all are."""
+        due, delay = batch.total, self._plan.batch_line_delay
+        if delay > 0:
+            due = min(due, math.floor(seconds / delay))
         for _ in range(LINES_PER_LOOK):
-            line = next(batch.lines, None)
-            if line is None or batch.results_bytes > file_store.MOST_BYTES:  # to go on would only take more memory
+            if batch.results_bytes > file_store.MOST_BYTES:  # to go on would only take more memory
                 self._conclude(batch, "completed")
-                return
-            self._answer(batch, line)
+                return True
+            if batch.completed + batch.failed >= due:
+                break
+            self._answer(batch, next(batch.lines))
+        answered = batch.completed + batch.failed
+        if answered == batch.total:
+            self._conclude(batch, "completed")
+        return answered >= due
 
     def _answer(self, batch: _Batch, line: JsonObject) -> None:
         reply = self._execute(batch.endpoint, as_object(line.get("body")))
@@ -201,8 +231,19 @@ class Batches:
         else:
             batch.failed += 1
 
+    def _pass_over(self, batch: _Batch, line: JsonObject, number: int, code: str, message: str) -> None:
+        result: JsonObject = {
+            "id": batch.identity.name(f"batch_req_{batch.completed + batch.failed + number}"),
+            "custom_id": line.get("custom_id"),
+            "response": None,
+            "error": {"code": code, "message": message},
+        }
+        batch.results["error"].append(dumps(result).encode() + b"\n")
+
     def _conclude(self, batch: _Batch, status: Status) -> None:
         """End a batch; its results become files, unless there is no room for them."""
+        for number, line in enumerate(batch.lines if status in _NEVER_RUN else ()):
+            self._pass_over(batch, line, number, *_NEVER_RUN[status])
         try:
             for kind, lines in batch.results.items():
                 if lines:

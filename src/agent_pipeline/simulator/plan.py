@@ -33,7 +33,10 @@ class FaultPlan(Strict):
         seed: drawn from in the place of the simulator's own seed.
         latency: seconds before each reply.
         chunk_delay: seconds between two events of a stream.
-        batch_delay: seconds until a batch is answered.
+        batch_delay: seconds until a batch is begun.
+        batch_line_delay: seconds for each of its lines, one after the other; 0 for all at once.
+        batch_expires: seconds after which a batch is over, come how far it has; None for a day.
+        batch_queue: so many batches are taken on at once; others fail as soon as they are looked at. None for all.
         faults: looked at in this order; the first that strikes is the one.
     """
 
@@ -41,6 +44,9 @@ class FaultPlan(Strict):
     latency: Seconds | LatencyRange = 0.0
     chunk_delay: Seconds = 0.0
     batch_delay: Seconds = 1.0
+    batch_line_delay: Seconds = 0.0
+    batch_expires: Seconds | None = None
+    batch_queue: Annotated[int, Field(ge=0)] | None = None
     faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
 
     @classmethod

@@ -65,7 +65,7 @@ class Simulator:
         self._seen: Counter[bytes] = Counter()
         self._strikes = Strikes(self._plan.faults)
         self._clock = Clock()
-        self._storage = Storage(self._answer_line, batch_delay=self._plan.batch_delay)
+        self._storage = Storage(self._answer_line, self._plan)
         self.statistics = Statistics()
 
     def respond(self, request: SimulatorRequest) -> SimulatorReply:

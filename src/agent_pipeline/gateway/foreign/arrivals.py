@@ -48,8 +48,7 @@ class Arrivals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if not isinstance(error, trio.Cancelled):
-            self.hand_on()  # what came before the end, or the failure, came
+        self.hand_on()  # what came before the end, a failure or a cancellation, came
         self._is_open = False
         handled = self._scope.__exit__(kind, error, trace)
         if self._error is not None and (error is None or handled):

@@ -39,17 +39,19 @@ class ForeignClient:
         return await self.any_llm.aembedding(**arguments)
 
     async def stream(self, arguments: dict[str, Any], put: Callable[[object], None]) -> None:
-        """Hand on each chunk as it comes; the connection is free again at the end, also on error and cancellation."""
+        """Hand on each chunk as it comes; any-llm closes the stream at the end, also on error and cancellation."""
         stream: Any = await self.any_llm.acompletion(**arguments)
-        try:
-            async for chunk in stream:
-                put(chunk)
-        finally:
-            await _closed(stream)
+        async for chunk in stream:
+            put(chunk)
 
     async def close(self) -> None:
         """Close the connections of those clients that can be told to."""
-        await _closed(getattr(self.any_llm, "client", None))
+        client = getattr(self.any_llm, "client", None)
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        if callable(close):
+            ended = close()
+            if inspect.isawaitable(ended):
+                await ended
 
 
 class MakeClient(Protocol):
@@ -157,11 +159,3 @@ def _is_bound(client: Any, *, connect: float | None, read: float | None) -> bool
     http.follow_redirects = False
     client.timeout = type(timeout)(connect=connect, read=read, write=read, pool=None)
     return True
-
-
-async def _closed(one: object) -> None:
-    close = getattr(one, "aclose", None) or getattr(one, "close", None)
-    if callable(close):
-        ended = close()
-        if inspect.isawaitable(ended):
-            await ended

@@ -113,7 +113,7 @@ class ForeignProviders:
     async def stream(self, call: ResolvedCall, messages: Iterable[object], take: Callable[[object], None]) -> None:
         """Hand each `ChatCompletionChunk` to `take`, under Trio, as it comes; return when the answer is whole.
 
-        What `take` raises ends the stream and comes out. On cancellation nothing more is handed on.
+        What `take` raises ends the stream and comes out. Nothing is handed on once it has ended.
 
         Raises:
             StreamBrokenError: it failed after its first chunk.
