@@ -118,6 +118,26 @@ def test_a_source_that_waits_for_room_ends_with_the_batch(flavour: Flavour) -> N
     assert (result.termination, result.errors) == ("aborted", {"batch_aborted": 2})
 
 
+@both
+def test_a_source_may_end_its_own_batch(flavour: Flavour) -> None:
+    """What it gives afterwards is not taken, and that is no mistake of whoever adds it."""
+
+    async def scenario() -> BatchResult[str, object]:
+        async with Processor(QUICK) as processor:
+
+            async def source() -> AsyncIterator[Item]:
+                yield item("a", answers())
+                await processor.abort("enough")
+                yield item("late", answers())
+
+            await processor.add_work_from(source())
+            return await processor.process_all()
+
+    result = run(flavour, scenario)
+    assert [one.item_id for one in result.results] == ["a"]
+    assert result.termination == "aborted"
+
+
 def test_a_source_that_had_not_begun_ends_with_the_batch() -> None:
     async def scenario() -> list[object]:
         async with Processor(QUICK) as processor:

@@ -80,7 +80,10 @@ def test_when_the_first_one_ends_all_workers_go_on() -> None:
 
     async def scenario() -> int:
         config = ProcessorConfig(preserve_order=True, order_window=8, max_workers=8)
-        return (await Processor(config).process_all([watched(n) for n in range(16)])).succeeded
+        async with Processor(config) as processor:
+            await processor.add_work_from([watched(n) for n in range(16)])
+            await nap(150)  # nobody reads meanwhile, which would wake workers, too
+            return (await processor.process_all()).succeeded
 
     assert run("trio", scenario) == 16
     assert [begun[n] for n in range(16)] == [0] * 8 + [100] * 8
@@ -105,6 +108,21 @@ def test_whoever_reads_slowly_slows_the_work_down(flavour: Flavour) -> None:
     unread, succeeded = run(flavour, scenario)
     assert succeeded == 40
     assert max(unread) <= 3 + 2  # what has room, and one result of each worker that had begun by then
+
+
+@both
+@pytest.mark.parametrize("reader", ["results", "process_all"])
+def test_workers_that_wait_for_a_reader_go_on_when_one_comes(flavour: Flavour, reader: str) -> None:
+    async def scenario() -> int:
+        async with Processor(replace(QUICK, max_workers=2, max_result_queue_size=1)) as processor:
+            await processor.add_work_from(mock_items(9))
+            await nap(0.05)
+            assert processor.metrics().items_active == 0
+            if reader == "process_all":
+                return len((await processor.process_all()).results)
+            return len([result async for result in processor.results()])
+
+    assert run(flavour, scenario) == 9
 
 
 @both

@@ -43,7 +43,7 @@ class Flow(Generic[TInput, TOutput, TContext]):
     """A bounded queue of items, those under way, and the results that wait for whoever reads them.
 
     A result is never dropped and never made twice: an item leaves `waiting` or `active` in the same step that puts its
-    result here.
+    result here. Whoever ends an item has to take the next one: that wakes the others, where more may begin.
 
     Args:
         queue_size: items that may wait; 0 is unlimited.
@@ -169,7 +169,6 @@ class Flow(Generic[TInput, TOutput, TContext]):
                 self._ready.append(self._ahead.pop(self._next))
                 self._next += 1
         self._readers.unpark()
-        self._workers.unpark()
         self._wake_where_idle()
         return result
 
