@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import trio
-from tests.batch.flavours import QUICK, Flavour, StatusError, answers, both, item, nap, raises, run
+from tests.batch.flavours import QUICK, Flavour, StatusError, answers, both, item, mock_items, nap, raises, run
 from tests.batch.test_processor import Result, work_on
 from tests.control.world import LongestJitter
 
-from agent_pipeline.batch import ParallelBatchProcessor, ProcessorConfig
+from agent_pipeline.batch import MockAgent, ParallelBatchProcessor, ProcessorConfig
 
 
 @both
@@ -37,9 +37,19 @@ def test_an_attempt_that_takes_too_long_is_followed_by_another(flavour: Flavour)
 
 
 @both
+def test_a_mock_agent_that_never_answers_is_cut_off(flavour: Flavour) -> None:
+    agent = MockAgent(timeout_on_call=(1, 2), respond=str.upper)
+    config = replace(QUICK, attempt_timeout=0.03, timeout_per_item=10.0)
+
+    result = run(flavour, lambda: work_on(mock_items(1, agent), config))
+
+    assert (result.results[0].output, result.results[0].attempts, agent.calls) == ("TEXT 0", 3, 3)
+
+
+@both
 def test_a_batch_that_takes_too_long_ends_with_a_result_for_every_item(flavour: Flavour) -> None:
-    config = replace(QUICK, max_workers=2, timeout_per_item=0.1, batch_timeout=0.15)
-    items = [item("first", answers()), *(item(f"i{n}", answers(delay=0.09)) for n in range(9))]
+    config = replace(QUICK, max_workers=2, timeout_per_item=0.2, batch_timeout=0.25)
+    items = [item("first", answers()), *(item(f"i{n}", answers(delay=0.12)) for n in range(9))]
 
     result = run(flavour, lambda: work_on(items, config))
 
@@ -47,7 +57,7 @@ def test_a_batch_that_takes_too_long_ends_with_a_result_for_every_item(flavour: 
     assert len(codes) == 10
     assert codes[0] is None
     assert set(codes[5:]) == {"batch_deadline_exceeded"}
-    assert (result.termination, result.reason) == ("batch_timeout", "the batch exceeded its 0.15 s timeout")
+    assert (result.termination, result.reason) == ("batch_timeout", "the batch exceeded its 0.25 s timeout")
 
 
 @both
