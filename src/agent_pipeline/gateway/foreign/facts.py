@@ -87,6 +87,8 @@ def _codes(error: BaseException) -> Iterator[str]:
             value = getattr(value(), "name", None)
         if isinstance(value, str):
             yield value
+        elif name == "code" and _as_status(value) is not None:
+            yield str(value)
 
 
 def _bodies(error: BaseException) -> Iterator[object]:
