@@ -275,7 +275,7 @@ class PartRun:
         part, counts = self.part, batch.request_counts
         part.status = batch.status
         part.output_file_id, part.error_file_id = batch.output_file_id, batch.error_file_id
-        part.counted = None if counts is None else counts.completed + counts.failed
+        part.counted = None if counts is None else counts.completed
         part.problems = [
             Problem(line=one.line, code=one.code or "", message=self._endpoint.hide(one.message or ""))
             for one in batch.problems
