@@ -243,3 +243,15 @@ async def test_an_open_gateway_is_used_as_it_is(autojump_clock: MockClock, tmp_p
     assert asked > 0
     assert spent == asked + batched
     assert processor.charge.micro_usd is None
+
+
+async def test_an_open_gateway_is_used_in_its_own_run_only(tmp_path: Path) -> None:
+    """Without `async with` the job would be opened in a thread, where its connections are of no use."""
+    given = options(simulator())
+    endpoints = given["endpoints"]
+    assert endpoints is not None
+    async with open_gateway(runtime(), endpoints, LimitsConfig(), make_pool=given["make_pool"]) as gateway:
+        processor = BatchAPIProcessor[str, int](role="writer", directory=tmp_path, gateway=gateway)
+        with pytest.raises(RuntimeError, match="async with"):
+            await processor.process_all()
+        await processor.aclose()
