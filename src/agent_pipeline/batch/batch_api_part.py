@@ -39,8 +39,8 @@ _QUEUE_FULL = frozenset({"token_limit_exceeded", "request_limit_exceeded"})
 _LOOKS = 2
 """How often a batch that may have been made is looked for, before it is asked for again."""
 
-
 FIRST_PAUSE, MOST_PAUSE = 5.0, 300.0
+"""Seconds between the first two looks at a batch, and between later ones."""
 
 
 @dataclass(frozen=True, slots=True)
