@@ -123,7 +123,7 @@ def test_something_else_than_an_answer_is_an_error_and_charged() -> None:
         max_tokens = 30
 
         def execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:  # noqa: ARG002
-            return prompt  # type: ignore[return-value]  # ty: ignore[invalid-return-type]
+            return prompt  # type: ignore[return-value]  # ty: ignore[invalid-explicit-return]
 
     tracker = BudgetTracker(total=100)
 
@@ -256,4 +256,4 @@ def test_an_adapter_without_the_one_method_can_not_be_made() -> None:
         pass
 
     with pytest.raises(TypeError, match="abstract"):
-        Nothing()  # type: ignore[abstract]
+        Nothing()  # type: ignore[abstract]  # ty: ignore[abstract-class-instantiation]

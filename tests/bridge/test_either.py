@@ -22,7 +22,11 @@ def under_asyncio(main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(wrapped())
 
 
-RUNS: dict[str, Run] = {"trio": trio.run, "asyncio": under_asyncio}
+def under_trio(main: Callable[[], Awaitable[None]]) -> None:
+    trio.run(main)
+
+
+RUNS: dict[str, Run] = {"trio": under_trio, "asyncio": under_asyncio}
 either = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 
 

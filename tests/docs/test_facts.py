@@ -34,7 +34,13 @@ from agent_pipeline.telemetry.record import RAW
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 KindT = TypeVar("KindT")
-FOREIGN_FLAGS = {"--upgrade", "--check", "--hypothesis-profile", "--strict"}  # of scripts, pytest and mypy
+FOREIGN_FLAGS = {
+    "--upgrade",
+    "--check",
+    "--hypothesis-profile",
+    "--strict",
+    "--output-format",
+}  # of scripts, pytest, mypy and claude
 
 
 def text_of(document: str) -> str:

@@ -26,7 +26,8 @@ async def in_worker(fn: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
     # Not the loop's own threads: those of trio-asyncio, which takes the place of asyncio's loop once it is imported,
     # are awaited on cancellation.
-    return await asyncio.wrap_future(_workers().submit(contextvars.copy_context().run, functools.partial(fn, *args)))
+    context, call = contextvars.copy_context(), functools.partial(fn, *args)
+    return await asyncio.wrap_future(_workers().submit(lambda: context.run(call)))
 
 
 @functools.cache

@@ -50,6 +50,7 @@ from agent_pipeline.errors.model_call import (
     LLMBudgetExceededError,
     LLMConfigError,
     LLMError,
+    LLMRequestError,
     LLMTimeoutError,
 )
 from agent_pipeline.errors.provider import (
@@ -101,6 +102,7 @@ __all__ = [
     "LLMConfigError",
     "LLMBudgetExceededError",
     "LLMTimeoutError",
+    "LLMRequestError",
     "CommandNotFoundError",
     # providers: one attempt went wrong, or all do
     "ProviderError",

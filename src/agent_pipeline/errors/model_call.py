@@ -53,3 +53,19 @@ class CommandNotFoundError(LLMError):
 
     code = "command_not_found"
     disposition = "fail_run"
+
+
+class LLMRequestError(LLMError):
+    """A request failed for good: it can't be retried, or was in vain as often as allowed.
+
+    Attributes:
+        status_code: of the answer, None where none came.
+        reason: the code of what went wrong, such as `request_rejected`; the error itself is the cause.
+    """
+
+    code = "llm_request_failed"
+
+    def __init__(self, error: AgentPipelineError) -> None:
+        super().__init__(str(error))
+        self.status_code: int | None = getattr(error, "status_code", None)
+        self.reason = error.code

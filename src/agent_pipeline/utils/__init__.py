@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from agent_pipeline.errors import LLMRequestError as LLMRequestError
     from agent_pipeline.utils.llm_pool import LLMPool as LLMPool
     from agent_pipeline.utils.llm_pool import LLMPoolStatistics as LLMPoolStatistics
-    from agent_pipeline.utils.llm_pool import LLMRequestError as LLMRequestError
     from agent_pipeline.utils.llm_pool import LLMResponse as LLMResponse
     from agent_pipeline.utils.runtime_config import RuntimeConfig as RuntimeConfig
 
@@ -29,7 +29,7 @@ __getattr__ = lazy_exports(
     {
         "LLMPool": "agent_pipeline.utils.llm_pool",
         "LLMPoolStatistics": "agent_pipeline.utils.llm_pool",
-        "LLMRequestError": "agent_pipeline.utils.llm_pool",
+        "LLMRequestError": "agent_pipeline.errors",
         "LLMResponse": "agent_pipeline.utils.llm_pool",
         "RuntimeConfig": "agent_pipeline.utils.runtime_config",
     },

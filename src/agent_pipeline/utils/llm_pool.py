@@ -15,7 +15,7 @@ from agent_pipeline.config.limits import LimitsConfig, parse_limits
 from agent_pipeline.config.role_models import ResolvedCall, RuntimeConfig
 from agent_pipeline.config.roles import parse_runtime_config, resolve_role
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import AgentPipelineError, LLMError
+from agent_pipeline.errors import AgentPipelineError, LLMRequestError
 
 if TYPE_CHECKING:
     from agent_pipeline.control.gate import Gate
@@ -41,22 +41,6 @@ class LLMResponse:
     completion_tokens: int
     finish_reason: str | None = None
     raw: object = None
-
-
-class LLMRequestError(LLMError):
-    """A request failed for good: it can't be retried, or was in vain as often as allowed.
-
-    Attributes:
-        status_code: of the answer, None where none came.
-        reason: the code of what went wrong, such as `request_rejected`; the error itself is the cause.
-    """
-
-    code = "llm_request_failed"
-
-    def __init__(self, error: AgentPipelineError) -> None:
-        super().__init__(str(error))
-        self.status_code: int | None = getattr(error, "status_code", None)
-        self.reason = error.code
 
 
 @dataclass(frozen=True, slots=True)
