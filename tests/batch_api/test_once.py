@@ -162,3 +162,18 @@ async def test_left_while_the_provider_does_what_it_was_asked(
     assert result.succeeded == 2
     assert len(provider._storage._batches.list()) == 1
     assert [one.purpose for one in provider._storage._files.files.values()] == ["batch", "batch_output"]
+
+
+async def test_a_provider_that_neither_makes_a_batch_nor_says_why_is_left(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """After two tries; whoever resumes looks first."""
+    provider = simulator({"kind": "status", "status": 503, "script": [1, 4], "match": {"path": "/v1/batches"}})
+    async with job(tmp_path, provider) as processor:
+        await processor.add_all(items(2))
+        result = await processor.process_all()
+    assert result.errors == {"batch_uncertain": 2}
+
+    async with resumed(tmp_path, provider) as processor:
+        assert (await processor.process_all()).succeeded == 2
+    assert len(provider._storage._batches.list()) == 1
