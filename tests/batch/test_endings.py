@@ -100,6 +100,54 @@ def test_an_ended_batch_stops_a_source_that_is_added_by_hand(flavour: Flavour) -
     assert run(flavour, scenario).errors == {"call_failed": 1}
 
 
+@both
+def test_a_source_that_waits_for_room_ends_with_the_batch(flavour: Flavour) -> None:
+    async def scenario() -> BatchResult[str, object]:
+        async with Processor(replace(QUICK, max_workers=1, max_queue_size=1, abort_mode="cancel")) as processor:
+
+            async def call(attempt: int, timeout: float) -> tuple[str, Mapping[str, int]]:
+                await nap(0.02)
+                await processor.abort("enough")
+                await nap(10)
+                return "never", {}
+
+            await processor.add_work_from([item("a", call), *mock_items(5)])
+            return await processor.process_all()
+
+    result = run(flavour, scenario)
+    assert (result.termination, result.errors) == ("aborted", {"batch_aborted": 2})
+
+
+@both
+def test_a_source_may_end_its_own_batch(flavour: Flavour) -> None:
+    """What it gives afterwards is not taken, and that is no mistake of whoever adds it."""
+
+    async def scenario() -> BatchResult[str, object]:
+        async with Processor(QUICK) as processor:
+
+            async def source() -> AsyncIterator[Item]:
+                yield item("a", answers())
+                await processor.abort("enough")
+                yield item("late", answers())
+
+            await processor.add_work_from(source())
+            return await processor.process_all()
+
+    result = run(flavour, scenario)
+    assert [one.item_id for one in result.results] == ["a"]
+    assert result.termination == "aborted"
+
+
+def test_a_source_that_had_not_begun_ends_with_the_batch() -> None:
+    async def scenario() -> list[object]:
+        async with Processor(QUICK) as processor:
+            results = await processor.process_stream(mock_items(3))
+            await processor.abort("enough")
+            return [one async for one in results]
+
+    assert run("trio", scenario) == []
+
+
 def test_a_batch_cancelled_under_trio_tells_what_is_known() -> None:
     async def scenario() -> Processor:
         processor = await filled(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 import pytest
+import trio
 from tests.batch.flavours import QUICK, Flavour, Item, StatusError, answers, both, item, mock_items, nap, raises, run
 
 from agent_pipeline.batch import (
@@ -17,8 +18,9 @@ from agent_pipeline.batch import (
     ProcessorObserver,
     WorkItemResult,
 )
-from agent_pipeline.batch.events import CooldownStarted, ItemAdmitted, ItemCompleted, ItemFailed
-from agent_pipeline.bridge import current_flavour
+from agent_pipeline.batch.delivery import Delivery
+from agent_pipeline.batch.events import CooldownStarted, ItemAdmitted, ItemCompleted, ItemFailed, WorkerStarted
+from agent_pipeline.bridge import Caller, current_flavour
 
 Processor = ParallelBatchProcessor[None, str, object]
 Result = WorkItemResult[str, object]
@@ -222,6 +224,35 @@ def test_an_observer_that_fails_is_counted_and_the_others_see_all(
     assert result.succeeded == 2
     assert processor.metrics().observer_failures == len(watching.events) > 5
     assert "observer Broken failed on batch_started" in caplog.text
+
+
+def test_work_waits_for_observers_that_lag_far_behind() -> None:
+    """Or their events would fill the memory."""
+
+    class Slow(ProcessorObserver):
+        async def on_event(self, event: BatchEvent) -> None:
+            assert event.name == "worker_started"
+            await nap(10)
+
+    async def scenario() -> list[float]:
+        delivery = Delivery([Slow()], Caller.here(), lambda _: None, most=3)
+        times: list[float] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delivery.run)
+            for worker in range(8):
+                delivery.emit(WorkerStarted(worker))
+                await delivery.room()
+                times.append(trio.current_time())
+                await trio.lowlevel.checkpoint()
+            await delivery.drained()
+            times.append(trio.current_time())
+            nursery.cancel_scope.cancel()
+        return times
+
+    times = run("trio", scenario)
+    assert times[-1] == 80
+    assert times[1] == 0
+    assert times[-2] >= 40
 
 
 def test_observers_see_a_pause_begin_and_end() -> None:

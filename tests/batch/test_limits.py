@@ -6,7 +6,7 @@ import trio
 from tests.batch.flavours import StatusError, answers, item, mock_items, nap, raises, run
 from tests.control.world import LongestJitter
 
-from agent_pipeline.batch import BatchResult, MockAgent, ParallelBatchProcessor, ProcessorConfig
+from agent_pipeline.batch import BatchResult, LLMWorkItem, MockAgent, ParallelBatchProcessor, ProcessorConfig
 from agent_pipeline.errors import ServerError
 
 Processor = ParallelBatchProcessor[None, str, object]
@@ -84,6 +84,20 @@ def test_requests_per_minute_hold() -> None:
     result, _ = run("trio", scenario)
     assert result.succeeded == 25
     assert all(sum(begin <= one < begin + 60 for one in sent) <= 10 for begin in sent)
+
+
+def test_tokens_per_minute_hold_from_the_prompts_size() -> None:
+    """It makes no more tokens than bytes; what was really used counts as soon as it is told."""
+
+    async def scenario() -> tuple[Result, float]:
+        processor = Processor(ProcessorConfig(max_workers=5, tokens_per_minute=100))
+        agent = MockAgent(latency=1, tokens_per_call=5)
+        for n in range(3):
+            await processor.add_work(LLMWorkItem(f"i{n}", agent=agent, prompt="x" * 60))
+        return await timed(processor)
+
+    result, seconds = run("trio", scenario)
+    assert (result.succeeded, seconds) == (3, 3)
 
 
 def test_a_budget_is_never_passed() -> None:

@@ -66,6 +66,29 @@ def test_nobody_runs_further_ahead_than_the_window() -> None:
     assert order == list(range(12))
 
 
+def test_when_the_first_one_ends_all_workers_go_on() -> None:
+    """What it held back begins at the same instant."""
+    begun: dict[int, float] = {}
+
+    def watched(n: int) -> Item:
+        async def call(attempt: int, timeout: float) -> tuple[str, dict[str, int]]:
+            begun[n] = trio.current_time()
+            await nap(100 if n == 0 else 1)
+            return "done", {}
+
+        return item(f"i{n}", call)
+
+    async def scenario() -> int:
+        config = ProcessorConfig(preserve_order=True, order_window=8, max_workers=8)
+        async with Processor(config) as processor:
+            await processor.add_work_from([watched(n) for n in range(16)])
+            await nap(150)  # nobody reads meanwhile, which would wake workers, too
+            return (await processor.process_all()).succeeded
+
+    assert run("trio", scenario) == 16
+    assert [begun[n] for n in range(16)] == [0] * 8 + [100] * 8
+
+
 @both
 def test_whoever_reads_slowly_slows_the_work_down(flavour: Flavour) -> None:
     config = replace(QUICK, max_workers=2, max_result_queue_size=3)
@@ -88,21 +111,41 @@ def test_whoever_reads_slowly_slows_the_work_down(flavour: Flavour) -> None:
 
 
 @both
-def test_a_source_is_read_as_the_queue_has_room(flavour: Flavour) -> None:
+@pytest.mark.parametrize("reader", ["results", "process_all"])
+def test_workers_that_wait_for_a_reader_go_on_when_one_comes(flavour: Flavour, reader: str) -> None:
+    async def scenario() -> int:
+        async with Processor(replace(QUICK, max_workers=2, max_result_queue_size=1)) as processor:
+            await processor.add_work_from(mock_items(9))
+            await nap(0.05)
+            assert processor.metrics().items_active == 0
+            if reader == "process_all":
+                return len((await processor.process_all()).results)
+            return len([result async for result in processor.results()])
+
+    assert run(flavour, scenario) == 9
+
+
+@both
+@pytest.mark.parametrize("kind", ["async", "plain"])
+def test_a_source_is_read_as_the_queue_has_room(flavour: Flavour, kind: str) -> None:
     given = 0
     ahead: list[int] = []
 
-    async def source() -> AsyncIterator[Item]:
+    def plain() -> Iterator[Item]:
         nonlocal given
         for one in mock_items(50):
             given += 1
+            yield one
+
+    async def source() -> AsyncIterator[Item]:
+        for one in plain():
             yield one
 
     async def scenario() -> int:
         config = replace(QUICK, max_queue_size=4, max_workers=2, max_result_queue_size=1)
         async with Processor(config) as processor:
             count = 0
-            async for _ in await processor.process_stream(source()):
+            async for _ in await processor.process_stream(source() if kind == "async" else plain()):
                 count += 1
                 ahead.append(given - count)
             return count

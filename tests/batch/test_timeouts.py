@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import trio
-from tests.batch.flavours import QUICK, Flavour, StatusError, answers, both, item, nap, raises, run
+from tests.batch.flavours import QUICK, Flavour, StatusError, answers, both, item, mock_items, nap, raises, run
 from tests.batch.test_processor import Result, work_on
 from tests.control.world import LongestJitter
 
-from agent_pipeline.batch import ParallelBatchProcessor, ProcessorConfig
+from agent_pipeline.batch import MockAgent, ParallelBatchProcessor, ProcessorConfig
 
 
 @both
@@ -34,6 +34,16 @@ def test_an_attempt_that_takes_too_long_is_followed_by_another(flavour: Flavour)
     result = run(flavour, lambda: work_on([item("a", call)], config))
 
     assert (result.results[0].output, result.results[0].attempts) == ("attempt 2", 2)
+
+
+@both
+def test_a_mock_agent_that_never_answers_is_cut_off(flavour: Flavour) -> None:
+    agent = MockAgent(timeout_on_call=(1, 2), respond=str.upper)
+    config = replace(QUICK, attempt_timeout=0.03, timeout_per_item=10.0)
+
+    result = run(flavour, lambda: work_on(mock_items(1, agent), config))
+
+    assert (result.results[0].output, result.results[0].attempts, agent.calls) == ("TEXT 0", 3, 3)
 
 
 @both

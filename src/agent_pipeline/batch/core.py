@@ -176,8 +176,6 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
         """Let idle workers go and observers see the rest, where nothing is left to do."""
         if not self.flow.is_idle:
             return
-        if self.termination == "running":
-            self.termination = "completed"
         self.flow.close("the batch has ended")
         with trio.move_on_after(CLOSING):
             if self._workers:
@@ -342,7 +340,7 @@ class BatchCore(Generic[TInput, TOutput, TContext]):
             return
         code, error = result.error_code or "error", result.error or ""
         self._delivery.emit(ItemFailed(result.item_id, result.position, result.attempts, code, error, seconds))
-        if code in self.config.abort_on and self.flow.closed is None:
+        if code in self.config.abort_on:
             self._abort(
                 "aborted", f"item {result.item_id} ended with {code}", cancel=self.config.abort_mode == "cancel"
             )

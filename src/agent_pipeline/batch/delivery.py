@@ -22,7 +22,8 @@ class Delivery:
     Args:
         observers: all of them see every event.
         caller: where the observers live.
-        on_failure: counts one of theirs.
+        on_failure: takes how often they failed.
+        most: events that may wait before `room` does.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Delivery:
         observers: Sequence[ProcessorObserver],
         caller: Caller,
         on_failure: Callable[[int], None],
+        most: int = MOST_UNDELIVERED,
     ) -> None:
         self._observers = observers
         self._caller = caller
         self._on_failure = on_failure
+        self._most = most
         self._events: deque[BatchEvent] = deque()
         self._is_bringing = False
         self._came = trio.lowlevel.ParkingLot()
@@ -47,7 +50,7 @@ class Delivery:
 
     async def room(self) -> None:
         """Wait while far too many events wait; no checkpoint where they do not."""
-        while len(self._events) >= MOST_UNDELIVERED:
+        while len(self._events) >= self._most:
             await self._went.park()
 
     async def drained(self) -> None:

@@ -43,7 +43,7 @@ class Flow(Generic[TInput, TOutput, TContext]):
     """A bounded queue of items, those under way, and the results that wait for whoever reads them.
 
     A result is never dropped and never made twice: an item leaves `waiting` or `active` in the same step that puts its
-    result here.
+    result here. Whoever ends an item has to take the next one: that wakes the others, where more may begin.
 
     Args:
         queue_size: items that may wait; 0 is unlimited.
@@ -68,14 +68,14 @@ class Flow(Generic[TInput, TOutput, TContext]):
         self.feeders = 0
         self.closed: str | None = None
         self._ids: set[str] = set()
-        self.ready: deque[WorkItemResult[TOutput, TContext]] = deque()
+        self._ready: deque[WorkItemResult[TOutput, TContext]] = deque()
         self._handed_out: WorkItemResult[TOutput, TContext] | None = None
         self.read = 0
         self._ahead: dict[int, WorkItemResult[TOutput, TContext]] = {}
         self._next = 0
         self._adders = trio.lowlevel.ParkingLot()
         self._workers = trio.lowlevel.ParkingLot()
-        self.readers = trio.lowlevel.ParkingLot()
+        self._readers = trio.lowlevel.ParkingLot()
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class Flow(Generic[TInput, TOutput, TContext]):
         """Take nothing more; return what was waiting, whose results are the caller's to make with `end`."""
         self.closed = self.closed or reason
         left = list(self.waiting)
-        for lot in (self._adders, self._workers, self.readers):
+        for lot in (self._adders, self._workers, self._readers):
             lot.unpark_all()
         return left
 
@@ -146,11 +146,11 @@ class Flow(Generic[TInput, TOutput, TContext]):
         self.active[entry.item.item_id] = entry
         self._adders.unpark()
         if self._may_begin():
-            self._workers.unpark()
+            self._workers.unpark()  # what let this one begin may let more begin
         return entry
 
     def _may_begin(self) -> bool:
-        if not self.waiting or (self._result_size and len(self.ready) >= self._result_size):
+        if not self.waiting or (self._result_size and len(self._ready) >= self._result_size):
             return False
         return self._window is None or self.waiting[0].position < self._next + self._window
 
@@ -162,15 +162,13 @@ class Flow(Generic[TInput, TOutput, TContext]):
             self.waiting.remove(entry)
         result = replace(result, item_id=entry.item.item_id, position=entry.position)
         if self._window is None:
-            self.ready.append(result)
+            self._ready.append(result)
         else:
             self._ahead[entry.position] = result
             while self._next in self._ahead:
-                self.ready.append(self._ahead.pop(self._next))
+                self._ready.append(self._ahead.pop(self._next))
                 self._next += 1
-                self._workers.unpark()
-        self.readers.unpark()
-        self._workers.unpark()
+        self._readers.unpark()
         self._wake_where_idle()
         return result
 
@@ -179,7 +177,7 @@ class Flow(Generic[TInput, TOutput, TContext]):
     @property
     def is_idle(self) -> bool:
         """Whether every item has its result and no source is left that could add one."""
-        return not self.waiting and not self.active and (self.feeders == 0 or self.closed is not None)
+        return not self.waiting and not self.active and self.feeders == 0
 
     async def next_result(self, read: int) -> WorkItemResult[TOutput, TContext] | None:
         """Wait for the next result; None where there is none left and nothing is under way.
@@ -192,11 +190,11 @@ class Flow(Generic[TInput, TOutput, TContext]):
         if self._handed_out is not None and read < self.read:
             return self._handed_out
         self._handed_out = None
-        while not self.ready:
+        while not self._ready:
             if self.is_idle:
                 return None
-            await self.readers.park()
-        self._handed_out = self.ready.popleft()
+            await self._readers.park()
+        self._handed_out = self._ready.popleft()
         self.read = read + 1
         self._workers.unpark()
         return self._handed_out
@@ -212,22 +210,22 @@ class Flow(Generic[TInput, TOutput, TContext]):
         if self._handed_out is not None and read < self.read:
             take(self._handed_out)
         self._handed_out = None
-        while self.ready or not self.is_idle:
-            if not self.ready:
-                await self.readers.park()
+        while self._ready or not self.is_idle:
+            if not self._ready:
+                await self._readers.park()
                 continue
-            take(self.ready.popleft())
+            take(self._ready.popleft())
             self._workers.unpark()
 
     def unread(self, read: int) -> list[WorkItemResult[TOutput, TContext]]:
         """Return the results that nobody has got, who got so many; from any thread."""
         last = self._handed_out
-        return [*([] if last is None or read >= self.read else [last]), *self.ready, *self._ahead.copy().values()]
+        return [*([] if last is None or read >= self.read else [last]), *self._ready, *self._ahead.copy().values()]
 
     def depth(self) -> tuple[int, int, int]:
         """Return how many items wait, are under way, and have a result that waits for a reader."""
-        return len(self.waiting), len(self.active), len(self.ready) + len(self._ahead)
+        return len(self.waiting), len(self.active), len(self._ready) + len(self._ahead)
 
     def _wake_where_idle(self) -> None:
         if self.is_idle:
-            self.readers.unpark_all()
+            self._readers.unpark_all()

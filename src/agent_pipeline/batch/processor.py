@@ -187,7 +187,6 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         if source is not None:
             await hosted.run(BatchCore.feed_soon, partial(self._pull, source))
         await hosted.run(BatchCore.read_all, self._read, self._kept.append)
-        self._read = self._flow.read
         self._check_feed()
 
     def results(self) -> AsyncIterator[WorkItemResult[TOutput, TContext]]:
