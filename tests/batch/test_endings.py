@@ -120,15 +120,19 @@ def test_a_source_that_waits_for_room_ends_with_the_batch(flavour: Flavour) -> N
 
 @both
 def test_a_source_may_end_its_own_batch(flavour: Flavour) -> None:
-    """What it gives afterwards is not taken, and that is no mistake of whoever adds it."""
+    """What it gives afterwards is not taken, and that is no mistake of whoever adds it; the generator is closed."""
+    closed: list[bool] = []
 
     async def scenario() -> BatchResult[str, object]:
         async with Processor(QUICK) as processor:
 
             async def source() -> AsyncIterator[Item]:
-                yield item("a", answers())
-                await processor.abort("enough")
-                yield item("late", answers())
+                try:
+                    yield item("a", answers())
+                    await processor.abort("enough")
+                    yield item("late", answers())
+                finally:
+                    closed.append(True)
 
             await processor.add_work_from(source())
             return await processor.process_all()
@@ -136,6 +140,7 @@ def test_a_source_may_end_its_own_batch(flavour: Flavour) -> None:
     result = run(flavour, scenario)
     assert [one.item_id for one in result.results] == ["a"]
     assert result.termination == "aborted"
+    assert closed == [True]
 
 
 def test_a_source_that_had_not_begun_ends_with_the_batch() -> None:

@@ -48,8 +48,8 @@ def test_a_mock_agent_that_never_answers_is_cut_off(flavour: Flavour) -> None:
 
 @both
 def test_a_batch_that_takes_too_long_ends_with_a_result_for_every_item(flavour: Flavour) -> None:
-    config = replace(QUICK, max_workers=2, timeout_per_item=0.1, batch_timeout=0.15)
-    items = [item("first", answers()), *(item(f"i{n}", answers(delay=0.09)) for n in range(9))]
+    config = replace(QUICK, max_workers=2, timeout_per_item=0.2, batch_timeout=0.25)
+    items = [item("first", answers()), *(item(f"i{n}", answers(delay=0.12)) for n in range(9))]
 
     result = run(flavour, lambda: work_on(items, config))
 
@@ -57,7 +57,7 @@ def test_a_batch_that_takes_too_long_ends_with_a_result_for_every_item(flavour: 
     assert len(codes) == 10
     assert codes[0] is None
     assert set(codes[5:]) == {"batch_deadline_exceeded"}
-    assert (result.termination, result.reason) == ("batch_timeout", "the batch exceeded its 0.15 s timeout")
+    assert (result.termination, result.reason) == ("batch_timeout", "the batch exceeded its 0.25 s timeout")
 
 
 @both

@@ -2,7 +2,7 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -161,8 +161,13 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
             while some := tuple(islice(items, at_once)):
                 await hosted.run(BatchCore.add, *some)
             return
-        async for item in source:
-            await hosted.run(BatchCore.add, item)
+        try:
+            async for item in source:
+                await hosted.run(BatchCore.add, item)
+        finally:
+            # A generator that is left early has to be closed here, not whenever it is collected.
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
