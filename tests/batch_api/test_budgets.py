@@ -165,3 +165,17 @@ async def test_what_is_committed_is_waited_for_by_calls_and_the_other_way_round(
     assert budget.tokens.remaining() == -450
     over.release()
     assert budget.tokens.remaining() == 50
+
+
+async def test_a_batch_that_was_surely_not_made_is_charged_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """The provider refused to make it; whoever resumes asks again, without a look at what there is."""
+    provider = simulator({"kind": "status", "status": 400, "script": [1], "match": {"path": "/v1/batches"}})
+    async with job(tmp_path, provider) as processor:
+        await processor.add_all(items(2))
+        result = await processor.process_all()
+        assert await held(processor) == BudgetStatistics(None, 0, 0, 0)
+    assert result.errors == {"request_rejected": 2}
+
+    async with resumed(tmp_path, provider) as processor:
+        assert (await processor.process_all()).succeeded == 2
+    assert requests(provider, "/v1/batches") == 1

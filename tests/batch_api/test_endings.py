@@ -256,3 +256,19 @@ async def test_an_answer_that_is_missing_may_have_been_paid_for(autojump_clock: 
     assert endings(result) == [None, "batch_expired", None, "batch_expired"]
     assert charge is not None
     assert 100 < charge.unknown_tokens < 300
+
+
+async def test_of_two_answers_to_one_item_the_first_counts(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Once, also in money."""
+
+    def twice(lines: list[bytes]) -> list[bytes]:
+        return [*lines, *(line.replace(b"lies on", b"is under") for line in lines)]
+
+    async with job(tmp_path, simulator(), twist=twisting_lines(twice)) as processor:
+        await processor.add_all(items(2))
+        result = await processor.process_all()
+        charge = processor.charge
+
+    assert [one.output for one in result.results] == [f"Apple {n} lies on a table." for n in range(2)]
+    assert charge is not None
+    assert charge.micro_usd == cost(list(result.results))

@@ -243,3 +243,36 @@ async def test_an_open_gateway_is_used_as_it_is(autojump_clock: MockClock, tmp_p
     assert asked > 0
     assert spent == asked + batched
     assert processor.charge.micro_usd is None
+
+
+async def test_an_open_gateway_is_used_in_its_own_run_only(tmp_path: Path) -> None:
+    """Without `async with` the job would be opened in a thread, where its connections are of no use."""
+    given = options(simulator())
+    endpoints = given["endpoints"]
+    assert endpoints is not None
+    async with open_gateway(runtime(), endpoints, LimitsConfig(), make_pool=given["make_pool"]) as gateway:
+        processor = BatchAPIProcessor[str, int](role="writer", directory=tmp_path, gateway=gateway)
+        with pytest.raises(RuntimeError, match="async with"):
+            await processor.process_all()
+        await processor.aclose()
+
+
+async def test_an_item_longer_than_any_file_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """It was not taken; the others are."""
+    async with job(tmp_path, simulator(), max_bytes=1000) as processor:
+        with pytest.raises(ValueError, match="more than a file of a batch may have"):
+            await processor.add_work(BatchRequest("long", "x" * 1000))
+        await processor.add_work(BatchRequest("short", "One apple."))
+        result = await processor.process_all()
+
+    assert [one.item_id for one in result.results] == ["short"]
+
+
+async def test_a_job_is_worked_on_once_at_a_time(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A second `process_all` beside the first would poll, and charge, everything twice."""
+    async with job(tmp_path, simulator(batch_delay=50)) as processor, trio.open_nursery() as nursery:
+        await processor.add_all(items(1))
+        nursery.start_soon(processor.process_all)
+        await trio.sleep(20)
+        with pytest.raises(RuntimeError, match="running already"):
+            await processor.process_all()

@@ -144,3 +144,36 @@ def test_cancelled_at_any_step_a_job_goes_on_to_one_result_for_each_item(
         assert len(provider._storage._files.files) == 2 + 2
 
     assert cancel_at_every_step(operation, stride=stride) * stride > 100
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+async def test_left_while_the_provider_does_what_it_was_asked(
+    autojump_clock: MockClock, tmp_path: Path, path: str
+) -> None:
+    """It has the file, or the batch; whoever goes on finds it."""
+    provider = simulator({"kind": "latency", "delay": 60.0, "script": [1], "match": {"path": path}})
+    async with job(tmp_path, provider) as processor:
+        await processor.add_all(items(2))
+        with trio.move_on_after(30):
+            await processor.process_all()
+    async with resumed(tmp_path, provider) as processor:
+        result = await processor.process_all()
+
+    assert result.succeeded == 2
+    assert len(provider._storage._batches.list()) == 1
+    assert [one.purpose for one in provider._storage._files.files.values()] == ["batch", "batch_output"]
+
+
+async def test_a_provider_that_neither_makes_a_batch_nor_says_why_is_left(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """After two tries; whoever resumes looks first."""
+    provider = simulator({"kind": "status", "status": 503, "script": [1, 4], "match": {"path": "/v1/batches"}})
+    async with job(tmp_path, provider) as processor:
+        await processor.add_all(items(2))
+        result = await processor.process_all()
+    assert result.errors == {"batch_uncertain": 2}
+
+    async with resumed(tmp_path, provider) as processor:
+        assert (await processor.process_all()).succeeded == 2
+    assert len(provider._storage._batches.list()) == 1

@@ -87,11 +87,14 @@ class Opening:
     is_resumed: bool = False
     batch_id: str | None = None
     schema: OutputSchema[Any] | None = field(init=False, default=None)
+    token: trio.lowlevel.TrioToken | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not 0 <= self.discount < 1:
             msg = f"a discount is a share from 0 to below 1, not {self.discount}"
             raise ValueError(msg)
+        if trio.lowlevel.in_trio_run():
+            object.__setattr__(self, "token", trio.lowlevel.current_trio_token())
         if (self.options.get("runtime") is None) == (self.options.get("gateway") is None):
             msg = "exactly one of runtime and gateway is needed"
             raise ValueError(msg)
@@ -128,6 +131,9 @@ class Opening:
             stack.enter_context(folder.held())
             known = folder.load()
             gateway = options.get("gateway")
+            if gateway is not None and trio.lowlevel.current_trio_token() is not self.token:
+                msg = "with a gateway of your own, use `async with` in the Trio run it was opened in"
+                raise RuntimeError(msg)
             if gateway is None:
                 gateway = await stack.enter_async_context(self._gateway())
             endpoint = gateway.batches(self.role if known is None else known.role)

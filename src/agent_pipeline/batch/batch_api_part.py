@@ -39,8 +39,8 @@ _QUEUE_FULL = frozenset({"token_limit_exceeded", "request_limit_exceeded"})
 _LOOKS = 2
 """How often a batch that may have been made is looked for, before it is asked for again."""
 
-
 FIRST_PAUSE, MOST_PAUSE = 5.0, 300.0
+"""Seconds between the first two looks at a batch, and between later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +275,7 @@ class PartRun:
         part, counts = self.part, batch.request_counts
         part.status = batch.status
         part.output_file_id, part.error_file_id = batch.output_file_id, batch.error_file_id
-        part.counted = None if counts is None else counts.completed + counts.failed
+        part.counted = None if counts is None else counts.completed
         part.problems = [
             Problem(line=one.line, code=one.code or "", message=self._endpoint.hide(one.message or ""))
             for one in batch.problems

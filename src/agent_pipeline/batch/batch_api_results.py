@@ -65,6 +65,7 @@ async def find_lines(folder: JobFolder, part: PartState) -> Found:
 
 def results_of(folder: JobFolder, part: PartState, endpoint: BatchEndpoint, found: Found) -> Generator[LineResult]:
     """Yield what became of each item, in the order of adding; whoever stops early closes the generator."""
+    may_be_lost = part.status == "completed" or lines_missing(part, found) > 0 or found.unreadable > 0
     with ExitStack() as stack:
         files: list[BinaryIO | None] = [
             stack.enter_context(path.open("rb")) if path.exists() else None for path in _files(folder, part)
@@ -73,7 +74,7 @@ def results_of(folder: JobFolder, part: PartState, endpoint: BatchEndpoint, foun
             place = found.lines.get(item_id)
             file = None if place is None else files[place[0]]
             if place is None or file is None:
-                yield _absent(part, item_id, number, found)
+                yield _absent(part, item_id, number, may_be_lost=may_be_lost)
                 continue
             file.seek(place[1])
             line = file.readline(DECODED_BYTES_CAP + 1)
@@ -119,14 +120,15 @@ def failures_of(folder: JobFolder, part: PartState, error: AgentPipelineError) -
 
 
 def lines_missing(part: PartState, found: Found) -> int:
-    """Return how many lines the provider says it has written that are not in the files."""
-    return 0 if part.counted is None else max(0, part.counted - len(found.lines))
+    """Return how many answers the provider says it has given that are not in the file of answers."""
+    there = sum(kind == 0 for kind, _ in found.lines.values())
+    return 0 if part.counted is None else max(0, part.counted - there)
 
 
-def _absent(part: PartState, item_id: str, number: int, found: Found) -> LineResult:
+def _absent(part: PartState, item_id: str, number: int, *, may_be_lost: bool) -> LineResult:
     """Say what became of an item that no file names.
 
-    Of a batch that ended early it was never run, as long as the provider says it answered no more than is there.
+    Of a batch that ended early it was never run, unless the provider says it answered more than is there.
     """
     own = next((one for one in part.problems if one.line == number), None)
     told = own or next(iter(part.problems), None)
@@ -137,8 +139,7 @@ def _absent(part: PartState, item_id: str, number: int, found: Found) -> LineRes
     error = (kind or BatchFailedError)(
         f"the batch {part.batch_id} is {part.status}{why}; it has no answer to this request"
     )
-    was_run = part.status == "completed" or lines_missing(part, found) > 0 or found.unreadable > 0
-    return LineResult(item_id, None, None, error, may_be_billed=was_run)
+    return LineResult(item_id, None, None, error, may_be_billed=may_be_lost)
 
 
 def _files(folder: JobFolder, part: PartState) -> list[Path]:

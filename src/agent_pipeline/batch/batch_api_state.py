@@ -58,7 +58,7 @@ class PartState(_Kept):
         worst_micro_usd: nor cost more, before the discount; None without a known price.
         ordinal: how often a batch was asked for; a provider with a full queue refuses the first ones.
         status: of the batch at its end.
-        counted: lines the provider says it answered, well or badly.
+        counted: requests the provider says it answered.
     """
 
     number: int
