@@ -104,6 +104,22 @@ async def hub(url: str, calls: int, in_flight: int) -> float:
         return await _measured(lambda number: opened.acompletion("writer", messages(number)), calls, in_flight)
 
 
+async def adapter(url: str, calls: int, in_flight: int) -> float:
+    """Ask through `OpenAIAdapter` with a shared tracker, from whatever runs this."""
+    from agent_pipeline.adapters import (  # noqa: PLC0415 - the other processes do without
+        BudgetTracker,
+        OpenAIAdapter,
+        RunConfig,
+    )
+
+    config = RunConfig(budget_tracker=BudgetTracker(total=10**9), **PARAMS)
+    limits = {"requests_in_flight": in_flight}
+    async with OpenAIAdapter("m", base_url=url, api_key="none", limits=limits) as opened:
+        return await _measured(
+            lambda number: opened.async_execute_prompt(messages(number)[0]["content"], config), calls, in_flight
+        )
+
+
 async def _measured(ask: Ask, calls: int, in_flight: int) -> float:
     from agent_pipeline.bridge import current_flavour  # noqa: PLC0415 - the bare process does without
 
@@ -122,6 +138,10 @@ def run_one(name: str, url: str, calls: int, in_flight: int) -> float:
             return trio.run(pool, url, calls, in_flight)
         case "hub-trio":
             return trio.run(hub, url, calls, in_flight)
+        case "adapter-trio":
+            return trio.run(adapter, url, calls, in_flight)
+        case "adapter-asyncio":
+            return asyncio.run(adapter(url, calls, in_flight))
         case _:
             return asyncio.run(pool(url, calls, in_flight))
 
@@ -130,7 +150,7 @@ def compare(calls: int, in_flight: int, rounds: int) -> None:
     """Take turns, then print the table."""
     with open_server(__file__) as url:
         given = (url, str(calls), str(in_flight))
-        names = ("bare", "pool-trio", "hub-trio", "pool-asyncio")
+        names = ("bare", "pool-trio", "hub-trio", "adapter-trio", "pool-asyncio", "adapter-asyncio")
         figures = take_turns(rounds, {name: functools.partial(measure, __file__, name, *given) for name in names})
     title = f"CPU ms a call: {calls} calls, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds"
     print_table(title, figures, "bare")

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,7 @@ from agent_pipeline.errors import (
     CommandNotFoundError,
     CredentialsRejectedError,
     IncompleteAnswerError,
+    LocalResourceError,
     ModelProtocolError,
     QuotaExhaustedError,
     RequestRejectedError,
@@ -68,6 +71,11 @@ def is_running(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def highest_descriptor() -> int:
+    """Return the highest number of an open file."""
+    return max(int(one.name) for one in Path("/proc/self/fd").iterdir())
 
 
 def assert_gone(pids: Path) -> None:
@@ -225,6 +233,45 @@ def test_a_directory_that_is_not_there_is_named() -> None:
 
     with claude, pytest.raises(LLMConfigError, match="no-such-directory can't be entered"):
         ask("sync", claude, "hello")
+
+
+def test_a_result_may_leave_out_its_cost_and_its_tokens() -> None:
+    """Then nobody knows: a tracker is charged in full."""
+    tracker = BudgetTracker(total=1000)
+    with adapter({"prints": {"total_cost_usd": None, "usage": None, "modelUsage": None}}, tokens_per_call=40) as claude:
+        answer = ask("sync", claude, "hello", RunConfig(budget_tracker=tracker))
+
+    assert answer == LLMAnswer("done")
+    assert tracker.statistics().unknown == 40
+
+
+@pytest.mark.parametrize("settings", [{"max_turns": 0}, {"grace": -1.0}, {"tokens_per_call": 0}])
+def test_a_setting_that_can_not_be_is_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(LLMConfigError, match="positive numbers"):
+        ClaudeCodeAdapter(**settings)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+
+
+def test_a_system_prompt_too_long_for_a_command_line_is_named() -> None:
+    with adapter() as claude, pytest.raises(LLMConfigError, match="too long for a command"):
+        ask("sync", claude, "hello", RunConfig(system="x" * 5_000_000))
+
+
+async def test_a_machine_out_of_descriptors_is_not_the_commands_fault() -> None:
+    async with adapter() as claude:
+        await claude.async_execute_prompt("hello")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest_descriptor(), hard))
+        taken: list[int] = []
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            with pytest.raises(LocalResourceError, match="no room for one more process"):
+                await claude.async_execute_prompt("hello")
+        finally:
+            for one in taken:
+                os.close(one)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_what_the_command_has_no_flag_for_is_refused() -> None:

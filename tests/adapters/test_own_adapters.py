@@ -1,6 +1,8 @@
 """Adapters that users write: sync-only ones are asynchronous too, and a tracker is enforced around every call."""
 
+import functools
 import threading
+from collections.abc import Callable
 
 import pytest
 from tests.adapters.flavours import FLAVOURS, Flavour, ask, ask_all
@@ -25,6 +27,7 @@ from agent_pipeline.errors import (
     ServerError,
 )
 
+Call = Callable[..., LLMAnswer]
 WORST = 5 + 16 + 30
 """Of the prompt `hello`."""
 
@@ -233,6 +236,44 @@ def test_a_subclass_that_calls_super_is_charged_once() -> None:
 
     assert Shouting().execute_prompt("hello", RunConfig(budget_tracker=tracker)).text == "HELLO!!"
     assert tracker.spent == 10
+
+
+@pytest.mark.parametrize("flavour", ["trio", "asyncio"])
+def test_a_native_call_that_calls_super_is_charged_once(flavour: Flavour) -> None:
+    class Logging(NativeAsync):
+        async def async_execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
+            return await super().async_execute_prompt(prompt + "!", config)
+
+    tracker = BudgetTracker(total=WORST)
+
+    assert ask(flavour, Logging(), "hello", RunConfig(budget_tracker=tracker)).text == "HELLO!"
+    assert tracker.spent == 10
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_decorated_call_is_enforced_too(flavour: Flavour) -> None:
+    """Decorators copy the attributes of what they wrap, so that none of those can say what is enforced."""
+
+    def decorated(call: Call) -> Call:
+        @functools.wraps(call)
+        def execute_prompt(self: object, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
+            return call(self, prompt + "!", config)
+
+        return execute_prompt
+
+    class Retrying(SyncOnly):
+        @decorated
+        def execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
+            return super().execute_prompt(prompt, config)
+
+    class Reusing(SyncOnly):
+        execute_prompt = decorated(SyncOnly.execute_prompt)
+
+    for adapter in (Retrying(), Reusing()):
+        tracker = BudgetTracker(total=WORST)
+
+        assert ask(flavour, adapter, "hello", RunConfig(budget_tracker=tracker)).text == "HELLO!"
+        assert tracker.spent == 10
 
 
 def test_a_call_that_a_mixin_brings_is_enforced_too() -> None:

@@ -11,10 +11,21 @@ from tests.adapters.own import NativeAsync, SyncOnly
 from trio.testing import MockClock
 
 from agent_pipeline.adapters import BudgetTracker, LLMBudgetExceededError, LLMTimeoutError, RunConfig
+from agent_pipeline.adapters.holding import Wanted
+from agent_pipeline.bridge import in_worker
 from agent_pipeline.control.budget import BudgetStatistics
 
 WORST = 5 + 16 + 30
 """Of the prompt `hello`."""
+
+
+def assert_settles(tracker: BudgetTracker) -> None:
+    """A thread that was left behind charges what it used when it ends."""
+    deadline = time.monotonic() + 10
+    while tracker.statistics().reserved:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=10, reserved=0, unknown=0)
 
 
 @pytest.mark.parametrize("flavour", ["trio", "asyncio"])
@@ -28,11 +39,7 @@ def test_a_timeout_ends_the_wait_for_a_thread_and_the_call_is_charged_when_it_en
     with pytest.raises(LLMTimeoutError, match=r"SyncOnly: the 0.05 s timeout"):
         ask(flavour, adapter, "hello", RunConfig(budget_tracker=tracker, timeout=0.05))
 
-    deadline = time.monotonic() + 10
-    while tracker.statistics().reserved:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    assert tracker.statistics() == BudgetStatistics(total=100, spent=10, reserved=0, unknown=0)
+    assert_settles(tracker)
 
 
 @pytest.mark.parametrize("flavour", ["trio", "asyncio"])
@@ -186,4 +193,36 @@ def test_cancelling_under_asyncio_leaves_the_thread_to_charge_what_it_used() -> 
 
     asyncio.run(main())
 
-    assert tracker.statistics() == BudgetStatistics(total=100, spent=10, reserved=0, unknown=0)
+    assert_settles(tracker)
+
+
+def test_a_thread_that_comes_free_too_late_makes_no_call() -> None:
+    """Under asyncio, too, what was cancelled may still be waiting for a worker."""
+    go, tracker, adapter = threading.Event(), BudgetTracker(total=100), SyncOnly()
+
+    async def main() -> None:
+        blockers = [asyncio.create_task(in_worker(go.wait, 10)) for _ in range(40)]
+        await asyncio.sleep(0)
+        with pytest.raises(LLMTimeoutError):
+            await adapter.async_execute_prompt("hello", RunConfig(budget_tracker=tracker, timeout=0.05))
+        assert tracker.statistics().reserved == 0
+        go.set()
+        await asyncio.gather(*blockers)
+
+    asyncio.run(main())
+
+    assert adapter.prompts == []
+    assert tracker.statistics() == BudgetStatistics(total=100, spent=0, reserved=0, unknown=0)
+
+
+def test_a_call_that_was_given_up_before_it_began_is_not_made() -> None:
+    """A thread may take it up in the moment in which its caller goes."""
+    tracker, adapter = BudgetTracker(total=WORST), SyncOnly()
+    held, _ = Wanted(tracker, WORST, None, "SyncOnly").take()
+
+    held.release_unused()
+
+    with pytest.raises(LLMTimeoutError, match="nobody waits"):
+        held.around(lambda: adapter.execute_prompt("hello"))
+    assert adapter.prompts == []
+    assert tracker.statistics() == BudgetStatistics(total=WORST, spent=0, reserved=0, unknown=0)

@@ -1,5 +1,6 @@
 """OpenAI, Gemini and OpenRouter: one call, its figures, its failures, its timeout, from every flavour."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from agent_pipeline.adapters import (
     RunConfig,
 )
 from agent_pipeline.adapters.chat import ChatAdapter
+from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.errors import (
     AttemptTimeoutError,
     CredentialsRejectedError,
@@ -58,6 +60,18 @@ def test_the_same_adapter_serves_all_flavours_one_after_the_other() -> None:
 
     assert len(texts) == 1
     assert service.simulator.statistics.requests == 6
+
+
+def test_it_is_closed_from_asyncio_too() -> None:
+    adapter, _ = simulated()
+
+    async def main() -> None:
+        assert (await adapter.async_execute_prompt("A prompt.")).text
+        await adapter.aclose()
+        with pytest.raises(RuntimeError, match="closed"):
+            await adapter.async_execute_prompt("A prompt.")
+
+    asyncio.run(main())
 
 
 async def test_under_trio_it_lives_in_the_run_that_opened_it() -> None:
@@ -203,6 +217,9 @@ def test_a_server_on_this_machine_needs_no_key(monkeypatch: pytest.MonkeyPatch) 
         ({"params": {"stream": True}}, "stream"),
         ({"limits": {"retry": {"max_attempts": 0}}}, "limits.retry.max_attempts"),
         ({"limits": {"requests": 3}}, "limits.requests"),
+        ({"limits": {"budget": {"tokens": 100}}}, "BudgetTracker"),
+        ({"limits": LimitsConfig(budget_per_document=BudgetConfig(tokens=1))}, "BudgetTracker"),
+        ({"model": "m" * 201}, "model"),
     ],
 )
 def test_a_setting_that_can_not_be_is_refused_when_the_adapter_is_made(settings: dict[str, object], words: str) -> None:

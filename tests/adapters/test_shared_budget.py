@@ -197,3 +197,16 @@ async def test_a_tracker_is_nobodys_but_the_calls_own() -> None:
             await adapter.async_execute_prompt("A prompt.", RunConfig(budget_tracker=small))
 
     assert (small.spent, large.spent > 0) == (0, True)
+
+
+async def test_a_blocking_call_in_a_loop_does_not_wait_for_that_loops_own_tasks() -> None:
+    """Its thread is blocked, so that they could never give their room back."""
+    adapter, service = simulated()
+    tracker = BudgetTracker(total=1000)
+    held = tracker.reserve_nowait(950)
+    assert held is not None
+
+    with adapter, pytest.raises(LLMBudgetExceededError, match="950 of them held"):
+        adapter.execute_prompt("A prompt.", RunConfig(budget_tracker=tracker))
+
+    assert service.bodies == []

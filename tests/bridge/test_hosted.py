@@ -261,3 +261,22 @@ def test_neither_the_sdk_nor_trio_asyncio_is_imported_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_call_with_a_nursery_of_its_own_that_closing_cancels_ends_cancelled_too() -> None:
+    """Trio tells of it in groups; the caller in another thread is to see what others see."""
+    hosted, _ = hosted_room()
+    begun = threading.Event()
+
+    async def stay_twice(room: Room) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(room.stay)
+            nursery.start_soon(room.stay, begun.set)
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(hosted.run_sync, stay_twice)
+        assert begun.wait(10)
+        hosted.close()
+
+        with pytest.raises(CancelledError):
+            call.result()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import PIPELINE, ROLES, Cli
 
 LIMITS = """\
@@ -31,6 +32,24 @@ def test_every_limit_is_named(cli: Cli, project: Path) -> None:
     assert "role namer 70,000 tokens" in said
     assert "read again while the run goes on:" in said
     assert "live.json" in said
+
+
+@pytest.mark.parametrize(("documents", "per_minute", "fits"), [(100, 20, 99), (3, 1, 4), (100, 2, 9)])
+def test_more_documents_than_a_minute_bears_are_warned_of(
+    cli: Cli, project: Path, documents: int, per_minute: int, fits: int
+) -> None:
+    """They take turns, and a stage whose document waits for its turn runs out of time."""
+    limits = f"limits: {{documents_in_flight: {documents}, requests_per_minute: {per_minute}}}\n"
+    project.joinpath("pipeline.yaml").write_text(
+        PIPELINE.replace("documents.json", "documents.jsonl") + limits, encoding="utf-8"
+    )
+    project.joinpath("documents.jsonl").write_text('{"id": "a", "text": "words"}\n', encoding="utf-8")
+
+    ran = cli("check")
+
+    said = " ".join(ran.err.split())
+    assert ran.code == 0
+    assert (f"set documents_in_flight to at most {fits}," in said) == (documents * 60 / per_minute >= 300)
 
 
 def test_what_does_not_limit_is_not_named(cli: Cli, project: Path) -> None:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import ClassVar
+from weakref import WeakSet
 
 from agent_pipeline.adapters.holding import Wanted, timed_out
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
@@ -16,6 +17,9 @@ FRAMING_TOKENS = 16
 
 Sync = Callable[["LLMAdapter", str, RunConfig | None], LLMAnswer]
 Async = Callable[["LLMAdapter", str, RunConfig | None], Awaitable[LLMAnswer]]
+
+_enforcing: WeakSet[Callable[..., object]] = WeakSet()
+"""The methods that have a tracker around them; an attribute would not do, as decorators copy those."""
 
 
 class LLMAdapter(ABC):
@@ -41,7 +45,7 @@ class LLMAdapter(ABC):
         for name, wrap in (("execute_prompt", _enforced), ("async_execute_prompt", _enforced_async)):
             found = getattr(cls, name)
             # What comes from here needs none, what an adapter above has is wrapped, what a mixin brings is not.
-            if found is not getattr(LLMAdapter, name) and not hasattr(found, "__wrapped__"):
+            if found is not getattr(LLMAdapter, name) and found not in _enforcing:
                 setattr(cls, name, wrap(found))
 
     @abstractmethod
@@ -62,9 +66,9 @@ class LLMAdapter(ABC):
         """
         config = RunConfig() if config is None else config
         enforced = type(self).execute_prompt
-        plain: Sync = getattr(enforced, "__wrapped__", enforced)
+        plain: Sync = getattr(enforced, "__wrapped__", enforced) if enforced in _enforcing else enforced
         ask = functools.partial(plain, self, prompt, config)
-        wanted = _wanted(self, prompt, config)
+        wanted = None if self._charges_itself else _wanted(self, prompt, config)
         if wanted is None:
             return await within(config.timeout, _expired(self, config), in_worker, ask)
         return await within(config.timeout, _expired(self, config), _hold_in_worker, wanted, ask)
@@ -101,6 +105,7 @@ def _enforced(plain: Sync) -> Sync:
         held, left = wanted.take()
         return held.around(functools.partial(plain, self, prompt, replace(config, timeout=left)))
 
+    _enforcing.add(execute_prompt)
     return execute_prompt
 
 
@@ -118,6 +123,7 @@ def _enforced_async(plain: Async) -> Async:
             return await within(config.timeout, _expired(self, config), ask)
         return await within(config.timeout, _expired(self, config), _hold_around, wanted, ask)
 
+    _enforcing.add(async_execute_prompt)
     return async_execute_prompt
 
 

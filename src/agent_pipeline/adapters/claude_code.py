@@ -212,6 +212,8 @@ class _Runner:
             return LocalResourceError(f"this machine has no room for one more process: {exc.strerror}")
         if directory is not None and exc.filename == directory:
             return LLMConfigError(f"ClaudeCodeAdapter: the directory {directory} can't be entered: {exc.strerror}")
+        if exc.errno == errno.E2BIG:
+            return LLMConfigError("ClaudeCodeAdapter: the system prompt and the arguments are too long for a command")
         return CommandNotFoundError(
             f"the command {program} can't be run: {exc.strerror}; install Claude Code "
             "(https://code.claude.com/docs) or give ClaudeCodeAdapter(command=...) its path"

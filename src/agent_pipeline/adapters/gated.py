@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Protocol, Self, final
+from typing import Protocol, final
 
 import trio
 from pydantic import ValidationError
@@ -14,14 +13,12 @@ from pydantic import ValidationError
 from agent_pipeline.adapters.adapter import LLMAdapter
 from agent_pipeline.adapters.holding import may_wait, timed_out
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
-from agent_pipeline.bridge import Hosted
-from agent_pipeline.config.limits import LimitsConfig
+from agent_pipeline.bridge import Hosted, HostedLifetime, current_flavour
+from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.control.budget import SharedBudget
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import (
-    BudgetExceededError,
-    LLMBudgetExceededError,
     LLMConfigError,
     LLMTimeoutError,
     WaitTooLongError,
@@ -87,7 +84,7 @@ class Tally:
             return self._sum
 
 
-class GatedAdapter(LLMAdapter, charges_itself=True):
+class GatedAdapter(HostedLifetime, LLMAdapter, charges_itself=True):
     """Retries, pauses, deadlines and charges are the gate's; each attempt holds its own room on the tracker.
 
     `async with` (or `with`) closes it; what is not closed ends with the object, or with the process. A caller that is
@@ -113,49 +110,25 @@ class GatedAdapter(LLMAdapter, charges_itself=True):
         Raises:
             RuntimeError: called under Trio in the very run that has to answer it; await `async_execute_prompt`.
         """
-        return self._hosted.run_sync(_ask, prompt, *self._prepared(prompt, config))
+        waits = may_wait() and current_flavour() == "sync"  # a loop that is blocked here may hold what is waited for
+        return self._hosted.run_sync(_ask, prompt, *self._prepared(prompt, config), waits)
 
     @final
     async def async_execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
         """Ask, from Trio or asyncio; errors as `LLMAdapter.execute_prompt`."""
-        return await self._hosted.run(_ask, prompt, *self._prepared(prompt, config))
+        return await self._hosted.run(_ask, prompt, *self._prepared(prompt, config), may_wait())
 
-    def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str, bool]:
-        """Return the call's config with the adapter's cap, who asks, and whether the call may wait for room."""
+    def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str]:
+        """Return the call's config with the adapter's cap, and who asks."""
         config = RunConfig() if config is None else config
         config = replace(config, max_tokens=config.max_tokens or self.max_tokens)
         if config.budget_tracker is not None:
             self.worst_case_tokens(prompt, config)
-        return config, type(self).__name__, may_wait()
+        return config, type(self).__name__
 
     def statistics(self) -> AdapterStatistics:
         """Return what all calls so far came to."""
         return self._tally.statistics()
-
-    async def __aenter__(self) -> Self:
-        await self._hosted.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._hosted.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def aclose(self) -> None:
-        """Cancel what is under way and close; from Trio or asyncio."""
-        await self._hosted.aclose()
-
-    def close(self) -> None:
-        """Cancel what is under way and close; blocks until it is closed."""
-        self._hosted.close()
 
 
 async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait: bool) -> LLMAnswer:  # noqa: FBT001
@@ -168,8 +141,6 @@ async def _ask(asked: Asked, prompt: str, config: RunConfig, who: str, may_wait:
             return answer if tracker is None else replace(answer, charged_to=(tracker,))
     except WaitTooLongError as exc:
         raise LLMTimeoutError(f"{who}: {exc}", timeout=timeout or 0.0) from exc
-    except BudgetExceededError as exc:
-        raise LLMBudgetExceededError(str(exc), dimension=exc.dimension, others=exc.dimensions[1:]) from exc
     raise timed_out(who, timeout)
 
 
@@ -177,12 +148,13 @@ def read_limits(limits: Limits | None, usual: Mapping[str, object]) -> LimitsCon
     """Return limits as a value; what they leave out is as `usual` has it.
 
     Raises:
-        LLMConfigError: they are not what `limits` of a pipeline file may be.
+        LLMConfigError: they are not what `limits` of a pipeline file may be, or hold a budget, which is a tracker here.
     """
-    if isinstance(limits, LimitsConfig):
-        return limits
     try:
-        return LimitsConfig.model_validate({**usual, **(limits or {})})
+        read = limits if isinstance(limits, LimitsConfig) else LimitsConfig.model_validate({**usual, **(limits or {})})
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise LLMConfigError(f"limits.{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+    if BudgetConfig() != read.budget or BudgetConfig() != read.budget_per_document:
+        raise LLMConfigError("limits.budget: an adapter's budget is the BudgetTracker of a call's RunConfig")
+    return read

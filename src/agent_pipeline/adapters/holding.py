@@ -16,13 +16,12 @@ from agent_pipeline.errors import (
     LLMConfigError,
     LLMTimeoutError,
     ProviderError,
-    ProviderUnreachableError,
 )
 
 _is_inside: ContextVar[bool] = ContextVar("_is_inside", default=False)
 """Whether this code runs inside an adapter's call that holds room."""
 
-_NOTHING_SENT = (ProviderUnreachableError, LLMConfigError, CommandNotFoundError)
+_NOTHING_SENT = (LLMConfigError, CommandNotFoundError)
 
 
 def may_wait() -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge.either import in_worker as in_worker
     from agent_pipeline.bridge.either import within as within
     from agent_pipeline.bridge.hosted import Hosted as Hosted
+    from agent_pipeline.bridge.lifetime import HostedLifetime as HostedLifetime
     from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP as DESCRIPTORS_PER_LOOP
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
     from agent_pipeline.bridge.task_tree import TaskTree as TaskTree
@@ -33,6 +34,7 @@ __all__ = [
     "AsyncioThread",
     "Caller",
     "Hosted",
+    "HostedLifetime",
     "Wakeup",
     "current_flavour",
     "in_worker",
@@ -45,6 +47,7 @@ __getattr__ = lazy_exports(
         "AsyncioThread": "agent_pipeline.bridge.asyncio_thread",
         "Caller": "agent_pipeline.bridge.caller",
         "Hosted": "agent_pipeline.bridge.hosted",
+        "HostedLifetime": "agent_pipeline.bridge.lifetime",
         "current_flavour": "agent_pipeline.bridge.crossing",
         "Wakeup": "agent_pipeline.bridge.either",
         "in_worker": "agent_pipeline.bridge.either",

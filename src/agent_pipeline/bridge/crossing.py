@@ -14,6 +14,8 @@ from typing import Generic, Literal, TypeVar, TypeVarTuple
 import sniffio
 import trio
 
+from agent_pipeline.control.attempt_record import is_cancellation
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -129,10 +131,11 @@ def start_in_trio(
         try:
             with scope:
                 value = await fn(*args)
-        except trio.Cancelled:
-            crossing.end_cancelled()  # with the nursery
-            raise
-        except BaseException as exc:  # noqa: BLE001 - handed to the caller, whose it is
+        except BaseException as exc:
+            if is_cancellation(exc):  # with the nursery
+                crossing.end_cancelled()
+                raise
+            # The caller's, whatever it is.
             crossing.future.set_exception(exc)
             return
         if scope.cancelled_caught:

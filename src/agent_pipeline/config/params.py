@@ -11,6 +11,8 @@ OUTPUT_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 VERBOSITIES = ("low", "medium", "high")
 EMBEDDING_ONLY = ("dimensions", "embedding_dim")
+WORDS_ONLY = ("temperature", "top_p", "reasoning", "reasoning_effort", "verbosity", "stream")
+"""What says how words are made. An output cap is left out: it harms no embedding, and defaults may bring one."""
 
 Params = Mapping[str, JsonValue]
 
@@ -52,13 +54,13 @@ def check_params(params: Params, *, mode: str) -> None:
     if len(caps) > 1:
         raise ParamError(f"the output cap is given twice; keep {caps[0]}", caps[1])
     _check_reasoning(values)
-    for name in EMBEDDING_ONLY:
-        if name in values and mode != "embedding":
-            raise ParamError(f"only for mode embedding, this role's mode is {mode}", name)
+    strange = WORDS_ONLY if mode == "embedding" else EMBEDDING_ONLY
+    for name in strange:
+        if values.get(name, False) is not False:
+            wanted = "a mode that answers in words" if mode == "embedding" else "mode embedding"
+            raise ParamError(f"only for {wanted}, this role's mode is {mode}", name)
     if all(name in values for name in EMBEDDING_ONLY):
         raise ParamError("the dimensions are given twice; keep dimensions", "embedding_dim")
-    if values.get("stream") is True and mode == "embedding":
-        raise ParamError("embeddings can't be streamed", "stream")
 
 
 def _check_reasoning(values: Params) -> None:

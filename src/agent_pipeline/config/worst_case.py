@@ -44,3 +44,28 @@ def worst_case(limits: LimitsConfig, documents: int | None) -> WorstCase:
 def longest_pauses(retry: RetryConfig) -> float:
     """Return the sum of the longest pauses between the attempts of one request, in seconds."""
     return sum(min(retry.initial_delay * 2.0 ** min(n, 60), retry.max_delay) for n in range(retry.max_attempts - 1))
+
+
+def crowded_minute(limits: LimitsConfig, documents: int | None) -> str | None:
+    """Return what is wrong with many documents under few requests per minute; None where their waits fit.
+
+    All documents in flight take turns, so one waits for as many requests as there are others; that counts against its
+    stage.
+
+    Args:
+        limits: of the run.
+        documents: how many there are, None where that is not known.
+    """
+    per_minute, stage = limits.requests_per_minute, worst_case(limits, None).stage
+    if per_minute is None or stage is None:
+        return None
+    at_once = limits.documents_in_flight if documents is None else min(limits.documents_in_flight, documents)
+    wait = at_once * 60.0 / per_minute
+    if wait < stage:
+        return None
+    fitting = max(1, math.ceil(stage * per_minute / 60.0) - 1)
+    return (
+        f"{at_once:,} documents in flight at {per_minute:,} requests a minute: one waits up to {wait:,.0f} s for its "
+        f"turn, which is not less than its stage's {stage:,.0f} s, so documents will fail; set documents_in_flight to "
+        f"at most {fitting:,}, or raise the stage timeout"
+    )

@@ -79,13 +79,14 @@ def _describe(error: BaseException | None) -> tuple[AttemptOutcome, str | None, 
     """Return outcome, code and message of an attempt that ended so."""
     if error is None:
         return "succeeded", None, None
-    if _is_cancellation(error):
+    if is_cancellation(error):
         # Its own text names tasks by their address in memory.
         return "cancelled", "cancelled", "cancelled before the answer was whole"
     return "failed", error.code if isinstance(error, AgentPipelineError) else type(error).__name__, str(error)
 
 
-def _is_cancellation(error: BaseException) -> bool:
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error is nothing but Trio's cancellation, also in groups."""
     if isinstance(error, BaseExceptionGroup):  # a sender with a nursery of its own is cancelled in groups
-        return all(_is_cancellation(one) for one in error.exceptions)
+        return all(is_cancellation(one) for one in error.exceptions)
     return isinstance(error, trio.Cancelled)

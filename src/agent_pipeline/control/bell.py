@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 
@@ -20,13 +21,14 @@ class Bell:
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
         self._listeners: Counter[BudgetTracker] = Counter()
-        self._token: trio.lowlevel.TrioToken | None = None
+        self._ring: Callable[[], None] | None = None
 
     @contextmanager
     def listening(self, budgets: Sequence[Budget]) -> Generator[None]:
         """Be rung by the shared ones among these budgets while the block runs; under Trio."""
         trackers = [budget.tokens for budget in budgets if isinstance(budget, SharedBudget)]
-        self._token = trio.lowlevel.current_trio_token()
+        if self._ring is None:
+            self._ring = partial(_ring, trio.lowlevel.current_trio_token(), self._wake)
         for tracker in trackers:
             self._listeners[tracker] += 1
             tracker.watch(self._ring)
@@ -39,10 +41,9 @@ class Bell:
                     del self._listeners[tracker]
                     tracker.unwatch(self._ring)
 
-    def _ring(self) -> None:
-        if self._token is None:
-            return
-        try:
-            self._token.run_sync_soon(self._wake, idempotent=True)
-        except trio.RunFinishedError:
-            return  # nobody waits there any more
+
+def _ring(token: trio.lowlevel.TrioToken, wake: Callable[[], object]) -> None:
+    try:
+        token.run_sync_soon(wake, idempotent=True)
+    except trio.RunFinishedError:
+        return  # nobody waits there any more

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from agent_pipeline.bridge import Hosted
+from agent_pipeline.bridge import Hosted, HostedLifetime
 from agent_pipeline.config.budget_rules import budget_problems
 from agent_pipeline.config.environment import require_api_key
 from agent_pipeline.config.limits import LimitsConfig, parse_limits
@@ -26,7 +25,7 @@ Answer: TypeAlias = Any
 """What the provider's own client library makes of its answer."""
 
 
-class LLMHub:
+class LLMHub(HostedLifetime):
     """Calls models by role; one gate, one set of connections and one budget for all of them.
 
     Usable from ordinary code (`completion`), from Trio and from asyncio (`acompletion`), as often at once as you like.
@@ -128,37 +127,6 @@ class LLMHub:
         return AsyncCompletionStream(
             self._hosted, self._hooks, self._resolve(role, params_override, _answers_in_words), messages
         )
-
-    # --- the end
-
-    async def __aenter__(self) -> Self:
-        """Open it here and now."""
-        await self._hosted.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Cancel what is under way, and close it."""
-        await self._hosted.__aexit__(kind, error, trace)
-
-    def __enter__(self) -> Self:
-        """Use it from ordinary code."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    async def aclose(self) -> None:
-        """Cancel what is under way, and close what was opened without `async with`."""
-        await self._hosted.aclose()
-
-    def close(self) -> None:
-        """Cancel what is under way, and close what was opened without `async with`; blocks."""
-        self._hosted.close()
 
     def _resolve(self, role: str, override: Override, suits: Callable[[LLMMode], str | None]) -> ResolvedCall:
         call = resolve_role(self.config, role, override, strict_roles=self._strict_roles)

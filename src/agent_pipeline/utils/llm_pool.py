@@ -4,13 +4,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from agent_pipeline import gateway as gateways  # imported at the first request
-from agent_pipeline.bridge import Hosted
+from agent_pipeline.bridge import Hosted, HostedLifetime
 from agent_pipeline.config.limits import LimitsConfig, parse_limits
 from agent_pipeline.config.role_models import ResolvedCall, RuntimeConfig
 from agent_pipeline.config.roles import parse_runtime_config, resolve_role
@@ -97,7 +96,7 @@ class _Opened:
     gate: "Gate"
 
 
-class LLMPool:
+class LLMPool(HostedLifetime):
     """Asks one model at an OpenAI-compatible address; open it with `async with`, under Trio or asyncio.
 
     Never more than `max_inflight` requests are on the wire; others wait, first come, first served, and their waiting
@@ -198,17 +197,6 @@ class LLMPool:
             msg = f"a timeout is a positive number of seconds, not {timeout!r}"
             raise ValueError(msg)
         self._hosted.tell(lambda opened: opened.gate.set_attempt_timeout(timeout))
-
-    async def __aenter__(self) -> Self:
-        """Open it; connections are made as they are needed."""
-        await self._hosted.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Cancel what is under way, and close all connections."""
-        await self._hosted.__aexit__(kind, error, trace)
 
 
 def _limits(max_inflight: int, timeout: float | None, max_attempts: int, more: Mapping[str, Any]) -> LimitsConfig:

@@ -17,7 +17,7 @@ from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
-from agent_pipeline.config.worst_case import WorstCase, worst_case
+from agent_pipeline.config.worst_case import WorstCase, crowded_minute, worst_case
 from agent_pipeline.documents import Source, SourceSpec, open_source
 from agent_pipeline.gateway.endpoints import missing_keys
 from agent_pipeline.stages import BUILT_IN
@@ -62,6 +62,8 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     missing = {name: loaded.runtime.providers[name].env_key or "" for name in missing_keys(loaded.runtime)}
     for provider, variable in missing.items():
         say(f"warning: no key for {provider}: {variable} is not set; a run needs it, or --offline")
+    if crowd := crowded_minute(loaded.limits, None if counts is None else counts.documents):
+        say(f"warning: {crowd}")
     if counts is not None and counts.skipped + counts.invalid:
         say(f"warning: {counts.skipped} entries of the source would be skipped, {counts.invalid} are not usable")
     if as_json:

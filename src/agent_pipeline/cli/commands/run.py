@@ -15,6 +15,7 @@ from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.config.worst_case import crowded_minute
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.gateway.endpoints import missing_keys, redactor_of
 from agent_pipeline.telemetry import Redactor
@@ -45,6 +46,8 @@ def run_and_show(
     loaded: PipelineConfig, options: RunOptions, flags: ContinuedFlags, *, expect: int | None = None
 ) -> int:
     """Run what is loaded under a display, print how it ended, return the exit code."""
+    if crowd := crowded_minute(loaded.limits, options.limit):
+        say(f"warning: {crowd}")
     progress, redactor = Progress(), hide(redactor_of(loaded.runtime))
     result = _run(loaded, options, flags, progress, redactor)
     if expect is not None and result.documents.total < expect:
