@@ -79,6 +79,22 @@ def test_the_agents_sdk_does_not_try_again_by_itself(flavour: Flavour) -> None:
 
 
 @both
+def test_what_an_agent_of_the_sdk_used_before_it_failed_is_counted(flavour: Flavour) -> None:
+    """Its answer is there and paid for; a guardrail refuses it."""
+
+    @sdk.output_guardrail
+    async def never(*_: object) -> sdk.GuardrailFunctionOutput:
+        return sdk.GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
+
+    agent = sdk.Agent(name="writer", model=ScriptedModel([text_step("one")]), output_guardrails=[never])
+
+    one = run_items(flavour, LLMWorkItem("a", agent=agent, prompt="write")).results[0]
+
+    assert (one.success, one.error_code, one.attempts) == (False, "call_failed", 1)
+    assert (one.token_usage["input_tokens"], one.token_usage["output_tokens"]) == (11, 4)
+
+
+@both
 def test_a_pydantic_ai_agent(flavour: Flavour) -> None:
     agent = pydantic_ai.Agent(TestModel(custom_output_text="tidy"))
 

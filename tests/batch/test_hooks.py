@@ -159,6 +159,23 @@ def test_what_a_middleware_raises_is_counted(
 
 
 @both
+def test_a_middleware_that_forgets_its_result_is_counted(flavour: Flavour, caplog: pytest.LogCaptureFixture) -> None:
+    """The item keeps the result it had."""
+
+    class Forgetful(Middleware[None, str, object]):
+        async def after_process(self, result: Result) -> Result:
+            await super().after_process(result)
+            return None  # type: ignore[return-value]  # ty: ignore[invalid-explicit-return]
+
+    processor = Processor(QUICK, middleware=[Forgetful()])
+    result = run(flavour, lambda: work_on(processor, [item("a", answers())]))
+
+    assert result.results[0].output == "done"
+    assert processor.metrics().middleware_failures == 1
+    assert "returned no result" in caplog.text
+
+
+@both
 def test_a_post_processor_sees_each_success_and_its_mistakes_fail_nobody(
     flavour: Flavour, caplog: pytest.LogCaptureFixture
 ) -> None:
