@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest
@@ -15,7 +14,7 @@ from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Op
 from agent_pipeline.batch.batch_api_part import BatchProgress
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobState
 from agent_pipeline.batch.results import BatchResult, WorkItemResult, as_token_usage
-from agent_pipeline.bridge import Caller, Hosted
+from agent_pipeline.bridge import Caller, Hosted, HostedLifetime
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import AgentPipelineError, BatchJobError
 from agent_pipeline.gateway.batch_lines import LineResult
@@ -47,7 +46,7 @@ class BatchCharge:
     unknown_micro_usd: int
 
 
-class BatchAPIProcessor(Generic[TOutput, TContext]):
+class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
     """Has a provider's batch endpoint answer many requests of one role: half the price, within a day.
 
     From Trio, from asyncio, and in part from ordinary code. All that is known is in one directory, so a job whose
@@ -131,25 +130,6 @@ class BatchAPIProcessor(Generic[TOutput, TContext]):
     def charge(self) -> BatchCharge | None:
         """What the job was charged; None before `process_all` has ended."""
         return self._charge
-
-    async def __aenter__(self) -> Self:
-        """Open it: under Trio in the caller's own run."""
-        await self._hosted.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Close connections and directory; what is under way at the provider goes on there."""
-        return await self._hosted.__aexit__(kind, error, trace)
-
-    async def aclose(self) -> None:
-        """Close it where it was used without `async with`."""
-        await self._hosted.aclose()
-
-    def close(self) -> None:
-        """Do the same from code without an event loop."""
-        self._hosted.close()
 
     async def add_work(self, item: BatchRequest[TContext]) -> None:
         """Write one item to the job's input; nothing is sent before `process_all`.
