@@ -3,7 +3,7 @@
 import fcntl
 import math
 import os
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -205,7 +205,3 @@ def sync(path: Path) -> None:
     """Have a file's content on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-Save = Callable[[], Awaitable[None]]
-"""Writes the job's state down."""

@@ -47,7 +47,6 @@ class RemoteBatch(Shape):
     input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
-    created_at: float = 0
     errors: BatchProblems | None = None
     request_counts: RequestCounts | None = None
     metadata: dict[str, str] | None = None
@@ -75,9 +74,3 @@ class BatchPage(Shape):
 
     data: list[RemoteBatch]
     has_more: bool = False
-
-
-class Deleted(Shape):
-    """What is answered where something was deleted."""
-
-    id: str

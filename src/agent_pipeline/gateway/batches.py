@@ -25,7 +25,7 @@ from agent_pipeline.errors import (
     ProviderError,
     RateLimitedError,
 )
-from agent_pipeline.gateway.batch_shapes import BatchPage, Deleted, FilePage, RemoteBatch, RemoteFile
+from agent_pipeline.gateway.batch_shapes import BatchPage, FilePage, RemoteBatch, RemoteFile
 from agent_pipeline.gateway.body import abandon, read_answer, read_refusal, stream_of
 from agent_pipeline.gateway.exchange import exchanged
 from agent_pipeline.gateway.failures import from_status, quoted
@@ -157,10 +157,6 @@ class BatchEndpoint:
             raise failure or ModelProtocolError("the answer has no file")
 
         return await self._call("GET", at, send, transfer=True)
-
-    async def delete_file(self, file_id: str) -> None:
-        """Delete a file at the provider."""
-        await self._json(Deleted, "DELETE", f"/files/{quote(file_id, safe='')}")
 
     # --- batches -----------------------------------------------------------------------------------------------------
 
