@@ -86,6 +86,17 @@ async def test_embeddings_are_vectors(autojump_clock: MockClock, tmp_path: Path)
     assert [len(one.output or ()) for one in result.results] == [4, 4]
 
 
+async def test_an_embedding_is_asked_for_without_an_output_cap(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Defaults may bring one; the API knows no such field, and its answers have no output to hold budget for."""
+    config = runtime(mode="embedding", params={"max_tokens": 100})
+    async with job(tmp_path, simulator(), config=config) as processor:
+        await processor.add_all(items(1))
+        await processor.process_all()
+
+    (path,) = inputs(tmp_path)
+    assert json.loads(path.read_text())["body"] == {"model": "m", "input": "Apple 0 lies on a table."}
+
+
 async def test_what_is_made_of_an_answer_may_be_ones_own(autojump_clock: MockClock, tmp_path: Path) -> None:
     """What it raises fails its item and no other."""
 

@@ -20,7 +20,7 @@ from agent_pipeline.gateway.answers import JSON, check_answer
 from agent_pipeline.gateway.batches import BatchEndpoint
 from agent_pipeline.gateway.failures import from_status, quoted
 from agent_pipeline.gateway.outputs import OutputSchema
-from agent_pipeline.gateway.parameters import body_params, read_asked
+from agent_pipeline.gateway.parameters import body_params, embedding_params, read_asked
 from agent_pipeline.gateway.shapes import Shape, read_shape
 
 Messages = Sequence[Mapping[str, Any]]
@@ -73,17 +73,16 @@ def make_line(
         ValueError: the id or the request can't be written as JSON in UTF-8.
     """
     merged: dict[str, Any] = {**endpoint.params, **params}
-    mode = "embedding" if endpoint.endpoint == EMBEDDINGS else "chat"
+    embeds = endpoint.endpoint == EMBEDDINGS
     try:
-        check_params(merged, mode=mode)
+        check_params(merged, mode="embedding" if embeds else "chat")
     except ParamError as exc:
         raise ConfigError(exc.problem, key=".".join(("params", *exc.key))) from None
-    body = {**body_params(endpoint.api, merged, official=endpoint.official), "model": endpoint.binding.model}
+    named = embedding_params(merged) if embeds else body_params(endpoint.api, merged, official=endpoint.official)
+    body = {**named, "model": endpoint.binding.model}
     _FILL[endpoint.endpoint](body, endpoint.instructions, request, schema)
-    text = _written(body)
-    text = endpoint.keys.text(text) if endpoint.keys.holds(text) else text
+    content = endpoint.keys.text(_written(body)).encode()
     head = json.dumps({"custom_id": item_id, "method": "POST", "url": endpoint.endpoint}, ensure_ascii=False)
-    content = text.encode()
     line = head[:-1].encode() + b', "body": ' + content + b"}\n"
     return RequestLine(line, len(content), read_asked(content).output_tokens_bound(0))
 
@@ -118,8 +117,6 @@ def _fill_embeddings(
     if not isinstance(request, str) or schema is not None:
         raise ConfigError("an embedding is of a prompt, and of no output type")
     body["input"] = request
-    if "embedding_dim" in body:
-        body["dimensions"] = body.pop("embedding_dim")
 
 
 _FILL = {"/v1/responses": _fill_responses, "/v1/chat/completions": _fill_chat, EMBEDDINGS: _fill_embeddings}
