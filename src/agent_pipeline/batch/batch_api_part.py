@@ -277,7 +277,7 @@ class PartRun:
         part.output_file_id, part.error_file_id = batch.output_file_id, batch.error_file_id
         part.counted = None if counts is None else counts.completed
         part.problems = [
-            Problem(line=one.line, code=one.code or "", message=self._endpoint.hide(one.message or ""))
+            Problem(line=one.line, code=one.code or "", message=self._endpoint.binding.hide(one.message or ""))
             for one in batch.problems
         ]
         await self._download()

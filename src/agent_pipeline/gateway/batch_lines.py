@@ -176,12 +176,12 @@ def read_result(line: bytes, endpoint: BatchEndpoint) -> LineResult:
     response = result.response
     if response is None:
         code = quoted(result.error and result.error.code)
-        message = quoted(endpoint.hide(result.error.message or "")) if result.error else ""
+        message = quoted(endpoint.binding.hide(result.error.message or "")) if result.error else ""
         error = _NEVER_RUN.get(code, BatchFailedError)(
             f"the batch has no answer ({code}): {message or 'it does not say why'}"
         )
         return LineResult(result.custom_id, None, None, error, may_be_billed=code not in _NEVER_RUN)
-    shown = endpoint.hide(json.dumps(response.body)).encode()
+    shown = endpoint.binding.hide(json.dumps(response.body)).encode()
     if not 200 <= response.status_code < 300:
         failure = from_status(response.status_code, {}, shown) if response.status_code >= 300 else None
         failure = failure or BatchFailedError("the batch has an answer without a status")

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 import httpx2
 import trio
 
-from agent_pipeline.config.key_guard import HIDDEN, SHORTEST_SECRET
 from agent_pipeline.config.rates import Rates
 from agent_pipeline.config.role_models import Api, LLMMode
 from agent_pipeline.control.call import Attempt, Call
@@ -26,12 +25,12 @@ from agent_pipeline.errors import (
     RateLimitedError,
 )
 from agent_pipeline.gateway.batch_shapes import BatchPage, FilePage, RemoteBatch, RemoteFile
+from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.body import abandon, read_answer, read_refusal, stream_of
 from agent_pipeline.gateway.exchange import exchanged
 from agent_pipeline.gateway.failures import from_status, quoted
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.shapes import Shape, read_shape
-from agent_pipeline.gateway.transport import Binding
 from agent_pipeline.gateway.upload import FileForm
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
@@ -103,9 +102,6 @@ class BatchEndpoint:
         self.transfer_timeout = 3600.0
         self.most_file_bytes = MOST_FILE_BYTES
         self._pool = pool
-        secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
-        self._headers = {"authorization": f"Bearer {secret}"} if secret else {}
-        self._secret = secret if len(secret) >= SHORTEST_SECRET else None
 
     # --- files -------------------------------------------------------------------------------------------------------
 
@@ -145,15 +141,14 @@ class BatchEndpoint:
 
         async def send(attempt: Attempt) -> int:
             request = self._request("GET", at, headers={"accept-encoding": "identity"})
-            timeouts = self.binding.timeouts
             with reporting(path.parent, _UNWRITABLE):
                 file = path.open("wb", buffering=0)
             with file:
-                async with exchanged(request, attempt, pool=self._pool, timeouts=timeouts, hide=self.hide) as response:
+                async with exchanged(request, attempt, pool=self._pool, binding=self.binding) as response:
                     if response.is_success:
                         return await _save(response, file, path.parent, self.most_file_bytes)
                     body = await read_refusal(response)
-            failure = from_status(response.status_code, response.headers, self._shown(body))
+            failure = from_status(response.status_code, response.headers, self.binding.hide_in(body))
             raise failure or ModelProtocolError("the answer has no file")
 
         return await self._call("GET", at, send, transfer=True)
@@ -222,10 +217,6 @@ class BatchEndpoint:
 
     # --- one request -------------------------------------------------------------------------------------------------
 
-    def hide(self, text: str) -> str:
-        """Return a text without the provider's key."""
-        return text if self._secret is None else text.replace(self._secret, HIDDEN)
-
     async def _json(
         self, shape: type[ShapeT], method: str, path: str, *, query: Mapping[str, str] | None = None
     ) -> ShapeT:
@@ -259,7 +250,8 @@ class BatchEndpoint:
         stream: httpx2.AsyncByteStream | None = None,
     ) -> httpx2.Request:
         url = httpx2.URL(self.binding.base_url.rstrip("/") + path)
-        own = {"host": url.netloc.decode("ascii"), "accept-encoding": "gzip"} | dict(headers or {}) | self._headers
+        usual = {"host": url.netloc.decode("ascii"), "accept-encoding": "gzip"}
+        own = usual | dict(headers or {}) | self.binding.authorization
         if stream is not None:
             return httpx2.Request(method, url, headers=own, stream=stream)
         return httpx2.Request(method, url, headers=own, content=content)
@@ -268,13 +260,9 @@ class BatchEndpoint:
         return _read(shape, *await self._exchange(request, attempt))
 
     async def _exchange(self, request: httpx2.Request, attempt: Attempt) -> tuple[int, httpx2.Headers, bytes]:
-        timeouts = self.binding.timeouts
-        async with exchanged(request, attempt, pool=self._pool, timeouts=timeouts, hide=self.hide) as response:
+        async with exchanged(request, attempt, pool=self._pool, binding=self.binding) as response:
             body = await (read_answer(response) if response.is_success else read_refusal(response))
-            return response.status_code, response.headers, self._shown(body)
-
-    def _shown(self, body: bytes) -> bytes:
-        return body if self._secret is None else body.replace(self._secret.encode(), HIDDEN.encode())
+            return response.status_code, response.headers, self.binding.hide_in(body)
 
 
 _JSON_HEADERS = {"content-type": "application/json"}

@@ -24,8 +24,9 @@ from agent_pipeline.errors import (
     RequestRejectedError,
     WaitTooLongError,
 )
+from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.parameters import body_params
-from agent_pipeline.gateway.transport import Binding, GateTransport
+from agent_pipeline.gateway.transport import GateTransport
 
 Reason = Literal["unavailable", "context_length", "refused"]
 

@@ -9,12 +9,13 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.errors import EnvVarMissingError
 from agent_pipeline.gateway.batches import BatchEndpoint
+from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.endpoint import Endpoint
 from agent_pipeline.gateway.fallback import FallbackTransport, Link
 from agent_pipeline.gateway.parameters import output_tokens_cap
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.gateway.roles import RoleClient
-from agent_pipeline.gateway.transport import Binding, GateTransport
+from agent_pipeline.gateway.transport import GateTransport
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 

@@ -9,9 +9,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseStreamEvent
 
 from agent_pipeline.config.role_models import Api
+from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.outputs import OutputSchema, output_schema
 from agent_pipeline.gateway.parameters import body_params
-from agent_pipeline.gateway.transport import Binding
 
 OutputT = TypeVar("OutputT")
 

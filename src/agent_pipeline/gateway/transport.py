@@ -6,19 +6,16 @@ retried like any other answer, and a document's asyncio loop is entered once per
 
 import functools
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import httpx2
-from pydantic import SecretStr
 
-from agent_pipeline.config.key_guard import HIDDEN, SHORTEST_SECRET
-from agent_pipeline.control.call import Attempt, Call, Price
+from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import IncompleteAnswerError, RequestRejectedError
 from agent_pipeline.gateway.answers import EVENT_STREAM, JSON, check_answer, without_done
+from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.body import read_answer, read_refusal
 from agent_pipeline.gateway.exchange import exchanged
 from agent_pipeline.gateway.failures import from_status
@@ -28,29 +25,6 @@ from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
 _KEPT_HEADERS = frozenset({"accept", "content-type", "user-agent", "openai-beta", "idempotency-key"})
 """All else a client library adds, from the environment or about this machine, stays here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A role bound to where its requests go.
-
-    Attributes:
-        api_key: sent to `base_url` and nowhere else; None sends no authorization.
-        output_tokens_cap: for requests that set none of their own; 0 where the role sets none either.
-        takes_incomplete: whether an answer counts that the model cut short, or a refusal: as it came, by whoever asks
-            for raw answers.
-        timeouts: seconds by httpx2's names; None is unlimited.
-    """
-
-    role: str
-    provider: str
-    model: str
-    base_url: str
-    api_key: SecretStr | None
-    output_tokens_cap: int
-    price: Price | None
-    timeouts: Mapping[str, float | None]
-    takes_incomplete: bool = False
 
 
 class Listener(Protocol):
@@ -85,9 +59,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
         self._pool = pool
         self._keys = keys
         self._origin = _origin(httpx2.URL(binding.base_url))
-        secret = "" if binding.api_key is None else binding.api_key.get_secret_value()
-        self._own_headers = {"accept-encoding": "gzip"} | ({"authorization": f"Bearer {secret}"} if secret else {})
-        self._secret = secret if len(secret) >= SHORTEST_SECRET else None
+        self._own_headers = {"accept-encoding": "gzip"} | binding.authorization
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the checked answer to one request, after as many attempts as the gate allows."""
@@ -125,8 +97,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
         self, request: httpx2.Request, body: bytes, asked: Asked, attempt: Attempt, listener: Listener | None
     ) -> httpx2.Response:
         status, headers, answered = await self._exchange(request, body, attempt, listener)
-        # A provider may repeat the key, and errors quote what it says.
-        shown = answered if self._secret is None else answered.replace(self._secret.encode(), HIDDEN.encode())
+        shown = self._binding.hide_in(answered)
         failure = from_status(status, headers, shown)
         if failure is not None:
             raise failure
@@ -150,7 +121,6 @@ class GateTransport(httpx2.AsyncBaseTransport):
     async def _exchange(
         self, request: httpx2.Request, body: bytes, attempt: Attempt, listener: Listener | None
     ) -> tuple[int, httpx2.Headers, bytes]:
-        timeouts = dict(self._binding.timeouts)
         kept = {name: value for name, value in request.headers.items() if name in _KEPT_HEADERS}
         outgoing = httpx2.Request(
             request.method,
@@ -158,10 +128,10 @@ class GateTransport(httpx2.AsyncBaseTransport):
             headers=kept | self._own_headers,
             content=body,
         )
-        async with exchanged(outgoing, attempt, pool=self._pool, timeouts=timeouts, hide=self._hide) as response:
+        async with exchanged(outgoing, attempt, pool=self._pool, binding=self._binding) as response:
             if response.is_success:
                 take = None if listener is None else listener.take
-                answered = await read_answer(response, event_timeout=timeouts.get("read"), take=take)
+                answered = await read_answer(response, event_timeout=self._binding.timeouts.get("read"), take=take)
             else:
                 answered = await read_refusal(response)
             return response.status_code, response.headers, answered
@@ -170,9 +140,6 @@ class GateTransport(httpx2.AsyncBaseTransport):
         """Return a request's body with no key in it, this provider's or another's: a tool may have come upon one."""
         text = body.decode("utf-8", "surrogateescape")
         return self._keys.text(text).encode("utf-8", "surrogateescape") if self._keys.holds(text) else body
-
-    def _hide(self, text: str) -> str:
-        return text if self._secret is None else text.replace(self._secret, HIDDEN)
 
 
 def _fingerprint(binding: Binding, request: httpx2.Request, body: bytes) -> str:
