@@ -1,7 +1,6 @@
 """The `claude` command as a model: one process per attempt, behind a gate like any request."""
 
 import errno
-import hashlib
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from agent_pipeline.adapters.values import LLMAnswer, RunConfig
 from agent_pipeline.config.environment import environment_secrets
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.control.budget import RunBudget
-from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.call import Attempt, Call, fingerprint_of
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import (
     AgentPipelineError,
@@ -157,7 +156,7 @@ class _Runner:
             output_tokens_cap=(config.max_tokens or 0) if settings.tokens_per_call is None else 0,
             price=None,
             scope=current_scope(),
-            fingerprint=hashlib.sha256("\0".join([*command, prompt]).encode()).hexdigest(),
+            fingerprint=fingerprint_of(*command, content=stdin),
         )
         return await self._gate.call(call, partial(self._attempt, command, environment, stdin))
 

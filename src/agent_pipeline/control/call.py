@@ -1,5 +1,6 @@
 """What the gate is asked for, and what passes between it and the sender of one attempt."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -34,7 +35,7 @@ class Call:
             first (NFKC). More than the bound is charged as it is reported.
         output_tokens_cap: the model may not answer with more; 0 where the role sets no cap.
         price: None where the model has no known price.
-        fingerprint: the same for requests that ask the same; `""` where nobody can tell.
+        fingerprint: the same for requests that ask the same, as `fingerprint_of` makes it; `""` where nobody can tell.
         transfer_timeout: seconds of one attempt in the place of the gate's, for a request that moves a whole file;
             None for the gate's.
     """
@@ -55,6 +56,16 @@ class Call:
         """Return the most tokens and micro-dollars that one attempt can cost; money is 0 without a price."""
         inputs, outputs = self.input_tokens_bound, self.output_tokens_cap
         return inputs + outputs, 0 if self.price is None else self.price.worst_case_micro_usd(inputs, outputs)
+
+
+def fingerprint_of(*asked: str, content: bytes) -> str:
+    """Return what two requests share that ask the same of the same.
+
+    Args:
+        asked: who is asked, and how.
+        content: what.
+    """
+    return hashlib.sha256("\0".join((*asked, "")).encode() + content).hexdigest()
 
 
 @dataclass(slots=True, eq=False)

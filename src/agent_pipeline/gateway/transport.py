@@ -5,12 +5,11 @@ retried like any other answer, and a document's asyncio loop is entered once per
 """
 
 import functools
-import hashlib
 from typing import Protocol
 
 import httpx2
 
-from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.call import Attempt, Call, fingerprint_of
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import IncompleteAnswerError, RequestRejectedError
@@ -70,6 +69,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
             )
         body = self._without_keys(await request.aread())
         asked = read_asked(body)
+        who = (binding.role, binding.provider, binding.model, request.method, request.url.path)
         call = Call(
             role=binding.role,
             provider=binding.provider,
@@ -80,7 +80,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
             output_tokens_cap=asked.output_tokens_bound(binding.output_tokens_cap),
             price=binding.price,
             scope=current_scope(),
-            fingerprint=_fingerprint(binding, request, body),
+            fingerprint=fingerprint_of(*who, content=body),
         )
         return await self._gate.call(call, functools.partial(self._attempt, request, body, asked))
 
@@ -140,12 +140,6 @@ class GateTransport(httpx2.AsyncBaseTransport):
         """Return a request's body with no key in it, this provider's or another's: a tool may have come upon one."""
         text = body.decode("utf-8", "surrogateescape")
         return self._keys.text(text).encode("utf-8", "surrogateescape") if self._keys.holds(text) else body
-
-
-def _fingerprint(binding: Binding, request: httpx2.Request, body: bytes) -> str:
-    """Return what two requests share that ask the same of the same."""
-    words = (binding.role, binding.provider, binding.model, request.method, request.url.path)
-    return hashlib.sha256("\n".join(words).encode() + b"\n" + body).hexdigest()
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

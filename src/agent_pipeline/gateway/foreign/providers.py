@@ -1,7 +1,6 @@
 """Providers that only any-llm knows, behind the same gate as all others."""
 
 import functools
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent import futures
 from contextlib import suppress
@@ -12,7 +11,7 @@ import trio
 from agent_pipeline.config.environment import require_api_key
 from agent_pipeline.config.prices import FindPrice, find_price
 from agent_pipeline.config.role_models import KNOWN_ADDRESSES, ResolvedCall, RuntimeConfig
-from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.call import Attempt, Call, fingerprint_of
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.errors import ModelProtocolError, ProviderError, RequestRejectedError, StreamTruncatedError
@@ -149,7 +148,7 @@ class ForeignProviders:
                 output_tokens_cap=request.output_tokens_cap,
                 price=self._price_of(call.provider, call.model),
                 scope=current_scope(),
-                fingerprint=_fingerprint(call, path, request.content),
+                fingerprint=fingerprint_of(call.role, call.provider, call.model, path, content=request.content),
             ),
             functools.partial(send, client),
         )
@@ -222,9 +221,3 @@ class ForeignProviders:
 
 async def _called(fn: Callable[[], T]) -> T:
     return fn()
-
-
-def _fingerprint(call: ResolvedCall, path: str, content: bytes) -> str:
-    """Return what two requests share that ask the same of the same."""
-    words = (call.role, call.provider, call.model, "POST", path)
-    return hashlib.sha256("\n".join(words).encode() + b"\n" + content).hexdigest()
