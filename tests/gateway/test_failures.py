@@ -104,6 +104,8 @@ def test_pause_is_kept_with_the_error(status: int) -> None:
         ({"type": "insufficient_quota"}, QuotaExhaustedError),
         ({"type": "invalid_request_error"}, RequestRejectedError),
         ({"code": 99999999999}, ServerError),
+        ({"code": "0429"}, ServerError),
+        ({"code": "0500" + 5000 * "0"}, ServerError),
         ("sad", ServerError),
         (["sad"], ServerError),
         (7, ServerError),

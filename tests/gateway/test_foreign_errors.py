@@ -226,6 +226,11 @@ async def test_one_of_ours_stays_as_it_is() -> None:
     assert await _classified(error) is error
 
 
+async def test_number_that_is_no_status_says_nothing() -> None:
+    """However long it is: Python refuses to read such a one."""
+    assert await _classified(StreamError("0500" + 5000 * "0", "sad")) is None
+
+
 async def test_what_merely_happened_before_says_nothing() -> None:
     """A client may have met a 500 long before the bug."""
     error = KeyError("x")

@@ -33,7 +33,7 @@ from agent_pipeline.errors import (
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; whoever asks for a longer pause is taken to mean a day."""
 
-OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _TOO_LONG_CODES = frozenset({"context_length_exceeded"})
 _TOO_LONG = re.compile(
@@ -75,10 +75,9 @@ def from_transport(
     """
     causes = causes_of(exc)
     reason = reason_of(causes, hide)
-    if any(isinstance(one, OSError) and one.errno in OUT_OF_RESOURCES for one in causes):
-        return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
-        return CertificateError(f"the certificate of {place} is not trusted: {reason}")
+    trouble = trouble_here(causes, reason, place)
+    if trouble is not None:
+        return trouble
     if isinstance(exc, httpx2.TimeoutException):
         rung: Literal["connect", "read"] = "connect" if isinstance(exc, httpx2.ConnectTimeout) else "read"
         return AttemptTimeoutError(attempt=number, rung=rung, timeout=timeouts.get(rung) or 0.0, left=time_left())
@@ -89,6 +88,15 @@ def from_transport(
         if isinstance(exc, kinds):
             return error(f"{words.format(place)}: {reason}")
     return exc
+
+
+def trouble_here(causes: list[BaseException], reason: str, place: str) -> LocalResourceError | CertificateError | None:
+    """Return the error where this machine is in the way, by what it has or whom it trusts; None where it is not."""
+    if any(isinstance(one, OSError) and one.errno in _OUT_OF_RESOURCES for one in causes):
+        return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
+        return CertificateError(f"the certificate of {place} is not trusted: {reason}")
+    return None
 
 
 def causes_of(exc: BaseException) -> list[BaseException]:
@@ -136,11 +144,16 @@ def from_report(error: object) -> AgentPipelineError:
     Its `code` may be a name, or what the status would have been.
     """
     message, codes = describe(error)
-    status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code[:4]) < 600), None)
+    status = status_in(codes)
     if status is None:
         status = 400 if codes & _REQUEST_CODES else 500
     said = f"the provider reports an error inside its answer: {message or 'it does not say which'}"
     return failure_of(status, codes, said, retry_after=None, answered=200)
+
+
+def status_in(codes: frozenset[str]) -> int | None:
+    """Return what the status would have been, where a code beside a failure says so."""
+    return next((int(code) for code in codes if len(code) == 3 and code.isdecimal() and 400 <= int(code) < 600), None)
 
 
 def failure_of(

@@ -1,7 +1,6 @@
 """The one table from errors of somebody else's client to errors of ours, by what they carry, not whose they are."""
 
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -11,15 +10,20 @@ from agent_pipeline.control.deadline import time_left
 from agent_pipeline.errors import (
     AgentPipelineError,
     AttemptTimeoutError,
-    CertificateError,
     ConnectionLostError,
-    LocalResourceError,
     ModelProtocolError,
     ProviderError,
     ProviderUnreachableError,
     RequestRejectedError,
 )
-from agent_pipeline.gateway.failures import OUT_OF_RESOURCES, causes_of, failure_of, read_retry_after, reason_of
+from agent_pipeline.gateway.failures import (
+    causes_of,
+    failure_of,
+    read_retry_after,
+    reason_of,
+    status_in,
+    trouble_here,
+)
 from agent_pipeline.gateway.foreign.facts import ErrorFacts, read_facts
 
 _STATUS_OF_CODE: Mapping[str, int] = {
@@ -99,10 +103,9 @@ def classify(
         return _refused(status, facts, said)
     causes = causes_of(error)
     reason = reason_of(causes, hide)
-    if any(isinstance(one, OSError) and one.errno in OUT_OF_RESOURCES for one in causes):
-        return LocalResourceError(f"this machine is out of file descriptors or memory: {reason}")
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
-        return CertificateError(f"the certificate of {place} is not trusted: {reason}")
+    trouble = trouble_here(causes, reason, place)
+    if trouble is not None:
+        return trouble
     kind = next((kind for kind, classes in _KIND_OF_CLASS if classes & facts.classes), None)
     if kind in ("connect", "read"):
         timeout = (timeouts or {}).get(kind) or elapsed
@@ -111,9 +114,8 @@ def classify(
 
 
 def _status_of(facts: ErrorFacts) -> int | None:
-    numbers = (int(code) for code in facts.codes if code.isdecimal() and 400 <= int(code[:4]) < 600)
     known = (status for code, status in _STATUS_OF_CODE.items() if code in facts.codes)
-    return next(known, None) or next(numbers, None)
+    return next(known, None) or status_in(facts.codes)
 
 
 def _refused(status: int, facts: ErrorFacts, said: str) -> ProviderError:
