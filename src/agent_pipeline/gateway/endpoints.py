@@ -6,6 +6,8 @@ Free of the OpenAI client, whose import takes over a second.
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from agent_pipeline.config.base_url import is_loopback
 from agent_pipeline.config.environment import environment_secrets, require_api_key, resolve_api_key
 from agent_pipeline.config.key_guard import is_placeholder
@@ -58,6 +60,15 @@ def _is_local(provider: ProviderConfig) -> bool:
     return provider.base_url is not None and is_loopback(urlsplit(provider.base_url).hostname or "")
 
 
+def key_for(provider_id: str, provider: ProviderConfig) -> SecretStr | None:
+    """Return the key that goes to a provider; None where none is set and none is needed.
+
+    Raises:
+        EnvVarMissingError: it is not on this machine, and the key it needs is not set.
+    """
+    return resolve_api_key(provider) if _is_local(provider) else require_api_key(provider_id, provider)
+
+
 def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
     """Return the endpoint of each provider in use; every one has an address of its own, or one that is known.
 
@@ -68,8 +79,7 @@ def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
     for one in used_providers(runtime):
         provider = runtime.providers[one]
         base_url = provider.base_url or KNOWN_ADDRESSES[one]  # the config was refused where neither is there
-        key = resolve_api_key(provider) if _is_local(provider) else require_api_key(one, provider)
-        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, key)
+        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, key_for(one, provider))
     return endpoints
 
 
