@@ -137,7 +137,9 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
         Raises:
             DuplicateItemError: its id was used; it was not taken.
             BatchClosedError: the job's input is complete already.
-            ConfigError: its params make no sense.
+            ConfigError: its params make no sense; likewise.
+            ValueError: it is no JSON, or too long for any file; likewise.
+            ArtifactError: the job's directory can't be written.
         """
         await self._hosted.run(self._add, (item,))
 

@@ -100,7 +100,8 @@ class InputFiles:
 
         Raises:
             DuplicateItemError: its id was used; it was not taken.
-            ConfigError: its params make no sense, or it is too long for any file; likewise.
+            ConfigError: its params make no sense; likewise.
+            ValueError: it is no JSON, or too long for any file; likewise.
             ArtifactError: it can't be written.
         """
         digest = hashlib.blake2b(item.item_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -91,7 +91,7 @@ class MockAgent:
         self.calls = 0
 
     async def run(self, prompt: str) -> MockReply:
-        """Answer a prompt; always a checkpoint, unless there is no latency.
+        """Answer a prompt; a checkpoint, unless it is answered with a 429.
 
         Raises:
             MockProviderError: this call was to fail.
