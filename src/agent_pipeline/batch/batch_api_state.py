@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, TypeVarTuple
 import trio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent_pipeline.documents.folder import reporting
+from agent_pipeline.documents.folder import opened, reporting
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import BatchJobError, RunInUseError
 
@@ -194,11 +194,8 @@ class JobFolder:
 def publish(temporary: Path, target: Path) -> None:
     """Give a synced file its name, so that it is there after a crash."""
     temporary.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with opened(target.parent) as folder:
         os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def sync(path: Path) -> None:
