@@ -178,6 +178,25 @@ async def test_an_attempt_that_outlives_the_timeout_is_tried_again_and_given_up(
     assert pool.statistics().attempts == 2
 
 
+async def test_other_timeouts_leave_the_pools_own_alone(autojump_clock: MockClock) -> None:
+    """Whoever sets how long to connect has not taken back how long an attempt may take."""
+    simulator = Simulator(faults=FaultPlan.from_mapping({"latency": 100.0}))
+    pool = LLMPool(
+        base_url="http://127.0.0.1:9/v1",
+        api_key="k",
+        model="m",
+        timeout=10,
+        max_attempts=1,
+        limits={"timeouts": {"connect": 2.0}},
+        make_pool=lambda: simulator_pool(simulator),
+    )
+    async with pool:
+        with pytest.raises(LLMRequestError, match="timeout"):
+            await pool.request(messages=ASKED)
+
+    assert trio.current_time() == 10
+
+
 async def test_a_lowered_limit_holds_for_what_comes_and_cancels_nothing(autojump_clock: MockClock) -> None:
     """A number in a file that is edited while requests go on; see `RuntimeConfig`."""
     simulator = Simulator(faults=FaultPlan.from_mapping({"latency": 10.0}))
@@ -236,6 +255,7 @@ def test_the_key_is_sent_and_is_in_no_error(run: Run) -> None:
         ({"base_url": "http://example.com/v1"}, "https"),
         ({"max_attempts": 0}, "greater than 0"),
         ({"limits": {"requests_per_minit": 3}}, "requests_per_minit"),
+        ({"limits": {"retry": 3}}, "retry"),
     ],
 )
 def test_what_can_not_be_used_is_refused_when_the_pool_is_made(given: dict[str, Any], words: str) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _ONE = "pool"
 """The name of its one provider and role."""
 
+_KEY_BY_KEY = ("timeouts", "retry")
+"""What `limits` may say a part of, in which the rest is the pool's."""
+
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse:
@@ -200,12 +203,13 @@ class LLMPool(HostedLifetime):
 
 
 def _limits(max_inflight: int, timeout: float | None, max_attempts: int, more: Mapping[str, Any]) -> LimitsConfig:
-    own = {
+    own: dict[str, Mapping[str, Any]] = {
         "requests_in_flight": {"start": max_inflight, "min": 1, "max": max_inflight},
         "timeouts": {"attempt": timeout, "read": None, "connect": None if timeout is None else min(5.0, timeout)},
-        "retry": {"max_attempts": max_attempts, **more.get("retry", {})},
+        "retry": {"max_attempts": max_attempts},
     }
-    return parse_limits({**own, **{name: value for name, value in more.items() if name != "retry"}})
+    inside = {name: {**own[name], **more[name]} for name in _KEY_BY_KEY if isinstance(more.get(name), Mapping)}
+    return parse_limits({**own, **more, **inside})
 
 
 @asynccontextmanager
