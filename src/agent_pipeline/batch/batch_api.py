@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest
-from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Opened, Opening, add, cancel
+from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Opened, Opening
 from agent_pipeline.batch.batch_api_part import BatchProgress
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobState
 from agent_pipeline.batch.results import BatchResult, WorkItemResult, as_token_usage
@@ -171,11 +171,11 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
 
     async def cancel(self) -> None:
         """End the job early, at the provider too; what it has answered by then is collected by `process_all`."""
-        await self._hosted.run(cancel)
+        await self._hosted.run(Opened.cancel)
 
     async def _add(self, opened: Opened, items: Iterable[BatchRequest[TContext]]) -> None:
         for item in items:
-            await add(opened, item)
+            await opened.add(item)
             if item.context is not None:
                 self._contexts[item.item_id] = item.context
 

@@ -11,7 +11,7 @@ import trio
 from agent_pipeline.batch.batch_api_input import LINES_AT_A_TIME
 from agent_pipeline.batch.batch_api_part import BatchProgress, JobContext, OnProgress, Pace, PartRun
 from agent_pipeline.batch.batch_api_results import failures_of, results_of
-from agent_pipeline.batch.batch_api_state import JobFolder, JobState, PartState
+from agent_pipeline.batch.batch_api_state import JobFolder, JobState
 from agent_pipeline.errors import (
     AgentPipelineError,
     BatchPendingError,
@@ -107,7 +107,7 @@ class BatchJob:
     async def _run_part(
         self, run: PartRun, position: int, on_result: OnResult, end: "_End", limiter: trio.CapacityLimiter
     ) -> None:
-        results = self._failures(run.part, end.error(self.folder))
+        results = failures_of(self.folder, run.part, end.error(self.folder))
         with trio.move_on_at(end.deadline) as waiting:
             async with limiter:
                 results = await self._results(run)
@@ -124,13 +124,11 @@ class BatchJob:
         try:
             found = await run.run()
         except AgentPipelineError as exc:
-            return self._failures(part, exc)
+            return failures_of(self.folder, part, exc)
         if found is None:
-            return self._failures(part, BatchRequestCancelledError("the job was cancelled before this was sent"))
+            error = BatchRequestCancelledError("the job was cancelled before this was sent")
+            return failures_of(self.folder, part, error)
         return results_of(self.folder, part, self.endpoint, found)
-
-    def _failures(self, part: PartState, error: AgentPipelineError) -> Generator[LineResult]:
-        return failures_of(self.folder, part, error)
 
     async def cancel(self) -> None:
         """End the job early: what was not sent is not, and the provider is asked to stop; what it answered is kept.

@@ -55,23 +55,21 @@ class Opened:
     job: BatchJob
     inputs: InputFiles
 
+    async def add(self, item: BatchRequest[Any]) -> None:
+        """Write one item; errors as `BatchAPIProcessor.add_work`."""
+        if self.job.state.sealed:
+            raise BatchClosedError(f"the input of this job is complete; item {item.item_id!r} was not taken")
+        await trio.lowlevel.checkpoint()
+        await self.inputs.add(item)
+
     async def seal(self) -> None:
         """Have the whole input on disk; it takes no more."""
         if not self.job.state.sealed:
             await self.inputs.seal()
 
-
-async def add(opened: Opened, item: BatchRequest[Any]) -> None:
-    """Write one item; errors as `BatchAPIProcessor.add_work`."""
-    if opened.job.state.sealed:
-        raise BatchClosedError(f"the input of this job is complete; item {item.item_id!r} was not taken")
-    await trio.lowlevel.checkpoint()
-    await opened.inputs.add(item)
-
-
-async def cancel(opened: Opened) -> None:
-    """End the job early."""
-    await opened.job.cancel()
+    async def cancel(self) -> None:
+        """End the job early."""
+        await self.job.cancel()
 
 
 @dataclass(frozen=True, slots=True)
