@@ -136,6 +136,19 @@ async def test_a_post_processor_sees_each_success_and_may_fail(
     assert "the post-processor failed after item 'item 0'" in caplog.text
 
 
+async def test_a_post_processor_may_be_a_plain_function(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As that of any other batch."""
+    seen: list[WorkItemResult[Any, Any]] = []
+    async with job(tmp_path, simulator(), post_processor=seen.append) as processor:
+        await processor.add_all(items(2))
+        await processor.process_all()
+
+    assert [one.item_id for one in seen] == ["item 0", "item 1"]
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
 async def test_input_is_split_where_a_provider_takes_no_more(autojump_clock: MockClock, tmp_path: Path) -> None:
     """By lines or by bytes, whichever comes first; results are in one order all the same."""
     provider = simulator()

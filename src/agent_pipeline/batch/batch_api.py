@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,8 @@ from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, Batc
 from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Opened, Opening
 from agent_pipeline.batch.batch_api_part import BatchProgress
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobState
+from agent_pipeline.batch.calling import call_either
+from agent_pipeline.batch.middleware import PostProcessor
 from agent_pipeline.batch.results import BatchResult, WorkItemResult, as_token_usage
 from agent_pipeline.bridge import Caller, Hosted, HostedLifetime
 from agent_pipeline.domain.usage import Usage
@@ -227,13 +229,9 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
         )
 
 
-async def _post_process(
-    caller: Caller,
-    post: Callable[[WorkItemResult[Any, Any]], Awaitable[object]],
-    result: WorkItemResult[Any, Any],
-) -> None:
+async def _post_process(caller: Caller, post: PostProcessor[Any, Any], result: WorkItemResult[Any, Any]) -> None:
     try:
-        await caller.run(post, result)
+        await caller.run(call_either, post, result)
     except Exception:
         _logger.exception("the post-processor failed after item %r", result.item_id)
 

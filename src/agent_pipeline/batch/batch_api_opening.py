@@ -1,6 +1,6 @@
 """What a batch job is opened with, and what is open then."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, Batc
 from agent_pipeline.batch.batch_api_job import BatchJob, new_state
 from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, BatchProgress, Pace
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobFolder, JobState
-from agent_pipeline.batch.results import WorkItemResult
+from agent_pipeline.batch.middleware import PostProcessor
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.config.prices import FindPrice, find_price
 from agent_pipeline.config.role_models import RuntimeConfig
@@ -40,7 +40,7 @@ class BatchAPIOptions(TypedDict, total=False):
     timeout: float | None
     output_type: Any
     read_answer: Callable[[Mapping[str, Any]], Any] | None
-    post_processor: Callable[[WorkItemResult[Any, Any]], Awaitable[object]] | None
+    post_processor: PostProcessor[Any, Any] | None
     on_progress: Callable[[BatchProgress], object] | None
     endpoints: Mapping[str, Endpoint] | None
     price_of: FindPrice
