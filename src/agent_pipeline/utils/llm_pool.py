@@ -199,7 +199,7 @@ class LLMPool:
             ValueError: not a whole number above 0.
             RuntimeError: the pool is not open.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if type(count) is not int or count < 1:
             msg = f"max_inflight is a whole number above 0, not {count!r}"
             raise ValueError(msg)
         self._hosted.tell(lambda opened: opened.gate.set_limits(requests_in_flight=(1, count)))
