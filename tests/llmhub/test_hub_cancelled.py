@@ -114,19 +114,17 @@ async def test_a_reader_is_told_that_the_hub_was_closed_before_the_streams_end(a
     """It took the first part for a whole answer, and so did the hook."""
     simulator = slow_simulator(chunk_delay=5.0)
     after: list[CallResult] = []
-    async with trio.open_nursery() as nursery:
-        async with LLMHub(
-            config_obj=config_at(NOWHERE), on_after_call=after.append, make_pool=lambda: simulator_pool(simulator)
-        ) as hub:
-            stream = hub.astream_completion("llm.inference", ASKED)
-            await anext(stream)
+    hub = LLMHub(config_obj=config_at(NOWHERE), on_after_call=after.append, make_pool=lambda: simulator_pool(simulator))
+    async with trio.open_nursery() as nursery, hub:
+        stream = hub.astream_completion("llm.inference", ASKED)
+        await anext(stream)
 
-            async def read_on() -> None:
-                with pytest.raises(CancelledError):
-                    await anext(stream)
+        async def read_on() -> None:
+            with pytest.raises(CancelledError):
+                await anext(stream)
 
-            nursery.start_soon(read_on)
-            await trio.sleep(1)
+        nursery.start_soon(read_on)
+        await trio.sleep(1)
 
     assert [one.success for one in after] == [False]
     await stream.aclose()

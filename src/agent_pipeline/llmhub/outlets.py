@@ -24,7 +24,6 @@ class Feed:
 
     Attributes:
         is_begun: whether there is a task that fills it.
-        has_ended: whether that task has ended.
     """
 
     def __init__(self) -> None:
@@ -36,6 +35,7 @@ class Feed:
 
     @property
     def has_ended(self) -> bool:
+        """Whether the task that fills it has ended."""
         return self._ended.is_set()
 
     async def fill(self, produce: Callable[[Callable[[object], None]], Awaitable[None]]) -> None:
