@@ -365,6 +365,21 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused(simulator: SimulatorThr
     with pytest.raises(TypeError, match="plain function"):
         LLMHub(config_obj=config_at(simulator.base_url), on_after_call=hook)
 
+    class Hook:
+        async def __call__(self, _told: object) -> None:
+            """Never called."""
+
+    with pytest.raises(TypeError, match="plain function"):
+        LLMHub(config_obj=config_at(simulator.base_url), on_before_call=Hook())
+
+
+def test_a_hook_that_changes_what_it_is_told_changes_no_call(simulator: SimulatorThread) -> None:
+    def meddle(context: CallContext) -> None:
+        context.params["max_tokens"] = 1  # type: ignore[index]
+
+    with LLMHub(config_obj=config_at(simulator.base_url), on_before_call=meddle) as hub:
+        assert hub.completion("llm.inference", ASKED).choices[0].finish_reason == "stop"
+
 
 def test_messages_of_earlier_answers_are_messages(asker: Asker, simulator: SimulatorThread) -> None:
     """A conversation goes on with the provider's own object; streams could not write it, and first it had no role."""
