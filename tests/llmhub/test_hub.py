@@ -8,7 +8,7 @@ import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
-from tests.llmhub.flavours import FLAVOURS, Asker, Flavour
+from tests.llmhub.flavours import FLAVOURS, Asker, Flavour, Messages
 
 from agent_pipeline import (
     BudgetExceededError,
@@ -364,3 +364,42 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused(simulator: SimulatorThr
 
     with pytest.raises(TypeError, match="plain function"):
         LLMHub(config_obj=config_at(simulator.base_url), on_after_call=hook)
+
+    class Hook:
+        async def __call__(self, _told: object) -> None:
+            """Never called."""
+
+    with pytest.raises(TypeError, match="plain function"):
+        LLMHub(config_obj=config_at(simulator.base_url), on_before_call=Hook())
+
+
+def test_a_hook_that_changes_what_it_is_told_changes_no_call(simulator: SimulatorThread) -> None:
+    def meddle(context: CallContext) -> None:
+        context.params["max_tokens"] = 1  # type: ignore[index]
+
+    with LLMHub(config_obj=config_at(simulator.base_url), on_before_call=meddle) as hub:
+        assert hub.completion("llm.inference", ASKED).choices[0].finish_reason == "stop"
+
+
+def test_messages_of_earlier_answers_are_messages(asker: Asker, simulator: SimulatorThread) -> None:
+    """A conversation goes on with the provider's own object; streams could not write it, and first it had no role."""
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+    said = asker.completion(hub, "llm.brief", ASKED).choices[0].message
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+
+    assert asker.completion(hub, "llm.brief", [said, *ASKED]).choices[0].message.content
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+    assert len(asker.stream(hub, "llm.brief", [said, *ASKED])) > 1
+
+
+@pytest.mark.parametrize("messages", ["hello", None, 5, {"role": "user"}])
+def test_messages_that_are_no_list_are_refused_before_anything_is_sent(
+    simulator: SimulatorThread, messages: Messages
+) -> None:
+    with (
+        LLMHub(config_obj=config_at(simulator.base_url)) as hub,
+        pytest.raises(RequestRejectedError, match="nothing was sent"),
+    ):
+        hub.completion("llm.inference", messages)
+
+    assert simulator.statistics.requests == 0

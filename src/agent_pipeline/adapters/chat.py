@@ -12,11 +12,11 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from agent_pipeline.adapters.gated import GatedAdapter, Limits, Tally, read_limits
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
 from agent_pipeline.config.base_url import is_loopback
-from agent_pipeline.config.environment import require_api_key, resolve_api_key
+from agent_pipeline.config.environment import given_api_key, require_api_key, resolve_api_key
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, RuntimeConfig
 from agent_pipeline.control.budget import RunBudget
-from agent_pipeline.errors import LLMConfigError
+from agent_pipeline.errors import ConfigError, LLMConfigError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, make_gate, open_gateway
 from agent_pipeline.gateway.answers import read_usage
 from agent_pipeline.gateway.parameters import body_params
@@ -202,7 +202,10 @@ def _endpoint(service: Service, base_url: str | None, api_key: SecretStr | str |
         first = exc.errors(include_url=False, include_input=False)[0]
         raise LLMConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if api_key is not None:
-        return Endpoint(url, "chat", SecretStr(api_key) if isinstance(api_key, str) else api_key)
+        try:
+            return Endpoint(url, "chat", given_api_key(api_key))
+        except ConfigError as exc:
+            raise LLMConfigError(str(exc)) from None
     if is_loopback(urlsplit(url).hostname or ""):
         return Endpoint(url, "chat", resolve_api_key(provider))
     return Endpoint(url, "chat", require_api_key(service.provider, provider))
