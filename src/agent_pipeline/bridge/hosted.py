@@ -141,7 +141,7 @@ class Hosted(Generic[R]):
                 place = await trio.to_thread.run_sync(self._started)
             if place.token is trio.lowlevel.current_trio_token():
                 return await place.calls.run(fn, place.resource, *args)
-            return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_trio()
+            return await _cross(place, fn, *args)
         if place is None:
             place = await asyncio.to_thread(self._started)
         return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_asyncio()
@@ -211,6 +211,12 @@ class Hosted(Generic[R]):
                 self._thread = thread
                 weakref.finalize(self, thread.abandon)
             return self._place
+
+
+@trio.lowlevel.enable_ki_protection
+async def _cross(place: _Place[R], fn: Callable[[R, *Ts], Awaitable[T]], *args: *Ts) -> T:
+    """Call from one Trio run into another; an interrupt comes at the wait, so that none leaves a call behind."""
+    return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_trio()
 
 
 class _TrioThread(Generic[R]):
