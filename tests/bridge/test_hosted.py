@@ -226,7 +226,8 @@ def test_an_interrupt_while_it_opens_leaves_nothing_open() -> None:
 
     @asynccontextmanager
     async def open_slowly() -> AsyncGenerator[int]:
-        signal.raise_signal(signal.SIGINT)  # main waits for this to open
+        await trio.sleep(0.1)
+        _interrupt_main()  # which waits for this to open
         await trio.sleep(0.1)
         try:
             yield 1
@@ -240,6 +241,10 @@ def test_an_interrupt_while_it_opens_leaves_nothing_open() -> None:
     assert closed.wait(10)
 
 
+def _interrupt_main() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 async def _same(one: int) -> int:
     return one
 
@@ -249,7 +254,7 @@ def test_an_interrupted_trio_caller_in_another_run_leaves_nothing_going_on() -> 
     hosted.run_sync(Room.add, 1, 1)
 
     with pytest.raises(KeyboardInterrupt):
-        trio.run(hosted.run, Room.stay, lambda: signal.raise_signal(signal.SIGINT))
+        trio.run(hosted.run, Room.stay, threading.Timer(0.2, _interrupt_main).start)
 
     assert room.inside == 0
     hosted.close()

@@ -350,14 +350,14 @@ def test_what_is_no_number_is_refused_as_nothing_passes_it() -> None:
     tracker = BudgetTracker(total=10)
 
     with pytest.raises(ValueError, match="total=nan"):
-        BudgetTracker(total=nan)  # type: ignore[arg-type]
+        BudgetTracker(total=nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     with pytest.raises(ValueError, match="total=nan"):
-        tracker.set_total(nan)  # type: ignore[arg-type]
+        tracker.set_total(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     with pytest.raises(ValueError, match="can't count nan"):
-        tracker.increment(nan)  # type: ignore[arg-type]
+        tracker.increment(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     with pytest.raises(ValueError, match="can't reserve nan"):
-        tracker.reserve_nowait(nan)  # type: ignore[arg-type]
+        tracker.reserve_nowait(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     with pytest.raises(ValueError, match="can't charge nan"):
-        reserve(tracker, 1).settle(nan)  # type: ignore[arg-type]
+        reserve(tracker, 1).settle(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
 
     assert tracker.statistics() == BudgetStatistics(total=10, spent=0, reserved=1, unknown=0)

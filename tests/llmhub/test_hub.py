@@ -375,7 +375,7 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused(simulator: SimulatorThr
 
 def test_a_hook_that_changes_what_it_is_told_changes_no_call(simulator: SimulatorThread) -> None:
     def meddle(context: CallContext) -> None:
-        context.params["max_tokens"] = 1  # type: ignore[index]
+        context.params["max_tokens"] = 1  # type: ignore[index]  # ty: ignore[invalid-assignment]
 
     with LLMHub(config_obj=config_at(simulator.base_url), on_before_call=meddle) as hub:
         assert hub.completion("llm.inference", ASKED).choices[0].finish_reason == "stop"

@@ -247,7 +247,7 @@ def test_a_limit_that_is_no_count_is_refused_and_the_pool_lives_on(run: Run, cou
         async def main() -> int:
             async with LLMPool(base_url=simulator.base_url, api_key="k", model="m") as pool:
                 with pytest.raises(ValueError, match="whole number"):
-                    pool.set_max_inflight(count)  # type: ignore[arg-type]
+                    pool.set_max_inflight(count)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
                 return (await pool.request(messages=ASKED)).prompt_tokens
 
         assert run(main) > 0
