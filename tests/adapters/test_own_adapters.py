@@ -298,3 +298,22 @@ def test_an_adapter_without_the_one_method_can_not_be_made() -> None:
 
     with pytest.raises(TypeError, match="abstract"):
         Nothing()  # type: ignore[abstract]  # ty: ignore[abstract-class-instantiation]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("usage", [{"input_tokens": 1}, 7, Usage(-5, 0), Usage(1, float("nan"))])  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+def test_usage_that_is_none_is_refused_and_the_call_charged_in_full(usage: object, flavour: Flavour) -> None:
+    """Its room stayed held for ever."""
+    tracker = BudgetTracker(total=1000)
+    adapter = SyncOnly(usage=usage)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+
+    with pytest.raises(TypeError, match="usage"):
+        ask(flavour, adapter, "hello", RunConfig(budget_tracker=tracker))
+
+    assert tracker.statistics() == BudgetStatistics(total=1000, spent=WORST, reserved=0, unknown=WORST)
+
+
+@pytest.mark.parametrize("cap", [float("nan"), 1.5, True, "5", 0])
+def test_an_output_cap_is_a_whole_number(cap: object) -> None:
+    with pytest.raises(LLMConfigError, match="max_tokens"):
+        RunConfig(max_tokens=cap)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]

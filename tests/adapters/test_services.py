@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 
 import pytest
@@ -285,3 +286,12 @@ def test_importing_the_names_takes_neither_client_nor_asyncio() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["sk-t-0123\n456789", "sk-t-0123456789\u00e9", "sk-t-0123456789\0"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    """Libraries below quote it in their errors, beside which tracebacks show it."""
+    with pytest.raises(LLMConfigError, match="characters that no key has") as caught:
+        OpenAIAdapter("m", base_url="http://127.0.0.1:9/v1", api_key=key)
+
+    assert "0123" not in "".join(traceback.format_exception(caught.value))

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -173,6 +174,90 @@ def test_closing_ends_what_is_under_way_with_an_error() -> None:
             waiting.result(10)
     assert room.inside == 0
     assert room.events == ["opened", "closed"]
+
+
+async def test_closing_ends_calls_of_tasks_beside_the_block_under_trio() -> None:
+    """They run in those tasks, which the block does not wait for, and would go on with what is closed."""
+    hosted, room = hosted_room()
+    entered = trio.Event()
+    ended: list[str] = []
+
+    async def stay() -> None:
+        with pytest.raises(CancelledError):
+            await hosted.run(Room.stay, entered.set)
+        ended.append("call")
+
+    async with trio.open_nursery() as nursery:
+        async with hosted:
+            nursery.start_soon(stay)
+            await entered.wait()
+
+        assert room.inside == 0
+        assert room.events == ["opened", "closed"]
+    assert ended == ["call"]
+
+
+def test_a_forked_process_is_told_that_it_has_none_of_its_parents_threads() -> None:
+    """It waited for an answer that nobody could give; and it ends at once, without closing what is not its own."""
+    code = (
+        "import os, sys\n"
+        "from tests.bridge.hosted_room import Room, hosted_room\n"
+        "hosted, room = hosted_room()\n"
+        "hosted.run_sync(Room.add, 1, 1)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try:\n"
+        "        hosted.run_sync(Room.add, 1, 1)\n"
+        "    except RuntimeError as exc:\n"
+        "        print('forked' in str(exc), flush=True)\n"
+        "    hosted.close()\n"
+        "    sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(room.events, hosted.run_sync(Room.add, 2, 2), flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.splitlines() == ["True", "['opened'] 4"]
+
+
+def test_an_interrupt_while_it_opens_leaves_nothing_open() -> None:
+    closed = threading.Event()
+
+    @asynccontextmanager
+    async def open_slowly() -> AsyncGenerator[int]:
+        await trio.sleep(0.1)
+        _interrupt_main()  # which waits for this to open
+        await trio.sleep(0.1)
+        try:
+            yield 1
+        finally:
+            closed.set()
+
+    hosted = Hosted(open_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        hosted.run_sync(_same)
+
+    assert closed.wait(10)
+
+
+def _interrupt_main() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+async def _same(one: int) -> int:
+    return one
+
+
+def test_an_interrupted_trio_caller_in_another_run_leaves_nothing_going_on() -> None:
+    hosted, room = hosted_room()
+    hosted.run_sync(Room.add, 1, 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(hosted.run, Room.stay, threading.Timer(0.2, _interrupt_main).start)
+
+    assert room.inside == 0
+    hosted.close()
 
 
 def test_what_the_other_side_raises_is_raised_here() -> None:

@@ -342,3 +342,22 @@ def test_a_budget_that_is_overspent_fits_nothing_more(amount: int) -> None:
     assert budget.reserve_nowait(tokens=amount, micro_usd=0) is None
     assert find_shortages([budget], tokens=amount, micro_usd=0) == (Shortage(budget, "tokens", amount),)
     assert budget.tokens.remaining() == -30
+
+
+def test_what_is_no_number_is_refused_as_nothing_passes_it() -> None:
+    """Every amount fits a cap of NaN, and any cap after NaN was counted."""
+    nan = float("nan")
+    tracker = BudgetTracker(total=10)
+
+    with pytest.raises(ValueError, match="total=nan"):
+        BudgetTracker(total=nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ValueError, match="total=nan"):
+        tracker.set_total(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ValueError, match="can't count nan"):
+        tracker.increment(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ValueError, match="can't reserve nan"):
+        tracker.reserve_nowait(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ValueError, match="can't charge nan"):
+        reserve(tracker, 1).settle(nan)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+
+    assert tracker.statistics() == BudgetStatistics(total=10, spent=0, reserved=1, unknown=0)

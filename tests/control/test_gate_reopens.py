@@ -36,6 +36,29 @@ async def test_the_calls_under_way_end_and_the_next_one_asks_anew(autojump_clock
     world.assert_nothing_is_held()
 
 
+async def test_a_crowd_that_asks_again_at_once_asks_anew(autojump_clock: MockClock) -> None:
+    """Whoever met the closed lane first asked on and on, and let nobody end whose end would have reopened it."""
+    world = make_world(in_flight=5, closes_for_good=False)
+    provider = ScriptedProvider(*[Step(latency=1, error=REFUSED)] * 5, Step(latency=1))
+    answered: list[int] = []
+
+    async def ask_until_answered(number: int) -> None:
+        for _ in range(50):
+            try:
+                await world.gate.call(make_call(), provider.send)
+            except CredentialsRejectedError:
+                continue
+            answered.append(number)
+            return
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(ask_until_answered, number)
+
+    assert sorted(answered) == [0, 1, 2, 3, 4]
+    world.assert_nothing_is_held()
+
+
 async def test_a_run_stays_closed(autojump_clock: MockClock) -> None:
     world = make_world(in_flight=2)
     provider = ScriptedProvider(*[Step(error=REFUSED), Step()])

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
-from tests.llmhub.flavours import FLAVOURS, Asker, Flavour
+from tests.llmhub.flavours import FLAVOURS, Asker, Flavour, Messages
 
 from agent_pipeline import (
     BudgetExceededError,
@@ -19,10 +18,7 @@ from agent_pipeline import (
 from agent_pipeline.llmhub import (
     CallContext,
     CallResult,
-    ConfigError,
-    EnvVarMissingError,
     LLMHub,
-    LLMHubRuntimeError,
     RuntimeConfig,
     UnknownRoleError,
     parse_runtime_config,
@@ -294,73 +290,25 @@ def test_a_budget_over_all_calls_is_kept(asker: Asker, simulator: SimulatorThrea
     assert simulator.statistics.requests == 0
 
 
-# --- making one --------------------------------------------------------------------------------------------------
+def test_messages_of_earlier_answers_are_messages(asker: Asker, simulator: SimulatorThread) -> None:
+    """A conversation goes on with the provider's own object; streams could not write it, and first it had no role."""
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+    said = asker.completion(hub, "llm.brief", ASKED).choices[0].message
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+
+    assert asker.completion(hub, "llm.brief", [said, *ASKED]).choices[0].message.content
+    hub = LLMHub(config_obj=config_at(simulator.base_url))
+    assert len(asker.stream(hub, "llm.brief", [said, *ASKED])) > 1
 
 
-def test_exactly_one_source_is_wanted(simulator: SimulatorThread) -> None:
-    with pytest.raises(ValueError, match="exactly one"):
-        LLMHub()
-    with pytest.raises(ValueError, match="exactly one"):
-        LLMHub(config_path="llmhub.yaml", config_obj=config_at(simulator.base_url))
-    with pytest.raises(ConfigError):
-        LLMHub(config_path="there-is-no-such.yaml")
-
-
-@pytest.mark.parametrize("value", [None, "", "  "])
-def test_strict_env_wants_every_key_at_once_and_an_empty_one_is_none(
-    value: str | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("messages", ["hello", None, 5, {"role": "user"}])
+def test_messages_that_are_no_list_are_refused_before_anything_is_sent(
+    simulator: SimulatorThread, messages: Messages
 ) -> None:
-    config = parse_runtime_config(
-        {
-            "project": "p",
-            "env": "e",
-            "providers": {"openai": {"env_key": "TESTS_KEY"}},
-            "roles": {"r": {"provider": "openai", "model": "m"}},
-        }
-    )
-    monkeypatch.delenv("TESTS_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TESTS_KEY", value)
+    with (
+        LLMHub(config_obj=config_at(simulator.base_url)) as hub,
+        pytest.raises(RequestRejectedError, match="nothing was sent"),
+    ):
+        hub.completion("llm.inference", messages)
 
-    with pytest.raises(EnvVarMissingError, match="TESTS_KEY"):
-        LLMHub(config_obj=config, strict_env=True)
-    hub = LLMHub(config_obj=config)
-    with pytest.raises(EnvVarMissingError, match="TESTS_KEY"):
-        hub.completion("r", ASKED)
-    hub.close()
-
-
-def test_a_role_is_asked_only_for_what_it_is_for(simulator: SimulatorThread) -> None:
-    hub = LLMHub(config_obj=config_at(simulator.base_url, painter={"provider": "lake", "model": "i", "mode": "image"}))
-
-    with pytest.raises(LLMHubRuntimeError, match="ask it for an embedding"):
-        hub.completion("llm.embedding", ASKED)
-    with pytest.raises(LLMHubRuntimeError, match="ask it for a completion"):
-        hub.embedding("llm.inference", "one")
-    with pytest.raises(LLMHubRuntimeError, match="no such calls"):
-        hub.stream_completion("painter", ASKED)
-    hub.close()
     assert simulator.statistics.requests == 0
-
-
-@pytest.mark.parametrize(
-    ("limits", "words"),
-    [
-        ({"requests_in_flight": 0}, "requests_in_flight"),
-        ({"requests_in_fligth": 3}, "requests_in_fligth"),
-        ({"budget": {"tokens": 100}}, "output cap"),
-    ],
-)
-def test_limits_are_checked_when_the_hub_is_made(
-    limits: dict[str, Any], words: str, simulator: SimulatorThread
-) -> None:
-    with pytest.raises(ConfigError, match=words):
-        LLMHub(config_obj=config_at(simulator.base_url), limits=limits)
-
-
-def test_a_hook_that_would_have_to_be_awaited_is_refused(simulator: SimulatorThread) -> None:
-    async def hook(_told: object) -> None:
-        """Never called."""
-
-    with pytest.raises(TypeError, match="plain function"):
-        LLMHub(config_obj=config_at(simulator.base_url), on_after_call=hook)

@@ -1,6 +1,7 @@
 """Whoever is cancelled, leaves early or closes a hub leaves nothing going on; in virtual time and over sockets."""
 
 import asyncio
+from concurrent.futures import CancelledError
 
 import pytest
 import trio
@@ -107,3 +108,61 @@ async def test_many_calls_share_few_connections_and_one_gate() -> None:
         assert simulator.statistics.requests == 60
         assert simulator.statistics.max_requests_in_flight <= 5
         assert simulator.statistics.connections_opened <= 5
+
+
+async def test_a_reader_is_told_that_the_hub_was_closed_before_the_streams_end(autojump_clock: MockClock) -> None:
+    """It took the first part for a whole answer, and so did the hook."""
+    simulator = slow_simulator(chunk_delay=5.0)
+    after: list[CallResult] = []
+    hub = LLMHub(config_obj=config_at(NOWHERE), on_after_call=after.append, make_pool=lambda: simulator_pool(simulator))
+    async with trio.open_nursery() as nursery, hub:
+        stream = hub.astream_completion("llm.inference", ASKED)
+        await anext(stream)
+
+        async def read_on() -> None:
+            with pytest.raises(CancelledError):
+                await anext(stream)
+
+        nursery.start_soon(read_on)
+        await trio.sleep(1)
+
+    assert [one.success for one in after] == [False]
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("flavour", ["sync", "asyncio"])
+def test_a_stream_may_be_closed_after_its_hub(flavour: str) -> None:
+    with SimulatorThread(chunk_delay=5.0) as simulator:
+        hub = LLMHub(config_obj=config_at(simulator.base_url))
+
+        async def main() -> None:
+            async with hub.astream_completion("llm.inference", ASKED) as stream:
+                await anext(stream)
+                await hub.aclose()
+
+        if flavour == "asyncio":
+            asyncio.run(main())
+        else:
+            with hub.stream_completion("llm.inference", ASKED) as stream:
+                next(stream)
+                hub.close()
+        assert simulator.statistics.requests_in_flight == 0
+
+
+def test_a_stream_whose_opening_was_cancelled_is_closed_like_any_other() -> None:
+    with SimulatorThread(chunk_delay=5.0) as simulator:
+
+        async def main() -> None:
+            async with LLMHub(config_obj=config_at(simulator.base_url)) as hub:
+                stream = hub.astream_completion("llm.inference", ASKED)
+                task = asyncio.ensure_future(anext(stream))
+                await asyncio.sleep(0)
+                task.cancel()  # what it asks for is under way to the other thread
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await stream.aclose()
+
+                await asyncio.sleep(0.2)
+                assert simulator.statistics.requests_in_flight == 0
+
+        asyncio.run(main())

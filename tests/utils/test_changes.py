@@ -73,6 +73,8 @@ def test_a_setter_follows_its_value(path: Path) -> None:
     assert limits == [25, 5, 6]
     with pytest.raises(AttributeError, match="did you mean"):
         config.follow("MAX_CONCURRENT_REQUEST", limits.append)
+    with pytest.raises(AttributeError, match="no value is called 'reload'"):
+        config.follow("reload", limits.append)
 
 
 def test_threads_may_do_all_of_it_at_once(path: Path) -> None:

@@ -247,6 +247,31 @@ def test_the_key_is_sent_and_is_in_no_error(run: Run) -> None:
         assert "0123456789" not in run(main)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", " "])
+def test_a_key_read_from_a_file_with_its_line_end_is_good(run: Run, end: str) -> None:
+    with SimulatorThread() as simulator:
+
+        async def main() -> int:
+            async with LLMPool(base_url=simulator.base_url, api_key=f"sk-t-0123456789{end}", model="m") as pool:
+                return (await pool.request(messages=ASKED)).prompt_tokens
+
+        assert run(main) > 0
+
+
+@pytest.mark.parametrize("count", [2.5, float("nan"), float("inf"), 0, True])
+def test_a_limit_that_is_no_count_is_refused_and_the_pool_lives_on(run: Run, count: float) -> None:
+    """NaN came through to Trio's thread and ended it as an internal error, with all requests under way."""
+    with SimulatorThread() as simulator:
+
+        async def main() -> int:
+            async with LLMPool(base_url=simulator.base_url, api_key="k", model="m") as pool:
+                with pytest.raises(ValueError, match="whole number"):
+                    pool.set_max_inflight(count)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+                return (await pool.request(messages=ASKED)).prompt_tokens
+
+        assert run(main) > 0
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -256,6 +281,9 @@ def test_the_key_is_sent_and_is_in_no_error(run: Run) -> None:
         ({"max_attempts": 0}, "greater than 0"),
         ({"limits": {"requests_per_minit": 3}}, "requests_per_minit"),
         ({"limits": {"retry": 3}}, "retry"),
+        ({"api_key": "sk-t-0123\n456789"}, "characters that no key has"),
+        ({"api_key": "sk-t-0123456789\u00e9"}, "characters that no key has"),
+        ({"api_key": None}, "a text is wanted"),
     ],
 )
 def test_what_can_not_be_used_is_refused_when_the_pool_is_made(given: dict[str, Any], words: str) -> None:

@@ -10,10 +10,11 @@ from pydantic import JsonValue, SecretStr, ValidationError
 
 from agent_pipeline.adapters.gated import GatedAdapter, Limits, Tally, read_limits
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
+from agent_pipeline.config.environment import given_api_key
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, RuntimeConfig
 from agent_pipeline.control.budget import RunBudget
-from agent_pipeline.errors import LLMConfigError
+from agent_pipeline.errors import ConfigError, LLMConfigError
 from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, RoleClient, make_gate, open_gateway
 from agent_pipeline.gateway.answers import read_usage
 from agent_pipeline.gateway.endpoints import key_for
@@ -201,4 +202,7 @@ def _endpoint(service: Service, base_url: str | None, api_key: SecretStr | str |
         raise LLMConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if api_key is None:
         return Endpoint(url, "chat", key_for(service.provider, provider))
-    return Endpoint(url, "chat", SecretStr(api_key) if isinstance(api_key, str) else api_key)
+    try:
+        return Endpoint(url, "chat", given_api_key(api_key))
+    except ConfigError as exc:
+        raise LLMConfigError(str(exc)) from None

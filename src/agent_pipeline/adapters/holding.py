@@ -10,6 +10,7 @@ from agent_pipeline.adapters.values import LLMAnswer
 from agent_pipeline.bridge import Wakeup, current_flavour
 from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.tracker import BudgetTracker, Reservation
+from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import (
     CommandNotFoundError,
     LLMBudgetExceededError,
@@ -152,10 +153,10 @@ class Held:
         return self._settle(answer)
 
     def _settle(self, answer: object) -> LLMAnswer:
-        if not isinstance(answer, LLMAnswer):
+        problem = _problem_of(answer)
+        if problem is not None or not isinstance(answer, LLMAnswer):
             self._reservation.forfeit()
-            msg = f"an adapter returns an LLMAnswer, not {type(answer).__name__}"
-            raise TypeError(msg)
+            raise TypeError(problem)
         if self._tracker in answer.charged_to:
             self._reservation.release()
             return answer
@@ -172,3 +173,18 @@ class Held:
             self._reservation.release()
         else:
             self._reservation.forfeit()
+
+
+def _problem_of(answer: object) -> str | None:
+    """Return what is wrong with what an adapter of somebody else's returns; None where it can be charged."""
+    if not isinstance(answer, LLMAnswer):
+        return f"an adapter returns an LLMAnswer, not {type(answer).__name__}"
+    usage: object = answer.usage
+    if usage is None:
+        return None
+    if not isinstance(usage, Usage):
+        return f"an answer's usage is a Usage, not {type(usage).__name__}"
+    counts: tuple[object, ...] = (usage.input_tokens, usage.output_tokens)
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        return f"an answer's usage counts tokens, which {usage} does not"
+    return None

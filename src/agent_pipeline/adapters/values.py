@@ -37,8 +37,8 @@ class RunConfig:
     params: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise LLMConfigError(f"max_tokens is a positive number, not {self.max_tokens}")
+        if self.max_tokens is not None and (type(self.max_tokens) is not int or self.max_tokens < 1):
+            raise LLMConfigError(f"max_tokens is a positive whole number, not {self.max_tokens!r}")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise LLMConfigError(f"timeout is a positive number of seconds, not {self.timeout}")
         if self.temperature is not None and not 0 <= self.temperature < math.inf:

@@ -86,12 +86,12 @@ class Crossing(Generic[T]):
 
 
 async def wait_in_trio(future: futures.Future[T], on_cancel: Callable[[], object]) -> T:
-    """Wait for a thread's future under Trio, to its end also when cancelled; that is told first."""
+    """Wait for a thread's future under Trio, to its end also when cancelled or interrupted; that is told first."""
     token, done = trio.lowlevel.current_trio_token(), trio.Event()
     future.add_done_callback(lambda _: _soon_in_trio(token, done.set))
     try:
         await done.wait()
-    except trio.Cancelled:
+    except (trio.Cancelled, KeyboardInterrupt):
         on_cancel()
         with trio.CancelScope(shield=True):
             await done.wait()

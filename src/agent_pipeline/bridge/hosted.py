@@ -1,11 +1,12 @@
 """One resource that lives under Trio, for callers of any flavour: Trio, asyncio, ordinary code."""
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar, TypeVarTuple
@@ -24,16 +25,51 @@ EXIT_GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Place(Generic[R]):
-    """Where a resource is open: calls to it run in tasks of `nursery`, in the thread with this id."""
+    """Where a resource is open: calls to it run in tasks of `nursery`, in this thread of this process."""
 
     token: trio.lowlevel.TrioToken
     nursery: trio.Nursery
     resource: R
     thread_id: int
+    process_id: int
+    calls: "_CallsHere"
 
     @classmethod
     def here(cls, nursery: trio.Nursery, resource: R) -> "_Place[R]":
-        return cls(trio.lowlevel.current_trio_token(), nursery, resource, threading.get_ident())
+        token = trio.lowlevel.current_trio_token()
+        return cls(token, nursery, resource, threading.get_ident(), os.getpid(), _CallsHere())
+
+
+class _CallsHere:
+    """Calls in the very run that the resource is open in: in their callers' own tasks, so that none costs a task."""
+
+    def __init__(self) -> None:
+        self._scopes: set[trio.CancelScope] = set()
+        self._left = trio.lowlevel.ParkingLot()
+
+    async def run(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Call `fn` until it ends or `end` is called.
+
+        Raises:
+            concurrent.futures.CancelledError: the latter.
+        """
+        scope = trio.CancelScope()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                return await fn(*args)
+        finally:
+            self._scopes.remove(scope)
+            self._left.unpark_all()
+        raise futures.CancelledError
+
+    async def end(self) -> None:
+        """Cancel all and wait until they have ended, also when cancelled."""
+        for scope in self._scopes:
+            scope.cancel()
+        with trio.CancelScope(shield=True):
+            while self._scopes:
+                await self._left.park()
 
 
 class Hosted(Generic[R]):
@@ -44,7 +80,8 @@ class Hosted(Generic[R]):
     flavour either way, in any thread and at once. A caller that is cancelled goes on when the call has ended: what was
     under way is charged then.
 
-    A thread that is not closed ends with this object, or with the process.
+    A thread that is not closed ends with this object, or with the process. A process that was forked meanwhile has no
+    such thread: calls there are refused, and closing does nothing.
 
     Args:
         open_resource: opens it, under Trio; one that holds on to this object keeps its thread to the process's end.
@@ -75,8 +112,10 @@ class Hosted(Generic[R]):
             nursery = await manager.__aenter__()
             stack.push_async_callback(manager.__aexit__, None, None, None)
             stack.callback(nursery.cancel_scope.cancel)
+            place = _Place.here(nursery, resource)
+            stack.push_async_callback(place.calls.end)
             self._stack = stack.pop_all()
-        self._place = _Place.here(nursery, resource)
+        self._place = place
         return self
 
     async def __aexit__(
@@ -93,16 +132,16 @@ class Hosted(Generic[R]):
         """Call `fn` with the resource, under Trio, from Trio or asyncio.
 
         Raises:
-            RuntimeError: it is closed.
+            RuntimeError: it is closed, or open in the process that this one was forked from.
             concurrent.futures.CancelledError: it was closed meanwhile.
         """
-        place = self._place
+        place = self._found()
         if current_flavour() == "trio":
             if place is None:
                 place = await trio.to_thread.run_sync(self._started)
             if place.token is trio.lowlevel.current_trio_token():
-                return await fn(place.resource, *args)
-            return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_trio()
+                return await place.calls.run(fn, place.resource, *args)
+            return await _cross(place, fn, *args)
         if place is None:
             place = await asyncio.to_thread(self._started)
         return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_asyncio()
@@ -113,7 +152,7 @@ class Hosted(Generic[R]):
         Raises:
             RuntimeError: called in the very thread whose run has to answer, as a task of it or of a guest in it.
         """
-        place = self._place or self._started()
+        place = self._found() or self._started()
         if place.thread_id == threading.get_ident():
             msg = "this would block the run that has to answer it; await the asynchronous method"
             raise RuntimeError(msg)
@@ -125,7 +164,7 @@ class Hosted(Generic[R]):
         Raises:
             RuntimeError: nothing is open.
         """
-        place = self._place
+        place = self._found()
         if place is None:
             msg = "it is not open"
             raise RuntimeError(msg)
@@ -147,12 +186,19 @@ class Hosted(Generic[R]):
             thread.stop()
             thread.closed.result()
 
+    def _found(self) -> _Place[R] | None:
+        place = self._place
+        if place is not None and place.process_id != os.getpid():
+            msg = "it is open in the process that this one was forked from; make a new one here"
+            raise RuntimeError(msg)
+        return place
+
     def _leave(self) -> "_TrioThread[R] | None":
         with self._opening:
             thread, self._thread = self._thread, None
             if self._stack is None:
                 self._is_closed, self._place = True, None
-            return thread
+            return thread if thread is not None and thread.process_id == os.getpid() else None
 
     def _started(self) -> _Place[R]:
         with self._opening:
@@ -167,34 +213,44 @@ class Hosted(Generic[R]):
             return self._place
 
 
+@trio.lowlevel.enable_ki_protection
+async def _cross(place: _Place[R], fn: Callable[[R, *Ts], Awaitable[T]], *args: *Ts) -> T:
+    """Call from one Trio run into another; an interrupt comes at the wait, so that none leaves a call behind."""
+    return await start_in_trio(place.token, place.nursery, fn, place.resource, *args).wait_in_trio()
+
+
 class _TrioThread(Generic[R]):
     """A thread whose Trio run keeps one resource open; it knows nothing of who uses it.
 
     Attributes:
         closed: done when the run has ended.
+        process_id: whose it is; a fork has none of its parent's threads.
     """
 
     def __init__(self, open_resource: Callable[[], AbstractAsyncContextManager[R]]) -> None:
         self._open_resource = open_resource
+        self.process_id = os.getpid()
         self.closed: futures.Future[None] = futures.Future()
         self._opened: futures.Future[tuple[_Place[R], trio.Event]] = futures.Future()
         self._thread = threading.Thread(target=self._run, name="agent-pipeline", daemon=True)
 
     def start(self) -> _Place[R]:
-        """Return when it is open; raises what opening raises."""
+        """Return when it is open; raises what opening raises. Where an interrupt comes first, it closes by itself."""
         self._thread.start()
-        return self._opened.result()[0]
+        try:
+            return self._opened.result()[0]
+        except BaseException:
+            self._opened.add_done_callback(_stop_if_open)
+            raise
 
     def stop(self) -> None:
         """Ask it to close; from any thread, as often as wanted."""
-        place, stopped = self._opened.result()
-        try:
-            place.token.run_sync_soon(stopped.set)
-        except trio.RunFinishedError:
-            return
+        _stop_if_open(self._opened)
 
     def abandon(self) -> None:
         """Close it, for want of anybody who would."""
+        if self.process_id != os.getpid():
+            return
         self.stop()
         if threading.current_thread() is not self._thread:
             futures.wait([self.closed], timeout=EXIT_GRACE)
@@ -216,3 +272,10 @@ class _TrioThread(Generic[R]):
             self._opened.set_result((place, stopped))
             await stopped.wait()
             nursery.cancel_scope.cancel()
+
+
+def _stop_if_open(opened: "futures.Future[tuple[_Place[R], trio.Event]]") -> None:
+    if opened.exception() is None:
+        place, stopped = opened.result()
+        with suppress(trio.RunFinishedError):
+            place.token.run_sync_soon(stopped.set)

@@ -71,11 +71,28 @@ def resolve_api_key(provider: ProviderConfig, environ: Mapping[str, str] | None 
     if provider.env_key is None:
         return None
     key = (os.environ if environ is None else environ).get(provider.env_key, "").strip()
-    if not key:
-        return None
-    if not key.isascii() or not key.isprintable():
+    if not _is_sendable(key):
         raise ConfigError(f"the variable {provider.env_key} holds characters that no key has", key=provider.env_key)
-    return SecretStr(key)
+    return SecretStr(key) if key else None
+
+
+def given_api_key(key: SecretStr | str) -> SecretStr | None:
+    """Return a key that a program gives, without the spaces and line ends around it; None where that leaves nothing.
+
+    Raises:
+        ConfigError: it is no text, or holds what no HTTP header can carry; libraries would quote it in their errors.
+    """
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if not isinstance(text, str):
+        raise ConfigError(f"a text is wanted, not {type(text).__name__}", key="api_key")
+    text = text.strip()
+    if not _is_sendable(text):
+        raise ConfigError("it holds characters that no key has", key="api_key")
+    return SecretStr(text) if text else None
+
+
+def _is_sendable(key: str) -> bool:
+    return key.isascii() and key.isprintable()
 
 
 def require_api_key(

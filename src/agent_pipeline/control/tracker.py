@@ -70,9 +70,9 @@ class BudgetTracker:
         """Count what was used without having been reserved, for example by another program; may pass the cap.
 
         Raises:
-            ValueError: the amount is negative; nothing was counted.
+            ValueError: the amount is negative or no number; nothing was counted.
         """
-        if amount < 0:
+        if not amount >= 0:  # NaN neither: after it no cap would hold
             msg = f"can't count {amount}"
             raise ValueError(msg)
         with _lock:
@@ -193,7 +193,7 @@ def reserve_all_nowait(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[Rese
     No other thread sees a part of it. A tracker may be there twice: then both amounts have to fit.
     """
     for _, amount in wanted:
-        if amount < 0:
+        if not amount >= 0:
             msg = f"can't reserve {amount}"
             raise ValueError(msg)
     with _lock:
@@ -217,7 +217,7 @@ def reserve_all_regardless(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[
 
 
 def check_total(total: int | None) -> None:
-    """Refuse a cap below nothing."""
-    if total is not None and total < 0:
+    """Refuse a cap below nothing, and one that nothing passes since nothing compares with it (NaN)."""
+    if total is not None and not total >= 0:
         msg = f"a budget can't be negative: total={total}"
         raise ValueError(msg)

@@ -17,6 +17,7 @@ from openai.types.responses import ResponseStreamEvent
 from agent_pipeline.config.role_models import Api
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LONGEST_END = 4
 _KINDS: dict[Api, Any] = {"chat": ChatCompletionChunk, "responses": ResponseStreamEvent}
 
 
@@ -38,23 +39,26 @@ class ChunkListener:
         self.has_heard = False
         self._kind = _KINDS[api]
         self._take = take
-        self._rest = b""
+        self._rest = bytearray()
 
     def begin(self) -> None:
         """Forget the half of an event that an attempt left."""
-        self._rest = b""
+        self._rest = bytearray()
 
     def take(self, part: bytes) -> None:
         """Hand on the chunks that are whole by now."""
-        whole = self._rest + part
-        ends = [found.end() for found in _EVENT_END.finditer(whole)]
-        self._rest = whole[ends[-1] :] if ends else whole
+        # Looked through once: a long event in small parts would hold the loop for minutes otherwise.
+        seen = max(0, len(self._rest) - _LONGEST_END + 1)
+        self._rest += part
+        ends = [found.end() for found in _EVENT_END.finditer(self._rest, seen)]
         if ends:
-            self._hand_on(whole[: ends[-1]])
+            whole = bytes(self._rest[: ends[-1]])
+            del self._rest[: ends[-1]]
+            self._hand_on(whole)
 
     def end(self) -> None:
         """Hand on the last chunk, which counts also where the blank line after it is missing."""
-        self._hand_on(self._rest + b"\n\n")
+        self._hand_on(bytes(self._rest) + b"\n\n")
 
     def _hand_on(self, events: bytes) -> None:
         for event in SSEDecoder().iter_bytes(iter([events])):

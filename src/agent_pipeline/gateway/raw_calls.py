@@ -1,10 +1,11 @@
 """Chat completions and embeddings by role, answered with the provider's own objects: the core of hub and pool."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+from openai._utils._json import openapi_dumps
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
@@ -12,6 +13,7 @@ from openai.types.responses import Response
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.role_models import ResolvedCall, RuntimeConfig
 from agent_pipeline.control.gate import Gate
+from agent_pipeline.errors import RequestRejectedError
 from agent_pipeline.gateway.chunks import ChunkListener
 from agent_pipeline.gateway.endpoint import Endpoint
 from agent_pipeline.gateway.gateway import Gateway
@@ -72,7 +74,11 @@ class RawCalls:
         listener = ChunkListener(role.api, take)
         path = "responses" if role.api == "responses" else "chat/completions"
         request = httpx2.Request(
-            "POST", f"{role.base_url.rstrip('/')}/{path}", json=body, extensions={LISTENER: listener}
+            "POST",
+            f"{role.base_url.rstrip('/')}/{path}",
+            headers={"content-type": "application/json"},
+            content=openapi_dumps(body),  # takes what the client takes, such as messages of earlier answers
+            extensions={LISTENER: listener},
         )
         await role.transport.handle_async_request(request)
         listener.end()
@@ -81,9 +87,21 @@ class RawCalls:
 def _body(role: RoleClient, call: ResolvedCall, messages: Sequence[Message]) -> dict[str, Any]:
     """Return the body of a request; the role's own params are in the call's."""
     fields = {**body_params(role.api, call.params, official=role.official), "model": call.model}
-    has_own = bool(messages) and messages[0].get("role") in _OF_THE_SYSTEM
+    asked = _listed(messages)
+    has_own = bool(asked) and _role_of(asked[0]) in _OF_THE_SYSTEM
     system = [] if role.instructions is None or has_own else [{"role": "system", "content": role.instructions}]
-    return {**fields, "input" if role.api == "responses" else "messages": [*system, *messages]}
+    return {**fields, "input" if role.api == "responses" else "messages": [*system, *asked]}
+
+
+def _listed(messages: object) -> list[object]:
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise RequestRejectedError(f"messages are a list of mappings, not {type(messages).__name__}; nothing was sent")
+    return list(messages)
+
+
+def _role_of(message: object) -> object:
+    """Return who speaks; a message may be an object of an earlier answer."""
+    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
 
 
 @asynccontextmanager

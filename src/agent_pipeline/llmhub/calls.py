@@ -1,5 +1,6 @@
 """One call as hooks see it, before and after; what a hook raises changes nothing."""
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -80,7 +81,7 @@ class Hooks:
 
     def __init__(self, before: BeforeCall | None, after: AfterCall | None) -> None:
         for hook in (before, after):
-            if hook is not None and iscoroutinefunction(hook):
+            if hook is not None and any(map(iscoroutinefunction, (hook, type(hook).__call__))):
                 msg = "a hook is a plain function: it is called between the steps of synchronous calls too"
                 raise TypeError(msg)
         self.errors = 0
@@ -130,4 +131,6 @@ def context_of(
     inputs: str | Sequence[Any] | None = None,
 ) -> CallContext:
     """Return a resolved call as hooks see it."""
-    return CallContext(call.role, call.provider, call.model, call.mode, call.params, messages, inputs)
+    # A copy: hooks change nothing.
+    params = copy.deepcopy(dict(call.params))
+    return CallContext(call.role, call.provider, call.model, call.mode, params, messages, inputs)

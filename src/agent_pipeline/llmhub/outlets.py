@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from concurrent import futures
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,13 +18,25 @@ Inputs = str | Sequence[Any]
 
 
 class Feed:
-    """Chunks of one streamed answer, kept until somebody takes them; at most as many as one answer may have."""
+    """Chunks of one streamed answer, kept until somebody takes them; at most as many as one answer may have.
+
+    Made by its reader, so that it can be closed whenever its reader is cancelled; used under Trio.
+
+    Attributes:
+        is_begun: whether there is a task that fills it.
+    """
 
     def __init__(self) -> None:
         self._chunks, self._reader = trio.open_memory_channel[object](2**30)
         self._error: Exception | None = None
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
+        self.is_begun = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task that fills it has ended."""
+        return self._ended.is_set()
 
     async def fill(self, produce: Callable[[Callable[[object], None]], Awaitable[None]]) -> None:
         """Let `produce` hand over its chunks, in a task of its own; what it raises is raised where they are taken."""
@@ -32,6 +45,9 @@ class Feed:
                 await produce(self._chunks.send_nowait)
         except Exception as exc:  # noqa: BLE001 - handed to the reader, whose it is
             self._error = exc
+        except trio.Cancelled:  # by the hub, which closes; no reader may take that for the answer's end
+            self._error = futures.CancelledError()
+            raise
         finally:
             self._chunks.close()
             self._ended.set()
@@ -41,6 +57,7 @@ class Feed:
 
         Raises:
             LLMError: the answer is not whole; the chunks before are.
+            concurrent.futures.CancelledError: the hub was closed before its end.
         """
         try:
             chunks = [await self._reader.receive()]
@@ -55,8 +72,9 @@ class Feed:
     async def close(self) -> None:
         """Cancel what is under way and await it, also when cancelled; the request is charged then."""
         self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._ended.wait()
+        if self.is_begun:
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
 
 
 class Outlets:
@@ -92,11 +110,10 @@ class Outlets:
         """Return the provider's own answer."""
         return await self._way(call).embedding(call, inputs)
 
-    async def open_feed(self, call: ResolvedCall, messages: Messages) -> Feed:
+    async def open_feed(self, feed: Feed, call: ResolvedCall, messages: Messages) -> None:
         """Begin a streamed answer."""
-        feed = Feed()
         self._nursery.start_soon(feed.fill, functools.partial(self._way(call).stream, call, messages))
-        return feed
+        feed.is_begun = True
 
 
 @asynccontextmanager

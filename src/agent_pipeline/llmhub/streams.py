@@ -66,7 +66,8 @@ class CompletionStream(_Stream):
     def _take(self) -> None:
         if self._feed is None:
             self._begin()
-            self._feed = self._hosted.run_sync(Outlets.open_feed, self._call, self._messages)
+            self._feed = Feed()
+            self._hosted.run_sync(Outlets.open_feed, self._feed, self._call, self._messages)
         feed = self._feed
         self._came.extend(self._hosted.run_sync(lambda _: feed.next_chunks()))
         if not self._came:
@@ -75,7 +76,7 @@ class CompletionStream(_Stream):
     def close(self) -> None:
         """Leave what has not come yet; the request is cancelled and awaited, and charged as far as anybody knows."""
         feed = self._feed
-        if feed is not None:
+        if feed is not None and feed.is_begun and not feed.has_ended:
             self._hosted.run_sync(lambda _: feed.close())
         self._end()
 
@@ -113,7 +114,8 @@ class AsyncCompletionStream(_Stream):
     async def _take(self) -> None:
         if self._feed is None:
             self._begin()
-            self._feed = await self._hosted.run(Outlets.open_feed, self._call, self._messages)
+            self._feed = Feed()
+            await self._hosted.run(Outlets.open_feed, self._feed, self._call, self._messages)
         feed = self._feed
         self._came.extend(await self._hosted.run(lambda _: feed.next_chunks()))
         if not self._came:
@@ -122,7 +124,7 @@ class AsyncCompletionStream(_Stream):
     async def aclose(self) -> None:
         """Leave what has not come yet; the request is cancelled and awaited, and charged as far as anybody knows."""
         feed = self._feed
-        if feed is not None:
+        if feed is not None and feed.is_begun and not feed.has_ended:
             await self._hosted.run(lambda _: feed.close())
         self._end()
 

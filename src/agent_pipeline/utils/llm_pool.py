@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from agent_pipeline import gateway as gateways  # imported at the first request
 from agent_pipeline.bridge import Hosted, HostedLifetime
+from agent_pipeline.config.environment import given_api_key
 from agent_pipeline.config.limits import LimitsConfig, parse_limits
 from agent_pipeline.config.role_models import ResolvedCall, RuntimeConfig
 from agent_pipeline.config.roles import parse_runtime_config, resolve_role
@@ -136,10 +137,10 @@ class LLMPool(HostedLifetime):
         providers = {_ONE: {"base_url": base_url, "api": "chat"}}
         runtime = parse_runtime_config({"project": _ONE, "env": _ONE, "providers": providers, "roles": {_ONE: role}})
         kept = _limits(max_inflight, timeout, max_attempts, limits or {})
-        totals = _Totals()
+        key, totals = given_api_key(api_key), _Totals()
         self._runtime = runtime
         self._totals = totals
-        self._hosted: Hosted[_Opened] = Hosted(lambda: _open(runtime, SecretStr(api_key), kept, totals, make_pool))
+        self._hosted: Hosted[_Opened] = Hosted(lambda: _open(runtime, key, kept, totals, make_pool))
 
     async def request(
         self,
@@ -184,7 +185,7 @@ class LLMPool(HostedLifetime):
             ValueError: not a whole number above 0.
             RuntimeError: the pool is not open.
         """
-        if isinstance(count, bool) or count < 1:
+        if type(count) is not int or count < 1:
             msg = f"max_inflight is a whole number above 0, not {count!r}"
             raise ValueError(msg)
         self._hosted.tell(lambda opened: opened.gate.set_limits(requests_in_flight=(1, count)))
@@ -215,13 +216,13 @@ def _limits(max_inflight: int, timeout: float | None, max_attempts: int, more: M
 @asynccontextmanager
 async def _open(
     runtime: RuntimeConfig,
-    key: SecretStr,
+    key: SecretStr | None,
     limits: LimitsConfig,
     totals: _Totals,
     make_pool: "Callable[[], gateways.ConnectionPool] | None",
 ) -> AsyncGenerator[_Opened]:
     base_url = runtime.providers[_ONE].base_url or ""
-    endpoints = {_ONE: gateways.Endpoint(base_url, "chat", key if key.get_secret_value().strip() else None)}
+    endpoints = {_ONE: gateways.Endpoint(base_url, "chat", key)}
     budget = gateways.make_budget(limits, runtime)
     gate = gateways.make_gate(limits, budget=budget, record=totals.record, closes_for_good=False)
     async with gateways.open_raw_calls(runtime, endpoints, limits, gate=gate, make_pool=make_pool) as calls:

@@ -202,7 +202,7 @@ class RuntimeConfig:
                 setter(copy.deepcopy(changes[name].new))
 
         with self._lock:
-            value = getattr(self, name)
+            value = self.__getattr__(name)  # also for a name of a method, which is none of a value
             unsubscribe = self._subscribers.add(follower, first={name: Change(value, value)})
         self._subscribers.tell()
         return unsubscribe
