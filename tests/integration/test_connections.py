@@ -41,7 +41,8 @@ def test_many_documents_at_once_keep_to_the_requests_in_flight(launcher: Launche
     assert ended.exit_code == 0, ended.stderr
     assert seen["requests"] == 200
     assert 1 < int(str(seen["max_requests_in_flight"])) <= 20
-    assert int(str(seen["connections_opened"])) <= 20
+    assert int(str(seen["max_connections_open"])) <= 20
+    assert int(str(seen["connections_opened"])) < 100  # shared; on a slow machine some are idle for too long
     (run,) = project.runs()
     assert_complete(Leavings(run))
     assert Leavings(run).manifest["requests_at_once_peak"] == 20

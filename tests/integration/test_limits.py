@@ -15,7 +15,7 @@ from agent_pipeline.domain.document import JsonValue
 def test_the_limit_on_requests_is_found_out(launcher: Launcher, tmp_path: Path) -> None:
     """It doubles until the provider refuses; no document pays for that, and each change is told with its reason."""
     faults = [capacity(in_flight=12, retry_after=0.1)]
-    with open_separate_simulator(launcher, tmp_path / "server", faults=faults, latency=0.05) as simulator:
+    with open_separate_simulator(launcher, tmp_path / "server", faults=faults, latency=0.5) as simulator:
         project = project_at(
             tmp_path / "project",
             simulator.base_url,
