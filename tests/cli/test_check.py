@@ -58,3 +58,30 @@ def test_what_does_not_limit_is_not_named(cli: Cli, project: Path) -> None:
     assert "a minute" not in said
     assert "role namer" not in said
     assert "read again" not in said
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('@stage(role="namr")\nasync def mine(document, context):\n    return document\n', "did you mean 'namer'"),
+        ('@stage(roles=["namer", "x"])\nasync def mine(document, context):\n    return document\n', "'x'"),
+        ("@stage\ndef mine(document, context):\n    return document\n", "async def mine"),
+    ],
+)
+def test_a_stage_that_a_run_would_refuse_is_refused(cli: Cli, project: Path, written: str, words: str) -> None:
+    """Without importing it: the text says enough."""
+    project.joinpath("own.py").write_text(f"from agent_pipeline import stage\n\n{written}", encoding="utf-8")
+    project.joinpath("pipeline.yaml").write_text(PIPELINE.replace("[name]", "['own:mine']"), encoding="utf-8")
+
+    ran = cli("check")
+
+    assert ran.code == 3
+    assert words in ran.err
+
+
+def test_a_stage_of_ones_own_that_is_right_is_let_through(cli: Cli, project: Path) -> None:
+    own = '@ap.stage(role="namer")\nasync def mine(document, context):\n    return document\n'
+    project.joinpath("own.py").write_text(f"import agent_pipeline as ap\n\n{own}", encoding="utf-8")
+    project.joinpath("pipeline.yaml").write_text(PIPELINE.replace("[name]", "['own:mine']"), encoding="utf-8")
+
+    assert cli("check").code == 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction, isfunction
 from typing import overload
 
 from agent_pipeline.domain.document import Document, JsonValue
@@ -70,7 +71,7 @@ def stage(
         name: instead of the function's own.
 
     Raises:
-        TypeError: what is decorated is no function, as in `@stage("writer")`.
+        TypeError: what is decorated is no function, as in `@stage("writer")`, or none that is async.
     """
 
     def make(one: StageFunction) -> Stage:
@@ -78,7 +79,15 @@ def stage(
         if not callable(given):
             msg = f"@stage is for async functions and takes keywords only, as in @stage(role=...); not {given!r}"
             raise TypeError(msg)
+        if _is_plain(one):
+            msg = f"a stage is an async function; write `async def {getattr(given, '__name__', 'stage')}`"
+            raise TypeError(msg)
         used = tuple(dict.fromkeys([*([] if role is None else [role]), *roles]))
         return Stage(name or str(getattr(one, "__name__", "stage")), one, role, used)
 
     return make if function is None else make(function)
+
+
+def _is_plain(given: object) -> bool:
+    """Tell whether it is a function, and surely not an async one; other callables may be."""
+    return isfunction(given) and not iscoroutinefunction(given)

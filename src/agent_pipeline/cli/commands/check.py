@@ -39,7 +39,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
 
     Raises:
         ConfigError: a file or a stage in it is wrong.
-        UnknownRoleError: a built-in stage needs a role that is not there.
+        UnknownRoleError: a stage needs a role that is not there.
         InputError: the source or a directory can't be used.
     """
     loaded = load_pipeline_config(find_config(config))
@@ -47,11 +47,9 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
         load_live_settings(loaded.live, loaded)
     for stage in loaded.stages:
         built_in = BUILT_IN.get(stage.name)
-        if built_in is None:
-            check_stage(stage.name, beside=loaded.path.parent)
-        else:
-            for role in built_in.roles:
-                resolve_role(loaded.runtime, role)
+        roles = check_stage(stage.name, beside=loaded.path.parent) if built_in is None else built_in.roles
+        for role in roles:
+            resolve_role(loaded.runtime, role)
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
     spec = SourceSpec(

@@ -10,15 +10,18 @@ from pathlib import Path
 from agent_pipeline.errors import ConfigError
 
 
-def check_stage(spec: str, *, beside: Path) -> None:
-    """See that the module of `package.module:name` is there, parses, and binds the name.
+def check_stage(spec: str, *, beside: Path) -> list[str]:
+    """See that the module of `package.module:name` is there, parses, and binds the name to what may be a stage.
 
     Args:
         spec: as in the config file.
         beside: a folder that is searched after the Python path.
 
+    Returns:
+        The roles that the stage names, as far as they are written out.
+
     Raises:
-        ConfigError: it is not there, or would fail to import for its syntax.
+        ConfigError: it is not there, would fail to import for its syntax, or is no async function.
     """
     module_name, _, attribute = spec.partition(":")
     found = _find_module(module_name, [*sys.path, str(beside.resolve())])
@@ -27,7 +30,7 @@ def check_stage(spec: str, *, beside: Path) -> None:
             f"stage {spec!r}: no module {module_name!r} on the Python path or beside the config", key="stages"
         )
     if found.origin is None or not found.origin.endswith(".py"):
-        return
+        return []
     path = Path(found.origin)
     try:
         tree = ast.parse(path.read_bytes())
@@ -43,6 +46,36 @@ def check_stage(spec: str, *, beside: Path) -> None:
         near = difflib.get_close_matches(first, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"stage {spec!r}: {path} has no {first!r}{hint}", key="stages")
+    written = next((one for one in tree.body if isinstance(one, _FUNCTIONS) and one.name == first), None)
+    if written is None or not (marks := [mark for mark in written.decorator_list if _is_stage(mark)]):
+        return []
+    if isinstance(written, ast.FunctionDef):
+        raise ConfigError(
+            f"stage {spec!r}: a stage is an async function; write `async def {first}`",
+            place=f"{path}:{written.lineno}",
+            key="stages",
+        )
+    return [role for mark in marks if isinstance(mark, ast.Call) for role in _roles_in(mark)]
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _is_stage(mark: ast.expr) -> bool:
+    """Tell whether a decorator is `@stage`, with or without arguments, by whatever way it was imported."""
+    named = mark.func if isinstance(mark, ast.Call) else mark
+    return (isinstance(named, ast.Name) and named.id == "stage") or (
+        isinstance(named, ast.Attribute) and named.attr == "stage"
+    )
+
+
+def _roles_in(call: ast.Call) -> Iterator[str]:
+    """Yield the texts in `role=` and `roles=`; what is worked out first is not known here."""
+    for keyword in call.keywords:
+        if keyword.arg in {"role", "roles"}:
+            for node in ast.walk(keyword.value):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
 
 
 def _find_module(name: str, path: list[str]) -> ModuleSpec | None:
