@@ -18,8 +18,21 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import AnswerTooLargeError as AnswerTooLargeError
     from agent_pipeline.errors import ArtifactError as ArtifactError
     from agent_pipeline.errors import AttemptTimeoutError as AttemptTimeoutError
+    from agent_pipeline.errors import BatchAbortedError as BatchAbortedError
+    from agent_pipeline.errors import BatchCancelledError as BatchCancelledError
+    from agent_pipeline.errors import BatchClosedError as BatchClosedError
+    from agent_pipeline.errors import BatchDeadlineError as BatchDeadlineError
+    from agent_pipeline.errors import BatchExpiredError as BatchExpiredError
+    from agent_pipeline.errors import BatchFailedError as BatchFailedError
+    from agent_pipeline.errors import BatchJobError as BatchJobError
+    from agent_pipeline.errors import BatchPendingError as BatchPendingError
+    from agent_pipeline.errors import BatchRequestCancelledError as BatchRequestCancelledError
+    from agent_pipeline.errors import BatchUncertainError as BatchUncertainError
     from agent_pipeline.errors import BudgetExceededError as BudgetExceededError
+    from agent_pipeline.errors import CallFailedError as CallFailedError
     from agent_pipeline.errors import CertificateError as CertificateError
+    from agent_pipeline.errors import CommandFailedError as CommandFailedError
+    from agent_pipeline.errors import CommandNotFoundError as CommandNotFoundError
     from agent_pipeline.errors import ConfigError as ConfigError
     from agent_pipeline.errors import ConnectionLostError as ConnectionLostError
     from agent_pipeline.errors import CredentialsRejectedError as CredentialsRejectedError
@@ -29,12 +42,20 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import DocumentInvalidError as DocumentInvalidError
     from agent_pipeline.errors import DocumentRejectedError as DocumentRejectedError
     from agent_pipeline.errors import DuplicateDocumentError as DuplicateDocumentError
+    from agent_pipeline.errors import DuplicateItemError as DuplicateItemError
     from agent_pipeline.errors import EnvVarMissingError as EnvVarMissingError
     from agent_pipeline.errors import IncompleteAnswerError as IncompleteAnswerError
     from agent_pipeline.errors import InputError as InputError
+    from agent_pipeline.errors import ItemDeadlineError as ItemDeadlineError
     from agent_pipeline.errors import LedgerError as LedgerError
+    from agent_pipeline.errors import LLMBudgetExceededError as LLMBudgetExceededError
+    from agent_pipeline.errors import LLMConfigError as LLMConfigError
+    from agent_pipeline.errors import LLMError as LLMError
     from agent_pipeline.errors import LLMHubRuntimeError as LLMHubRuntimeError
+    from agent_pipeline.errors import LLMRequestError as LLMRequestError
+    from agent_pipeline.errors import LLMTimeoutError as LLMTimeoutError
     from agent_pipeline.errors import LocalResourceError as LocalResourceError
+    from agent_pipeline.errors import MiddlewareError as MiddlewareError
     from agent_pipeline.errors import ModelNotFoundError as ModelNotFoundError
     from agent_pipeline.errors import ModelProtocolError as ModelProtocolError
     from agent_pipeline.errors import OutputInvalidError as OutputInvalidError
@@ -42,12 +63,14 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import ProviderDownError as ProviderDownError
     from agent_pipeline.errors import ProviderError as ProviderError
     from agent_pipeline.errors import ProviderUnreachableError as ProviderUnreachableError
+    from agent_pipeline.errors import QueueFullError as QueueFullError
     from agent_pipeline.errors import QuotaExhaustedError as QuotaExhaustedError
     from agent_pipeline.errors import RateLimitedError as RateLimitedError
     from agent_pipeline.errors import RequestRejectedError as RequestRejectedError
     from agent_pipeline.errors import RunDirectoryError as RunDirectoryError
     from agent_pipeline.errors import RunInUseError as RunInUseError
     from agent_pipeline.errors import ServerError as ServerError
+    from agent_pipeline.errors import SkippedByMiddlewareError as SkippedByMiddlewareError
     from agent_pipeline.errors import StageError as StageError
     from agent_pipeline.errors import StreamBrokenError as StreamBrokenError
     from agent_pipeline.errors import StreamTruncatedError as StreamTruncatedError
@@ -100,6 +123,31 @@ __all__ = [
     "StreamTruncatedError",
     "AnswerTooLargeError",
     "IncompleteAnswerError",
+    # errors: one call of a model, by adapter, pool or command
+    "CommandNotFoundError",
+    "LLMBudgetExceededError",
+    "LLMConfigError",
+    "LLMError",
+    "LLMRequestError",
+    "LLMTimeoutError",
+    "CommandFailedError",
+    # errors: an item of a batch, or the batch itself
+    "BatchExpiredError",
+    "BatchFailedError",
+    "BatchJobError",
+    "BatchPendingError",
+    "BatchRequestCancelledError",
+    "BatchUncertainError",
+    "BatchAbortedError",
+    "BatchCancelledError",
+    "BatchClosedError",
+    "BatchDeadlineError",
+    "CallFailedError",
+    "DuplicateItemError",
+    "ItemDeadlineError",
+    "MiddlewareError",
+    "QueueFullError",
+    "SkippedByMiddlewareError",
     # errors: a document ended badly
     "OutputInvalidError",
     "AgentRunError",

@@ -155,7 +155,7 @@ def test_guests_share_one_loop_for_a_caller_under_trio() -> None:
 
     assert (result.succeeded, len(loops)) == (5, 1)
     assert all(loop.is_closed() for loop in loops)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("agent-pipeline")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "agent-pipeline-asyncio"]
 
 
 def test_under_asyncio_agents_run_in_the_callers_loop() -> None:
