@@ -17,7 +17,7 @@ smoke *arguments:
 test *arguments:
     {{ run }} pytest {{ arguments }}
 
-# What has to hold before a commit: format, lint, types, import contracts, unit tests, doctests; under a minute
+# What has to hold before a commit: format, lint, types, import contracts, unit tests, doctests
 check: lint typecheck
     {{ run }} pytest -q --doctest-modules --doctest-glob='*.md' tests src scripts docs README.md
 
