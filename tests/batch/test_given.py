@@ -1,11 +1,12 @@
 """What is given wrongly is refused as it is given, in words that name it; nothing is sent."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 from agents import Agent
-from tests.batch.flavours import Flavour, Item, answers, both, item, mock_items, run
+from tests.batch.flavours import Flavour, answers, both, item, mock_items, run
 
 from agent_pipeline.batch import (
     LLMWorkItem,
@@ -77,17 +78,16 @@ def test_what_can_only_be_known_by_a_call_fails_its_item_in_words(flavour: Flavo
         item("at once", plain),  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
         LLMWorkItem[None, str, object]("made", agent_factory=lambda _attempt: "gpt"),
         LLMWorkItem[None, str, object]("nothing", agent_factory=lambda _attempt: None),
-        item("awaited", lambda attempt, timeout: answers()(attempt, timeout)),
+        item("awaited", partial(lambda call, *given: call(*given), answers())),
     ]
 
+    no_agent = "what agent_factory made: agent is an agent, or anything with `async def run(self, prompt)`, not"
     results = run(flavour, lambda: Processor().process_all(items)).results
 
     assert [one.error for one in results] == [
         "TypeError: direct_call is an async function; this one returned tuple at once",
-        "TypeError: what agent_factory made: agent is an agent, or anything with `async def run(self, prompt)`, "
-        "not 'gpt'",
-        "TypeError: what agent_factory made: agent is an agent, or anything with `async def run(self, prompt)`, "
-        "not None",
+        f"TypeError: {no_agent} 'gpt'",
+        f"TypeError: {no_agent} None",
         None,
     ]
 

@@ -1,5 +1,6 @@
 """What is given wrongly is refused as it is given, in words that name it; the job's directory stays as it was."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from agent_pipeline.errors import BatchJobError
 
 
 @pytest.mark.parametrize("item_id", ["", "  ", None, 3])
-def test_a_request_needs_an_id(item_id: Any) -> None:
+def test_a_request_needs_an_id(item_id: object) -> None:
     with pytest.raises(ValueError, match="item_id is a text that is not empty"):
-        BatchRequest(item_id, "x")
+        BatchRequest(item_id, "x")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +52,11 @@ def test_a_request_says_what_is_wrong(given: dict[str, Any], words: str) -> None
 )
 def test_options_are_what_they_say(tmp_path: Path, given: dict[str, Any], words: str) -> None:
     """Of a new job, and of one that is taken up again."""
+    merged: Any = {"runtime": runtime(), **given}
     with pytest.raises(TypeError, match=words):
-        BatchAPIProcessor(role="writer", directory=tmp_path / "job", **{"runtime": runtime(), **given})
+        BatchAPIProcessor(role="writer", directory=tmp_path / "job", **merged)
     with pytest.raises(TypeError, match=words):
-        BatchAPIProcessor.resume(tmp_path, **{"runtime": runtime(), **given})
+        BatchAPIProcessor.resume(tmp_path, **merged)
     assert not list(tmp_path.iterdir())
 
 
@@ -160,7 +162,7 @@ def test_ordinary_code_adds_items_too(tmp_path: Path) -> None:
     assert result.succeeded == 150
 
 
-async def later() -> Any:
+async def later() -> AsyncIterator[BatchRequest[int]]:
     """Yield a request, some time."""
     await trio.lowlevel.checkpoint()
     yield BatchRequest("a", "x")

@@ -31,7 +31,7 @@ def is_seconds(value: object) -> TypeGuard[float]:
     >>> [is_seconds(value) for value in (0, 1.5, True, "1", float("nan"), -1)]
     [True, True, False, False, False, False]
     """
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) >= 0
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and float(value) >= 0
 
 
 def is_positive(value: object) -> bool:
