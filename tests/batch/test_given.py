@@ -17,7 +17,7 @@ from agent_pipeline.batch import (
     ProcessorObserver,
 )
 from agent_pipeline.batch.results import BatchResult
-from agent_pipeline.errors import AgentPipelineError, BatchClosedError
+from agent_pipeline.errors import BatchClosedError, CallFailedError
 
 Processor = ParallelBatchProcessor[None, str, object]
 
@@ -170,7 +170,7 @@ async def test_hooks_may_come_from_any_source() -> None:
 def test_codes_of_errors_of_ones_own_may_end_a_batch() -> None:
     """Items may raise them."""
 
-    class OutOfPaperError(AgentPipelineError):
+    class OutOfPaperError(CallFailedError):
         code = "out_of_paper"
 
     assert ProcessorConfig(abort_on=(OutOfPaperError.code,)).abort_on == ("out_of_paper",)
