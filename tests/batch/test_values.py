@@ -51,7 +51,16 @@ def test_an_item_has_exactly_one_way_to_be_worked_on() -> None:
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"budget_tokens": 100}, "budget_tokens needs tokens_per_attempt"),
         ({"abort_on": "server_error"}, "abort_on is a tuple"),
+        ({"abort_on": ("server_eror",)}, "'server_eror' is none; did you mean 'server_error'?"),
+        ({"abort_on": (429,)}, "429 is none; they are those of agent_pipeline.errors"),
+        ({"abort_on": 429}, "abort_on is a tuple of error codes, not 429"),
         ({"abort_mode": "stop"}, "abort_mode is 'drain' or 'cancel'"),
+        ({"abort_mode": ["drain"]}, "abort_mode is 'drain' or 'cancel', not list"),
+        ({"timeout_per_item": "3"}, "timeout_per_item is a positive number of seconds, or None, not '3'"),
+        ({"initial_wait": "1"}, "initial_wait is a number of seconds from 0, not '1'"),
+        ({"max_wait": None}, "max_wait is a number of seconds from 0, not None"),
+        ({"max_workers": "5"}, "max_workers is a whole number from 1, not '5'"),
+        ({"preserve_order": "no"}, "preserve_order is True or False, not 'no'"),
         ({"order_window": 0}, "order_window"),
         ({"max_queue_size": None}, "max_queue_size"),
     ],
@@ -62,7 +71,8 @@ def test_a_config_says_what_is_wrong(given: dict[str, object], words: str) -> No
 
 
 def test_a_config_without_timeouts_is_one() -> None:
-    assert ProcessorConfig(timeout_per_item=None, abort_on=["a", "b"]).abort_on == ("a", "b")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    codes = ["call_failed", "server_error"]
+    assert ProcessorConfig(timeout_per_item=None, abort_on=codes).abort_on == tuple(codes)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
 
 
 @both

@@ -7,7 +7,7 @@ from tests.batch_api.world import runtime
 from tests.gateway.ask_once import MIB, peak_bytes, reset_peak
 
 from agent_pipeline.batch import BatchAPIProcessor, BatchRequest
-from agent_pipeline.batch.batch_api_opening import BatchAPIOptions
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions
 
 
 async def work(url: str, directory: str, count: int, size: int) -> None:

@@ -201,15 +201,6 @@ async def test_a_job_takes_no_work_once_it_is_sent(autojump_clock: MockClock, tm
             pass
 
 
-async def test_no_work_is_no_batch(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """Nothing is sent, and nothing fails."""
-    provider = simulator()
-    async with job(tmp_path, provider) as processor:
-        result = await processor.process_all()
-
-    assert (result.results, result.total_items, provider.statistics.requests) == ((), 0, 0)
-
-
 async def test_messages_go_as_they_are(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Behind the role's own instructions."""
     messages = [{"role": "user", "content": "One apple."}, {"role": "user", "content": "Two pears."}]

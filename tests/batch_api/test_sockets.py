@@ -13,7 +13,7 @@ from tests.batch_api.world import inputs, items, runtime
 
 from agent_pipeline.batch.batch_api import BatchAPIProcessor
 from agent_pipeline.batch.batch_api_input import BatchRequest
-from agent_pipeline.batch.batch_api_opening import BatchAPIOptions
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions
 from agent_pipeline.batch.results import BatchResult, WorkItemResult
 from agent_pipeline.simulator import FaultPlan, Simulator, serve
 

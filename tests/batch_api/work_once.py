@@ -14,7 +14,7 @@ from tests.batch_api.world import items, runtime
 
 from agent_pipeline import failpoints
 from agent_pipeline.batch import BatchAPIProcessor
-from agent_pipeline.batch.batch_api_opening import BatchAPIOptions
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions
 
 COUNT = 5
 

@@ -9,7 +9,7 @@ from tests.gateway.bodies import Api
 
 from agent_pipeline.batch.batch_api import BatchAPIProcessor
 from agent_pipeline.batch.batch_api_input import BatchRequest
-from agent_pipeline.batch.batch_api_opening import BatchAPIOptions
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.rates import Rates
 from agent_pipeline.config.roles import RuntimeConfig, parse_runtime_config

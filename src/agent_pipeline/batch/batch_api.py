@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest
-from agent_pipeline.batch.batch_api_opening import DISCOUNT, BatchAPIOptions, Opened, Opening
+from agent_pipeline.batch.batch_api_opening import DISCOUNT, Opened, Opening
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions
 from agent_pipeline.batch.batch_api_part import BatchProgress
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobState
 from agent_pipeline.batch.calling import call_either
+from agent_pipeline.batch.given import check_item, check_source
 from agent_pipeline.batch.middleware import PostProcessor
 from agent_pipeline.batch.results import BatchResult, WorkItemResult, as_token_usage
 from agent_pipeline.bridge import Caller, Hosted, HostedLifetime
@@ -80,6 +82,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
 
     Raises:
         ValueError: the options make no sense.
+        TypeError: there is no such option, or it is not what it says above.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
         """Write one item to the job's input; nothing is sent before `process_all`.
 
         Raises:
+            TypeError: it is no `BatchRequest`.
             DuplicateItemError: its id was used; it was not taken.
             BatchClosedError: the job's input is complete already.
             ConfigError: its params make no sense; likewise.
@@ -147,6 +151,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
 
     async def add_all(self, items: Iterable[BatchRequest[TContext]] | AsyncIterable[BatchRequest[TContext]]) -> None:
         """Write all items of a source, one at a time; errors as `add_work`, and what was taken before stays."""
+        check_source(items, BatchRequest)
         if isinstance(items, AsyncIterable):
             async for item in items:
                 await self.add_work(item)
@@ -155,6 +160,13 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
             while stride := tuple(islice(rest, _STRIDE)):
                 await self._hosted.run(self._add, stride)
 
+    def add_all_sync(self, items: Iterable[BatchRequest[TContext]]) -> None:
+        """Do the same from code without an event loop, for sources that are not asynchronous."""
+        check_source(items, BatchRequest, only_plain=True)
+        rest = iter(items)
+        while stride := tuple(islice(rest, _STRIDE)):
+            self._hosted.run_sync(self._add, stride)
+
     async def process_all(self) -> BatchResult[TOutput, TContext]:
         """Have all items answered; return one result for each, in the order of adding.
 
@@ -162,6 +174,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
         Cancelled, the job is left to be resumed.
 
         Raises:
+            ValueError: no items were added; they still can be.
             RuntimeError: it is going on already.
             ArtifactError: the job's directory can't be written.
         """
@@ -177,6 +190,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
 
     async def _add(self, opened: Opened, items: Iterable[BatchRequest[TContext]]) -> None:
         for item in items:
+            check_item(item, BatchRequest)
             await opened.add(item)
             if item.context is not None:
                 self._contexts[item.item_id] = item.context

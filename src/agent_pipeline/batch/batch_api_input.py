@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from agent_pipeline.batch.batch_api_state import JobFolder, JobState, PartState
+from agent_pipeline.batch.given import told
 from agent_pipeline.documents.folder import reporting
 from agent_pipeline.errors import DuplicateItemError
 from agent_pipeline.gateway.batch_lines import AskedLine, Named, RequestLine, make_line
@@ -42,6 +43,10 @@ class BatchRequest(Generic[TContext]):
         context: handed to the result as it is, the same object; kept in memory, so a job that is resumed in another
             process has none.
 
+    Raises:
+        ValueError: there is no id, or not exactly one of prompt and messages.
+        TypeError: an attribute is not what it says above.
+
     >>> BatchRequest("a")
     Traceback (most recent call last):
     ValueError: item 'a' needs exactly one of prompt and messages
@@ -54,12 +59,34 @@ class BatchRequest(Generic[TContext]):
     context: TContext | None = None
 
     def __post_init__(self) -> None:
-        if not self.item_id.strip():
-            msg = f"item_id is a text that is not empty, not {self.item_id!r}"
+        item_id: object = self.item_id  # whoever has no type checker may give anything
+        if not isinstance(item_id, str) or not item_id.strip():
+            msg = f"item_id is a text that is not empty, not {told(item_id)}"
             raise ValueError(msg)
         if (self.prompt is None) == (self.messages is None):
             msg = f"item {self.item_id!r} needs exactly one of prompt and messages"
             raise ValueError(msg)
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        prompt: object = self.prompt
+        if prompt is not None and not isinstance(prompt, str):
+            msg = f"item {self.item_id!r}: prompt is a text, not {told(prompt)}; a conversation is messages="
+            raise TypeError(msg)
+        messages: object = self.messages
+        if messages is not None and not _are_messages(messages):
+            msg = f"item {self.item_id!r}: messages is a list of mappings, not {told(messages)}; a text is prompt="
+            raise TypeError(msg)
+        params: object = self.params
+        if not isinstance(params, Mapping):
+            msg = f"item {self.item_id!r}: params is a mapping, not {told(params)}"
+            raise TypeError(msg)
+
+
+def _are_messages(messages: object) -> bool:
+    if isinstance(messages, (str, bytes)) or not isinstance(messages, Sequence):
+        return False
+    return all(isinstance(message, Mapping) for message in messages)
 
 
 class InputFiles:

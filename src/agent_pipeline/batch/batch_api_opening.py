@@ -1,24 +1,24 @@
 """What a batch job is opened with, and what is open then."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import trio
 
 from agent_pipeline.batch.batch_api_input import MOST_BYTES, MOST_REQUESTS, BatchRequest, InputFiles, part_of
 from agent_pipeline.batch.batch_api_job import BatchJob, new_state
-from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, BatchProgress, Pace
+from agent_pipeline.batch.batch_api_options import BatchAPIOptions, check_limits, check_options
+from agent_pipeline.batch.batch_api_part import FIRST_PAUSE, JOB_KEY, MOST_PAUSE, Pace
 from agent_pipeline.batch.batch_api_state import STATE_NAME, JobFolder, JobState
-from agent_pipeline.batch.middleware import PostProcessor
-from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
-from agent_pipeline.config.prices import FindPrice, find_price
+from agent_pipeline.config.limits import LimitsConfig
+from agent_pipeline.config.prices import find_price
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.config.roles import load_runtime_config
 from agent_pipeline.errors import BatchClosedError, BatchJobError, CallFailedError
-from agent_pipeline.gateway import ConnectionPool, Endpoint, Gateway, open_gateway
+from agent_pipeline.gateway import ConnectionPool, Gateway, open_gateway
 from agent_pipeline.gateway.batch_lines import content_of
 from agent_pipeline.gateway.batches import BatchEndpoint
 from agent_pipeline.gateway.endpoints import real_endpoints
@@ -26,26 +26,6 @@ from agent_pipeline.gateway.outputs import OutputSchema, output_schema
 
 DISCOUNT = 0.5
 """What OpenAI takes off the price of a request in a batch."""
-
-
-class BatchAPIOptions(TypedDict, total=False):
-    """What a job and one that is resumed have in common; `BatchAPIProcessor` says what each of them is."""
-
-    runtime: RuntimeConfig | str | Path | None
-    gateway: Gateway | None
-    budget: BudgetConfig | None
-    limits: LimitsConfig | None
-    poll_interval: float
-    max_poll_interval: float
-    timeout: float | None
-    output_type: Any
-    read_answer: Callable[[Mapping[str, Any]], Any] | None
-    post_processor: PostProcessor[Any, Any] | None
-    on_progress: Callable[[BatchProgress], object] | None
-    endpoints: Mapping[str, Endpoint] | None
-    price_of: FindPrice
-    make_pool: Callable[[], ConnectionPool]
-    threaded: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -63,9 +43,18 @@ class Opened:
         await self.inputs.add(item)
 
     async def seal(self) -> None:
-        """Have the whole input on disk; it takes no more."""
-        if not self.job.state.sealed:
-            await self.inputs.seal()
+        """Have the whole input on disk; it takes no more.
+
+        Raises:
+            ValueError: there is none, and nobody cancelled the job; items can still be added.
+        """
+        state = self.job.state
+        if state.sealed:
+            return
+        if not state.parts and not state.cancel_requested:
+            msg = "no items were added; was `await` forgotten before add_all?"
+            raise ValueError(msg)
+        await self.inputs.seal()
 
     async def cancel(self) -> None:
         """End the job early."""
@@ -88,9 +77,8 @@ class Opening:
     token: trio.lowlevel.TrioToken | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.discount < 1:
-            msg = f"a discount is a share from 0 to below 1, not {self.discount}"
-            raise ValueError(msg)
+        check_limits(self.role, self.discount, max_requests=self.max_requests, max_bytes=self.max_bytes)
+        check_options(self.options)
         if trio.lowlevel.in_trio_run():
             object.__setattr__(self, "token", trio.lowlevel.current_trio_token())
         if (self.options.get("runtime") is None) == (self.options.get("gateway") is None):
@@ -170,7 +158,9 @@ class Opening:
         if known is None:
             return await self._adopted(folder, endpoint) if self.batch_id else new_state(endpoint, self.discount)
         if not self.is_resumed:
-            raise BatchJobError(f"{self.directory} holds a batch job; take it up by BatchAPIProcessor.resume")
+            raise BatchJobError(
+                f"{self.directory} holds a batch job; take it up by BatchAPIProcessor.resume, or give a new directory"
+            )
         binding = endpoint.binding
         asked, made = (
             (binding.provider, binding.model, endpoint.endpoint),

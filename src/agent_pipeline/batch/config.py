@@ -1,9 +1,13 @@
 """How a batch is worked on: one checked value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
+
+from agent_pipeline.batch.given import is_finite, is_positive, is_whole, told
+from agent_pipeline.config.validation import nearest
+from agent_pipeline.errors import AgentPipelineError
 
 AbortMode = Literal["drain", "cancel"]
 """What happens to the items under way when a batch is aborted: they go on to their end, or are cancelled."""
@@ -32,7 +36,8 @@ class ProcessorConfig:
         max_queue_size: items that wait; `add_work` waits while it is full. 0 is unlimited.
         max_result_queue_size: results that wait for whoever reads them; no new item is begun while it is full. 0 is
             unlimited.
-        abort_on: error codes of a failed item that end the batch.
+        abort_on: error codes of a failed item that end the batch: those of `agent_pipeline.errors`, and of errors of
+            your own that are derived from them.
         abort_mode: what then becomes of the items under way.
         preserve_order: give results in the order in which items were added.
         order_window: how far an item may run ahead of the first one without a result, where order is preserved; None
@@ -68,14 +73,14 @@ class ProcessorConfig:
     def __post_init__(self) -> None:
         _check_numbers(self)
         _check_ladder(self)
-        abort_on: object = self.abort_on  # whoever has no type checker may give anything
-        if isinstance(abort_on, str):
-            msg = f"abort_on is a tuple of error codes, not the text {abort_on!r}"
-            raise ValueError(msg)  # noqa: TRY004 - all that is wrong with a config is a ValueError
-        object.__setattr__(self, "abort_on", tuple(self.abort_on))
-        if self.abort_mode not in {"drain", "cancel"}:
-            msg = f"abort_mode is 'drain' or 'cancel', not {self.abort_mode!r}"
+        object.__setattr__(self, "abort_on", _checked_codes(self.abort_on))
+        if self.abort_mode not in ("drain", "cancel"):  # no set: what is given may not be hashable
+            msg = f"abort_mode is 'drain' or 'cancel', not {told(self.abort_mode)}"
             raise ValueError(msg)
+        preserve_order: object = self.preserve_order
+        if not isinstance(preserve_order, bool):
+            msg = f"preserve_order is True or False, not {told(preserve_order)}"
+            raise ValueError(msg)  # noqa: TRY004 - all that is wrong with a config is a ValueError
         if self.budget_tokens is not None and self.tokens_per_attempt == 0:
             msg = "budget_tokens needs tokens_per_attempt: the most that one attempt may use"
             raise ValueError(msg)
@@ -107,18 +112,43 @@ def _check_numbers(config: ProcessorConfig) -> None:
         value = getattr(config, name)
         if value is None and name in _OPTIONAL:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            msg = f"{name} is a whole number from {least}, not {value!r}"
+        if not is_whole(value, least):
+            msg = f"{name} is a whole number from {least}, not {told(value)}"
             raise ValueError(msg)
     for name in ("initial_wait", "max_wait"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            msg = f"{name} is a number of seconds from 0, not {getattr(config, name)!r}"
+        if not is_finite(getattr(config, name)):
+            msg = f"{name} is a number of seconds from 0, not {told(getattr(config, name))}"
             raise ValueError(msg)
     for name in _TIMEOUTS:
         value = getattr(config, name)
-        if value is not None and not value > 0:
-            msg = f"{name} is a positive number of seconds, or None, not {value!r}"
+        if value is not None and not is_positive(value):
+            msg = f"{name} is a positive number of seconds, or None, not {told(value)}"
             raise ValueError(msg)
+
+
+def _checked_codes(codes: object) -> tuple[str, ...]:
+    if isinstance(codes, str) or not isinstance(codes, Iterable):
+        msg = f"abort_on is a tuple of error codes, not {told(codes)}"
+        raise ValueError(msg)  # noqa: TRY004 - as above
+    checked = tuple(codes)
+    known = _known_codes() if checked else frozenset()
+    for code in checked:
+        if not isinstance(code, str) or code not in known:
+            near = nearest(code, known) if isinstance(code, str) else None
+            hint = f"did you mean {near!r}?" if near is not None else "they are those of agent_pipeline.errors"
+            msg = f"abort_on holds error codes, and {told(code)} is none; {hint}"
+            raise ValueError(msg)
+    return checked
+
+
+def _known_codes() -> frozenset[str]:
+    found: set[str] = set()
+    left: list[type[AgentPipelineError]] = [AgentPipelineError]
+    while left:
+        kind = left.pop()
+        found.add(kind.code)
+        left.extend(kind.__subclasses__())
+    return frozenset(found)
 
 
 def _check_ladder(config: ProcessorConfig) -> None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import trio
 
 from agent_pipeline.batch.attempts import Spent
+from agent_pipeline.batch.given import check_item
 from agent_pipeline.batch.items import LLMWorkItem
 from agent_pipeline.batch.results import WorkItemResult
 from agent_pipeline.errors import BatchClosedError, DuplicateItemError
@@ -83,9 +84,11 @@ class Flow(Generic[TInput, TOutput, TContext]):
         """Take an item; waits while the queue is full. Cancelled, it was not taken.
 
         Raises:
+            TypeError: it is no item.
             DuplicateItemError: an item of this id was taken before.
             BatchClosedError: the batch has ended.
         """
+        check_item(item, LLMWorkItem)
         self._check_open(item)
         self._claim(item)
         try:
@@ -99,6 +102,7 @@ class Flow(Generic[TInput, TOutput, TContext]):
 
     def add_nowait(self, item: LLMWorkItem[TInput, TOutput, TContext]) -> None:
         """Take an item, however many wait; errors as `add`."""
+        check_item(item, LLMWorkItem)
         self._check_open(item)
         self._claim(item)
         self._append(item)

@@ -1,11 +1,12 @@
 """One attempt of an item's own code, in the caller's loop or a guest's: an output, or what went wrong, with tokens."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
 
 from agent_pipeline.batch.calling import call_either
-from agent_pipeline.batch.items import LLMWorkItem
+from agent_pipeline.batch.items import LLMWorkItem, check_agent
 from agent_pipeline.batch.usage_reading import read_usage, usage_of_error, usage_of_reply
 from agent_pipeline.bridge import AsyncioThread, Caller
 from agent_pipeline.bridge.guests import GuestKind, counting_usage, guest_kind, run_sdk_agent
@@ -73,7 +74,11 @@ async def _call_directly(item: LLMWorkItem[TInput, TOutput, TContext], attempt: 
         msg = f"item {item.item_id} has no direct_call"
         raise ValueError(msg)
     try:
-        returned: object = await call(attempt, timeout)
+        begun: object = call(attempt, timeout)
+        if not inspect.isawaitable(begun):
+            error = TypeError(f"direct_call is an async function; this one returned {type(begun).__name__} at once")
+            return Reply(error=error)
+        returned: object = await begun
     except Exception as exc:  # noqa: BLE001 - classified by whoever asked, on the other side of the threads' border
         return Reply(usage=usage_of_error(exc), error=exc)
     if not isinstance(returned, tuple) or len(returned) != 2:
@@ -85,9 +90,11 @@ async def _call_directly(item: LLMWorkItem[TInput, TOutput, TContext], attempt: 
 
 async def _make_agent(factory: Callable[[int], object], attempt: int) -> object:
     try:
-        return await call_either(factory, attempt)
+        made = await call_either(factory, attempt)
+        check_agent(made, "what agent_factory made: ")
     except Exception as exc:  # noqa: BLE001 - as above
         return Reply[object](error=exc)
+    return made
 
 
 async def _run_agent(agent: object, kind: GuestKind | None, prompt: str) -> Reply[object]:

@@ -7,13 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from types import EllipsisType, TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from agent_pipeline.batch.config import AbortMode, ProcessorConfig
 from agent_pipeline.batch.core import BatchCore
 from agent_pipeline.batch.events import ProcessorObserver
 from agent_pipeline.batch.flow import Flow
+from agent_pipeline.batch.given import check_callable, check_item, check_source, each, told
 from agent_pipeline.batch.items import LLMWorkItem
 from agent_pipeline.batch.metrics import BatchMetrics, Metrics
 from agent_pipeline.batch.middleware import Hooks, Middleware, PostProcessor
@@ -28,7 +29,7 @@ TContext = TypeVar("TContext")
 Source = AsyncIterable[LLMWorkItem[TInput, TOutput, TContext]] | Iterable[LLMWorkItem[TInput, TOutput, TContext]]
 """Where items come from: any iterable, asynchronous or not."""
 
-WORKERS, ITEM_TIMEOUT = 5, 120.0
+ENDED = "this batch has ended; one processor is one batch, make a new one"
 
 ITEMS_AT_ONCE = 64
 """Items that are taken from a plain iterable in one go, where the queue has no bound."""
@@ -52,6 +53,9 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         middleware: around each item.
         observers: see events.
         rng: for jitter.
+
+    Raises:
+        TypeError: an argument is not what it says above.
     """
 
     def __init__(
@@ -63,9 +67,11 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         observers: Sequence[ProcessorObserver] = (),
         rng: random.Random | None = None,
     ) -> None:
+        _check_config(config)
+        check_callable("post_processor", post_processor)
         self.config = config
-        self._hooks = Hooks(middleware, post_processor)
-        self._observers = tuple(observers)
+        self._hooks = Hooks(each("middleware", middleware, Middleware), post_processor)
+        self._observers = each("observers", observers, ProcessorObserver)
         self._rng = rng
         self._metrics = Metrics()
         self._flow: Flow[TInput, TOutput, TContext] = Flow(
@@ -89,7 +95,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
             BatchClosedError: it was opened before.
         """
         if self._was_opened:
-            msg = "a processor is one batch; make a new one for another"
+            msg = ENDED if self._hosted is None else "this batch is open already; one processor is one batch"
             raise BatchClosedError(msg)
         self._was_opened = True
         caller = Caller.here()
@@ -119,8 +125,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
 
     def _open(self) -> Hosted[BatchCore[TInput, TOutput, TContext]]:
         if self._hosted is None:
-            what = "this batch has ended" if self._was_opened else "nothing runs yet"
-            msg = f"{what}; use it inside `async with processor:`"
+            msg = ENDED if self._was_opened else "nothing runs yet; use it inside `async with processor:`"
             raise BatchClosedError(msg)
         return self._hosted
 
@@ -130,6 +135,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         """Add an item, before or while the batch runs; waits while the queue is full. Cancelled, it was not added.
 
         Raises:
+            TypeError: it is no item.
             DuplicateItemError: an item of this id was added before.
             QueueFullError: the queue is full and nothing runs that could empty it.
             BatchClosedError: the batch has ended.
@@ -137,6 +143,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         if self._was_opened:
             await self._open().run(BatchCore.add, work_item)
             return
+        check_item(work_item, LLMWorkItem)
         if work_item.item_id in self._before:
             msg = f"an item with the id {work_item.item_id!r} was added before"
             raise DuplicateItemError(msg)
@@ -150,6 +157,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
 
         Where the batch is ended early, this ends, too. Errors as `add_work`, and what the source raises.
         """
+        check_source(source, LLMWorkItem)
         await self._open().run(BatchCore.feed, partial(self._pull, source))
 
     async def _pull(self, source: Source[TInput, TOutput, TContext]) -> None:
@@ -179,6 +187,8 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
         Inside `async with` more can be added afterwards; the next result then holds everything. What the source raises
         comes out when what it gave before has been worked on; on cancellation, see `partial_result`.
         """
+        if source is not None:
+            check_source(source, LLMWorkItem)
         if not self._was_opened:
             async with self:
                 await self._work_through(source)
@@ -210,6 +220,7 @@ class BatchProcessor(ABC, Generic[TInput, TOutput, TContext]):
 
         What the source raises comes out of the iterator, after the results of what it gave before.
         """
+        check_source(source, LLMWorkItem)
         await self._open().run(BatchCore.feed_soon, partial(self._pull, source))
         return self.results()
 
@@ -300,8 +311,8 @@ class ParallelBatchProcessor(BatchProcessor[TInput, TOutput, TContext]):
 
     Args:
         config: all that can be set; then none of the next two may be.
-        max_workers: items under way at once.
-        timeout_per_item: seconds for all attempts of one item.
+        max_workers: items under way at once; where it is not given, 5.
+        timeout_per_item: seconds for all attempts of one item, None for no limit; where it is not given, 120.
         batch_size: has no effect; there for programs that set it. Requests are sent one by one.
         post_processor: as `BatchProcessor` has it, and the rest.
         middleware: around each item.
@@ -310,25 +321,28 @@ class ParallelBatchProcessor(BatchProcessor[TInput, TOutput, TContext]):
 
     Raises:
         ValueError: a value makes no sense, or is given twice.
+        TypeError: an argument is not what it says above.
     """
 
     def __init__(
         self,
         config: ProcessorConfig | None = None,
         *,
-        max_workers: int = WORKERS,
+        max_workers: int | EllipsisType = ...,
         batch_size: int = 1,
         post_processor: PostProcessor[TOutput, TContext] | None = None,
-        timeout_per_item: float | None = ITEM_TIMEOUT,
+        timeout_per_item: float | EllipsisType | None = ...,
         middleware: Sequence[Middleware[TInput, TOutput, TContext]] = (),
         observers: Sequence[ProcessorObserver] = (),
         rng: random.Random | None = None,
     ) -> None:
         del batch_size
+        given = {"max_workers": max_workers, "timeout_per_item": timeout_per_item}
+        own: dict[str, Any] = {name: value for name, value in given.items() if value is not ...}
         if config is None:
-            config = ProcessorConfig(max_workers=max_workers, timeout_per_item=timeout_per_item)
-        elif (max_workers, timeout_per_item) != (WORKERS, ITEM_TIMEOUT):
-            msg = "max_workers and timeout_per_item belong into the config, where there is one"
+            config = ProcessorConfig(**own)
+        elif own and isinstance(config, ProcessorConfig):
+            msg = f"where there is a config, {' and '.join(own)} belong into the config"
             raise ValueError(msg)
         super().__init__(config, post_processor=post_processor, middleware=middleware, observers=observers, rng=rng)
 
@@ -339,6 +353,15 @@ class ParallelBatchProcessor(BatchProcessor[TInput, TOutput, TContext]):
         self, work_item: LLMWorkItem[TInput, TOutput, TContext]
     ) -> WorkItemResult[TOutput, TContext]:
         return await self._running().process(work_item)
+
+
+def _check_config(config: object) -> None:
+    if isinstance(config, ProcessorConfig):
+        return
+    is_number = isinstance(config, int) and not isinstance(config, bool)
+    hint = f"max_workers={config} is a keyword" if is_number else f"not {told(config)}"
+    msg = f"config is a ProcessorConfig; {hint}"
+    raise TypeError(msg)
 
 
 class _Results(AsyncIterator[WorkItemResult[TOutput, TContext]]):
