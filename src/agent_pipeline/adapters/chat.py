@@ -107,6 +107,9 @@ class ChatAdapter(GatedAdapter):
         limits: Limits | None = None,
         make_pool: Callable[[], ConnectionPool] = ConnectionPool,
     ) -> None:
+        RunConfig(
+            max_tokens=max_tokens, temperature=temperature, system=system, params={} if params is None else params
+        )
         settings = _Settings(
             role=type(self).__name__,
             service=self.service,
@@ -114,11 +117,10 @@ class ChatAdapter(GatedAdapter):
             model=model,
             temperature=temperature,
             system=system,
-            params=dict(params or {}),
+            params=dict(_checked(params or {})),
             limits=read_limits(limits, {}),
             make_pool=make_pool,
         )
-        RunConfig(max_tokens=max_tokens, temperature=temperature, params=_checked(settings.params))
         settings.runtime(model)
         tally = Tally()
         super().__init__(partial(_open_chat, settings, tally), tally=tally, max_tokens=max_tokens)
