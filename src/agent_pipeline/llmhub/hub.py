@@ -80,7 +80,7 @@ class LLMHub(HostedLifetime):
                 require_api_key(name, provider)
         self._strict_roles = strict_roles
         self._hooks = Hooks(on_before_call, on_after_call)
-        kept = limits if isinstance(limits, LimitsConfig) else parse_limits(limits or {})
+        kept = limits if isinstance(limits, LimitsConfig) else parse_limits({} if limits is None else limits)
         for path, problem in budget_problems(kept, self.config, find_price):
             raise ConfigError(problem, key=".".join(map(str, path)))
         runtime = self.config
