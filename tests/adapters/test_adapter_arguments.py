@@ -16,7 +16,7 @@ class Careless(LLMAdapter):
 
     def execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:  # noqa: ARG002
         """Answer, after a fashion."""
-        return prompt  # type: ignore[return-value]  # ty: ignore[invalid-return-type]
+        return prompt  # type: ignore[return-value]  # ty: ignore[invalid-explicit-return]
 
 
 class CarelessAsync(Careless):
@@ -24,7 +24,7 @@ class CarelessAsync(Careless):
 
     async def async_execute_prompt(self, prompt: str, config: RunConfig | None = None) -> LLMAnswer:  # noqa: ARG002
         """Answer, after a fashion."""
-        return prompt  # type: ignore[return-value]  # ty: ignore[invalid-return-type]
+        return prompt  # type: ignore[return-value]  # ty: ignore[invalid-explicit-return]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,10 @@ def test_a_config_of_other_types_is_refused_when_it_is_made(given: dict[str, Any
     ],
 )
 def test_settings_of_other_types_are_refused_when_the_adapter_is_made(given: dict[str, Any], words: str) -> None:
+    settings: dict[str, Any] = {"model": "m", "api_key": "k", **given}
+
     with pytest.raises(LLMConfigError, match=words):
-        OpenAIAdapter(**{"model": "m", "api_key": "k", **given})
+        OpenAIAdapter(**settings)
 
 
 @pytest.mark.parametrize("total", ["100", True])

@@ -12,7 +12,7 @@ ASKED = [{"role": "user", "content": "The lake is deep."}]
 
 
 def pool_at(base_url: str, **more: Any) -> LLMPool:  # noqa: ANN401 - whatever a pool takes
-    return LLMPool(**{"base_url": base_url, "api_key": "", "model": "m", **more})
+    return LLMPool(base_url=base_url, api_key="", model="m", **more)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,10 @@ def pool_at(base_url: str, **more: Any) -> LLMPool:  # noqa: ANN401 - whatever a
 )
 async def test_what_belongs_elsewhere_is_refused_and_says_where(name: str, words: str) -> None:
     """The model would have gone out as another one, and a timeout as a field that no server knows."""
+    param: dict[str, Any] = {name: "x"}
     async with pool_at("http://127.0.0.1:9/v1") as pool:
         with pytest.raises(TypeError, match=f"^{name} is no argument of request: .*{words}"):
-            await pool.request(messages=ASKED, **{name: "x"})
+            await pool.request(messages=ASKED, **param)
 
     assert pool.statistics().requests == 0
 
