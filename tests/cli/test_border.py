@@ -10,7 +10,7 @@ import typer
 from agent_pipeline.cli import main
 from agent_pipeline.cli.border import run_command
 from agent_pipeline.cli.commands.hidden import hide
-from agent_pipeline.config.environment import environment_secrets, require_api_key
+from agent_pipeline.config.environment import FOR_A_COMMAND, environment_secrets, require_api_key
 from agent_pipeline.config.role_models import ProviderConfig
 from agent_pipeline.errors import BudgetExceededError, EnvVarMissingError, InputError
 from agent_pipeline.telemetry import Redactor
@@ -165,7 +165,7 @@ def test_ctrl_c_is_as_it_was_after_a_command_that_was_interrupted() -> None:
 def test_how_to_set_a_key_is_not_taken_for_one(capsys: pytest.CaptureFixture[str]) -> None:
     """`export OPENAI_API_KEY=[redacted]` is no help to anybody."""
     with pytest.raises(EnvVarMissingError) as caught:
-        require_api_key("openai", ProviderConfig(env_key="OPENAI_API_KEY"), {})
+        require_api_key("openai", ProviderConfig(env_key="OPENAI_API_KEY"), {}, hint=FOR_A_COMMAND)
 
     assert run_command(_app(caught.value), [], name="x") == 5
     assert "export OPENAI_API_KEY=<the key>" in " ".join(capsys.readouterr().err.split())

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from agent_pipeline.config.environment import environment_secrets, load_env, require_api_key, resolve_api_key
+from agent_pipeline.config.environment import (
+    FOR_A_COMMAND,
+    environment_secrets,
+    load_env,
+    require_api_key,
+    resolve_api_key,
+)
 from agent_pipeline.config.role_models import ProviderConfig
 from agent_pipeline.errors import ConfigError, EnvVarMissingError
 
@@ -48,7 +54,15 @@ def test_a_blank_key_is_a_missing_key(environ: dict[str, str]) -> None:
     """And the message says which variable, and how to go on."""
     assert resolve_api_key(PROVIDER, environ) is None
     with pytest.raises(EnvVarMissingError, match=r"'openai'.*THE_KEY.*\.env.*--offline"):
-        require_api_key("openai", PROVIDER, environ)
+        require_api_key("openai", PROVIDER, environ, hint=FOR_A_COMMAND)
+
+
+def test_a_program_is_told_of_nothing_that_only_commands_know() -> None:
+    """It reads no `.env`, and has no flag to go on with."""
+    with pytest.raises(EnvVarMissingError) as caught:
+        require_api_key("openai", PROVIDER, {})
+
+    assert str(caught.value).endswith("Set it in the environment (export THE_KEY=<the key>)")
 
 
 def test_a_provider_without_env_key_needs_none() -> None:

@@ -85,6 +85,21 @@ def test_reason_is_found_in_each_providers_style(body: bytes) -> None:
     assert str(from_status(400, {}, body)) == "the provider answered 400: because"
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://lake/chat/completions", "; http://lake/chat/completions was asked: does base_url lack /v1?"),
+        ("http://lake/v1/responses", "; http://lake/v1/responses was asked"),
+        ("", ""),
+    ],
+)
+def test_where_nothing_is_the_address_is_named(url: str, words: str) -> None:
+    """Most often the address was written without its last part."""
+    assert str(from_status(404, {}, b'{"message": "no such path"}', url=url)).endswith(f"404: no such path{words}")
+    assert "asked" not in str(from_status(404, {}, b'{"error": {"code": "model_not_found"}}', url=url))
+    assert "asked" not in str(from_status(400, {}, b'{"message": "no"}', url=url))
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_pause_is_kept_with_the_error(status: int) -> None:
     """It is the gate who waits."""

@@ -70,4 +70,5 @@ def test_using_a_provider_of_a_missing_extra_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
     assert "ConfigError" in done.stdout
-    assert "pip install 'agent-pipeline[providers]'" in done.stdout
+    assert "install agent-pipeline[providers] from where you have agent-pipeline" in done.stdout
+    assert "pip install" not in done.stdout, "the package index has another agent-pipeline"

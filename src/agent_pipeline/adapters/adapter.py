@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar
 from weakref import WeakSet
 
-from agent_pipeline.adapters.holding import Wanted, timed_out
-from agent_pipeline.adapters.values import LLMAnswer, RunConfig
+from agent_pipeline.adapters.holding import Wanted, checked_answer, timed_out
+from agent_pipeline.adapters.values import LLMAnswer, RunConfig, checked_config
 from agent_pipeline.bridge import in_worker, within
 from agent_pipeline.errors import LLMConfigError, LLMTimeoutError
 
@@ -64,13 +64,13 @@ class LLMAdapter(ABC):
         On cancellation, and after `config.timeout`, the caller goes on at once. The thread can't be stopped: what it
         has begun is charged when it ends, and until then all of it stays reserved.
         """
-        config = RunConfig() if config is None else config
+        config = checked_config(type(self).__name__, prompt, config)
         enforced = type(self).execute_prompt
         plain: Sync = getattr(enforced, "__wrapped__", enforced) if enforced in _enforcing else enforced
         ask = functools.partial(plain, self, prompt, config)
         wanted = None if self._charges_itself else _wanted(self, prompt, config)
         if wanted is None:
-            return await within(config.timeout, _expired(self, config), in_worker, ask)
+            return checked_answer(await within(config.timeout, _expired(self, config), in_worker, ask))
         return await within(config.timeout, _expired(self, config), _hold_in_worker, wanted, ask)
 
     def worst_case_tokens(self, prompt: str, config: RunConfig) -> int:
@@ -98,10 +98,10 @@ def _enforced(plain: Sync) -> Sync:
     def execute_prompt(self: LLMAdapter, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
         if type(self).execute_prompt is not execute_prompt:
             return plain(self, prompt, config)  # by `super()`: the subclass's own is enforced
-        config = RunConfig() if config is None else config
+        config = checked_config(type(self).__name__, prompt, config)
         wanted = _wanted(self, prompt, config)
         if wanted is None:
-            return plain(self, prompt, config)
+            return checked_answer(plain(self, prompt, config))
         held, left = wanted.take()
         return held.around(functools.partial(plain, self, prompt, replace(config, timeout=left)))
 
@@ -116,11 +116,11 @@ def _enforced_async(plain: Async) -> Async:
     async def async_execute_prompt(self: LLMAdapter, prompt: str, config: RunConfig | None = None) -> LLMAnswer:
         if type(self).async_execute_prompt is not async_execute_prompt:
             return await plain(self, prompt, config)
-        config = RunConfig() if config is None else config
+        config = checked_config(type(self).__name__, prompt, config)
         wanted = _wanted(self, prompt, config)
         ask = functools.partial(plain, self, prompt, config)
         if wanted is None:
-            return await within(config.timeout, _expired(self, config), ask)
+            return checked_answer(await within(config.timeout, _expired(self, config), ask))
         return await within(config.timeout, _expired(self, config), _hold_around, wanted, ask)
 
     _enforcing.add(async_execute_prompt)

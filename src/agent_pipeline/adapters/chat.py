@@ -10,7 +10,7 @@ from pydantic import JsonValue, SecretStr, ValidationError
 
 from agent_pipeline.adapters.gated import GatedAdapter, Limits, Tally, read_limits
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
-from agent_pipeline.config.environment import given_api_key
+from agent_pipeline.config.environment import IN_A_PROGRAM, given_api_key
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, RuntimeConfig
 from agent_pipeline.control.budget import RunBudget
@@ -107,6 +107,9 @@ class ChatAdapter(GatedAdapter):
         limits: Limits | None = None,
         make_pool: Callable[[], ConnectionPool] = ConnectionPool,
     ) -> None:
+        RunConfig(
+            max_tokens=max_tokens, temperature=temperature, system=system, params={} if params is None else params
+        )
         settings = _Settings(
             role=type(self).__name__,
             service=self.service,
@@ -114,11 +117,10 @@ class ChatAdapter(GatedAdapter):
             model=model,
             temperature=temperature,
             system=system,
-            params=dict(params or {}),
+            params=dict(_checked(params or {})),
             limits=read_limits(limits, {}),
             make_pool=make_pool,
         )
-        RunConfig(max_tokens=max_tokens, temperature=temperature, params=_checked(settings.params))
         settings.runtime(model)
         tally = Tally()
         super().__init__(partial(_open_chat, settings, tally), tally=tally, max_tokens=max_tokens)
@@ -201,7 +203,7 @@ def _endpoint(service: Service, base_url: str | None, api_key: SecretStr | str |
         first = exc.errors(include_url=False, include_input=False)[0]
         raise LLMConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if api_key is None:
-        return Endpoint(url, "chat", key_for(service.provider, provider))
+        return Endpoint(url, "chat", key_for(service.provider, provider, f"{IN_A_PROGRAM}, or give api_key=..."))
     try:
         return Endpoint(url, "chat", given_api_key(api_key))
     except ConfigError as exc:

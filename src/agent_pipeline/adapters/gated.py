@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from agent_pipeline.adapters.adapter import LLMAdapter
 from agent_pipeline.adapters.holding import may_wait, timed_out
-from agent_pipeline.adapters.values import LLMAnswer, RunConfig
+from agent_pipeline.adapters.values import LLMAnswer, RunConfig, checked_config
 from agent_pipeline.bridge import Hosted, HostedLifetime, current_flavour
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
 from agent_pipeline.control.budget import SharedBudget
@@ -99,7 +99,7 @@ class GatedAdapter(HostedLifetime, LLMAdapter, charges_itself=True):
     def __init__(
         self, open_asked: Callable[[], AbstractAsyncContextManager[Asked]], *, tally: Tally, max_tokens: int | None
     ) -> None:
-        self._hosted = Hosted(open_asked)
+        self._hosted = Hosted(open_asked, name=type(self).__name__)
         self._tally = tally
         self.max_tokens = max_tokens
 
@@ -120,7 +120,7 @@ class GatedAdapter(HostedLifetime, LLMAdapter, charges_itself=True):
 
     def _prepared(self, prompt: str, config: RunConfig | None) -> tuple[RunConfig, str]:
         """Return the call's config with the adapter's cap, and who asks."""
-        config = RunConfig() if config is None else config
+        config = checked_config(type(self).__name__, prompt, config)
         config = replace(config, max_tokens=config.max_tokens or self.max_tokens)
         if config.budget_tracker is not None:
             self.worst_case_tokens(prompt, config)
@@ -150,6 +150,8 @@ def read_limits(limits: Limits | None, usual: Mapping[str, object]) -> LimitsCon
     Raises:
         LLMConfigError: they are not what `limits` of a pipeline file may be, or hold a budget, which is a tracker here.
     """
+    if not isinstance(limits, LimitsConfig | Mapping | None):
+        raise LLMConfigError(f"limits is a mapping, such as {{'requests_in_flight': 8}}, not {limits!r}")
     try:
         read = limits if isinstance(limits, LimitsConfig) else LimitsConfig.model_validate({**usual, **(limits or {})})
     except ValidationError as exc:

@@ -153,10 +153,11 @@ class Held:
         return self._settle(answer)
 
     def _settle(self, answer: object) -> LLMAnswer:
-        problem = _problem_of(answer)
-        if problem is not None or not isinstance(answer, LLMAnswer):
+        try:
+            answer = checked_answer(answer)
+        except TypeError:
             self._reservation.forfeit()
-            raise TypeError(problem)
+            raise
         if self._tracker in answer.charged_to:
             self._reservation.release()
             return answer
@@ -175,10 +176,23 @@ class Held:
             self._reservation.forfeit()
 
 
-def _problem_of(answer: object) -> str | None:
-    """Return what is wrong with what an adapter of somebody else's returns; None where it can be charged."""
+def checked_answer(answer: object) -> LLMAnswer:
+    """Return what an adapter of somebody else's returns.
+
+    Raises:
+        TypeError: it is no answer, or none that can be charged.
+    """
     if not isinstance(answer, LLMAnswer):
-        return f"an adapter returns an LLMAnswer, not {type(answer).__name__}"
+        msg = f"an adapter returns an LLMAnswer, not {type(answer).__name__}"
+        raise TypeError(msg)
+    problem = _problem_of(answer)
+    if problem is not None:
+        raise TypeError(problem)
+    return answer
+
+
+def _problem_of(answer: LLMAnswer) -> str | None:
+    """Return what is wrong with an answer; None where it can be charged."""
     usage: object = answer.usage
     if usage is None:
         return None

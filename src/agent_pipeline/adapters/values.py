@@ -3,12 +3,23 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import UnionType
 
 from pydantic import JsonValue
 
 from agent_pipeline.control.tracker import BudgetTracker
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import LLMConfigError
+
+_KINDS: Mapping[str, tuple[type | UnionType, str]] = {
+    "budget_tracker": (BudgetTracker, "a BudgetTracker, such as BudgetTracker(100_000)"),
+    "model": (str, "a text"),
+    "temperature": (int | float, "a number"),
+    "timeout": (int | float, "a number of seconds"),
+    "system": (str, "a text"),
+    "params": (Mapping, "a mapping"),
+}
+"""What a config's values are, for Python and in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,10 @@ class RunConfig:
     params: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, (kind, wanted) in _KINDS.items():
+            value: object = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                raise LLMConfigError(f"{name} is {wanted}, not {value!r}")
         if self.max_tokens is not None and (type(self.max_tokens) is not int or self.max_tokens < 1):
             raise LLMConfigError(f"max_tokens is a positive whole number, not {self.max_tokens!r}")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
@@ -66,3 +81,18 @@ class LLMAnswer:
     cost_micro_usd: int | None = None
     raw: object = field(default=None, repr=False, compare=False)
     charged_to: tuple[BudgetTracker, ...] = field(default=(), repr=False, compare=False)
+
+
+def checked_config(who: str, prompt: object, config: object) -> RunConfig:
+    """Return the config of a call, the usual one for None.
+
+    Raises:
+        LLMConfigError: a call can't be made of these.
+    """
+    if not isinstance(prompt, str):
+        raise LLMConfigError(f"{who}: a prompt is a text, not {type(prompt).__name__}")
+    if config is None:
+        return RunConfig()
+    if not isinstance(config, RunConfig):
+        raise LLMConfigError(f"{who}: config is a RunConfig, not {type(config).__name__}; RunConfig(max_tokens=...)")
+    return config

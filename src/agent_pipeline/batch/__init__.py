@@ -1,6 +1,6 @@
 """Batches: many items, one result each, on one gate, from Trio or asyncio.
 
-What needs more than the base install says so: `pip install 'agent-pipeline[pydantic-ai]'` for PydanticAI agents.
+PydanticAI agents need the extra `pydantic-ai`: docs/optional-dependencies.md says where it is installed from.
 """
 
 from typing import TYPE_CHECKING

@@ -122,7 +122,7 @@ class BatchAPIProcessor(HostedLifetime, Generic[TOutput, TContext]):
 
     def _begin(self, opening: Opening) -> None:
         self._opening = opening
-        self._hosted = Hosted(opening.open)
+        self._hosted = Hosted(opening.open, name=type(self).__name__)
         self._contexts: dict[str, TContext] = {}
         self._charge: BatchCharge | None = None
 

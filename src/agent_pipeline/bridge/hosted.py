@@ -85,20 +85,23 @@ class Hosted(Generic[R]):
 
     Args:
         open_resource: opens it, under Trio; one that holds on to this object keeps its thread to the process's end.
+        name: what its user knows it by, for messages.
     """
 
-    def __init__(self, open_resource: Callable[[], AbstractAsyncContextManager[R]]) -> None:
+    def __init__(self, open_resource: Callable[[], AbstractAsyncContextManager[R]], *, name: str = "resource") -> None:
         self._open_resource = open_resource
         self._stack: AsyncExitStack | None = None
         self._place: _Place[R] | None = None
         self._thread: _TrioThread[R] | None = None
         self._opening = threading.Lock()
         self._is_closed = False
+        self._name = name
 
     async def __aenter__(self) -> Self:
         """Open it; what opening raises leaves nothing open."""
-        if self._place is not None or self._is_closed:
-            msg = "it was opened before; make a new one"
+        self.check_not_closed()
+        if self._place is not None:
+            msg = f"this {self._name} was opened before; make a new one"
             raise RuntimeError(msg)
         if current_flavour() == "asyncio":
             # Opening may take seconds (imports, a TLS context), in which this loop goes on.
@@ -166,7 +169,8 @@ class Hosted(Generic[R]):
         """
         place = self._found()
         if place is None:
-            msg = "it is not open"
+            self.check_not_closed()
+            msg = f"this {self._name} is not open"
             raise RuntimeError(msg)
         place.token.run_sync_soon(fn, place.resource, *args)
 
@@ -186,6 +190,16 @@ class Hosted(Generic[R]):
             thread.stop()
             thread.closed.result()
 
+    def check_not_closed(self) -> None:
+        """Do nothing while it may be used.
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        if self._is_closed:
+            msg = f"this {self._name} is closed; make a new one"
+            raise RuntimeError(msg)
+
     def _found(self) -> _Place[R] | None:
         place = self._place
         if place is not None and place.process_id != os.getpid():
@@ -202,9 +216,7 @@ class Hosted(Generic[R]):
 
     def _started(self) -> _Place[R]:
         with self._opening:
-            if self._is_closed:
-                msg = "it is closed"
-                raise RuntimeError(msg)
+            self.check_not_closed()
             if self._place is None:
                 thread = _TrioThread(self._open_resource)
                 self._place = thread.start()

@@ -23,7 +23,12 @@ class HostedLifetime:
         await self._hosted.__aexit__(kind, error, trace)
 
     def __enter__(self) -> Self:
-        """Use it from ordinary code; it opens at the first call."""
+        """Use it from ordinary code; it opens at the first call.
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        self._hosted.check_not_closed()
         return self
 
     def __exit__(

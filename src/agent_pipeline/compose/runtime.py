@@ -18,6 +18,7 @@ from agent_pipeline.compose.earlier_run import held
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.records import Records, find_directory, open_records, recover
 from agent_pipeline.compose.watch import Watch
+from agent_pipeline.config.environment import FOR_A_COMMAND
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
@@ -72,7 +73,7 @@ def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
         ConfigError: a provider has no address, or the simulator's faults file can't be used.
     """
     if not options.offline:
-        return real_endpoints(config.runtime)
+        return real_endpoints(config.runtime, FOR_A_COMMAND)
     faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
     return Simulator(seed=options.seed or 0, faults=faults)
 

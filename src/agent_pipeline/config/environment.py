@@ -16,6 +16,11 @@ from agent_pipeline.errors import ConfigError, EnvVarMissingError
 
 _HEADER_PARTS = re.compile(r"[\s,;:=]+")
 
+IN_A_PROGRAM = "Set it in the environment (export {}=<the key>)"
+"""What to do about a key that is missing, by the variable's name; the same in a program, and for a command."""
+
+FOR_A_COMMAND = "Set it (export {}=<the key>, or a line in .env beside the config), or go on with --offline"
+
 
 def load_env(*directories: str | Path, environ: MutableMapping[str, str] | None = None) -> tuple[str, ...]:
     """Read `.env` of each directory into the environment; variables that exist, even empty ones, are left alone.
@@ -82,7 +87,9 @@ def given_api_key(key: SecretStr | str) -> SecretStr | None:
     Raises:
         ConfigError: it is no text, or holds what no HTTP header can carry; libraries would quote it in their errors.
     """
-    text = key.get_secret_value() if isinstance(key, SecretStr) else key
+    text: object = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if text is None:
+        raise ConfigError('None is no key; is the variable set? "" sends none', key="api_key")
     if not isinstance(text, str):
         raise ConfigError(f"a text is wanted, not {type(text).__name__}", key="api_key")
     text = text.strip()
@@ -96,9 +103,19 @@ def _is_sendable(key: str) -> bool:
 
 
 def require_api_key(
-    provider_id: str, provider: ProviderConfig, environ: Mapping[str, str] | None = None
+    provider_id: str,
+    provider: ProviderConfig,
+    environ: Mapping[str, str] | None = None,
+    *,
+    hint: str = IN_A_PROGRAM,
 ) -> SecretStr | None:
     """Return a provider's key, None only for a provider that needs none.
+
+    Args:
+        provider_id: for the message.
+        provider: names the variable.
+        environ: in the place of this process's.
+        hint: what to do where it is missing, with `{}` for the variable.
 
     Raises:
         EnvVarMissingError: the variable that should hold the key is unset or blank.
@@ -107,7 +124,6 @@ def require_api_key(
     if key is None and provider.env_key is not None:
         raise EnvVarMissingError(
             f"no key for the provider {provider_id!r}: the environment variable {provider.env_key} is not set. "
-            f"Set it (export {provider.env_key}=<the key>, or a line in .env beside the config), or go on with "
-            "--offline"
+            + hint.format(provider.env_key)
         )
     return key

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from agent_pipeline.config.source_map import source_map_of
 from agent_pipeline.config.validation import ConfigModel, build
+from agent_pipeline.errors import ConfigError
 
 MICRO_USD = 1_000_000
 """Micro-dollars in a dollar."""
@@ -144,10 +145,12 @@ class LimitsConfig(ConfigModel):
     budget_per_document: BudgetConfig = Field(default_factory=BudgetConfig)
 
 
-def parse_limits(data: Mapping[str, object]) -> LimitsConfig:
+def parse_limits(data: object) -> LimitsConfig:
     """Check limits that are in memory already, as a pipeline file has them under `limits`.
 
     Raises:
         ConfigError: anything is wrong with them.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"a mapping is wanted, not {type(data).__name__}", key="limits")
     return build(LimitsConfig, source_map_of(dict(data)))

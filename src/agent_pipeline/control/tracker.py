@@ -218,6 +218,9 @@ def reserve_all_regardless(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[
 
 def check_total(total: int | None) -> None:
     """Refuse a cap below nothing, and one that nothing passes since nothing compares with it (NaN)."""
+    if total is not None and (isinstance(total, bool) or not isinstance(total, int | float)):
+        msg = f"total is a number, or None for no cap, not {total!r}"
+        raise TypeError(msg)
     if total is not None and not total >= 0:
         msg = f"a budget can't be negative: total={total}"
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from agent_pipeline.config.base_url import is_loopback
-from agent_pipeline.config.environment import environment_secrets, require_api_key, resolve_api_key
+from agent_pipeline.config.environment import IN_A_PROGRAM, environment_secrets, require_api_key, resolve_api_key
 from agent_pipeline.config.key_guard import is_placeholder
 from agent_pipeline.config.role_models import DEFAULT_API, KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
 from agent_pipeline.gateway.endpoint import Endpoint
@@ -60,17 +60,26 @@ def _is_local(provider: ProviderConfig) -> bool:
     return provider.base_url is not None and is_loopback(urlsplit(provider.base_url).hostname or "")
 
 
-def key_for(provider_id: str, provider: ProviderConfig) -> SecretStr | None:
+def key_for(provider_id: str, provider: ProviderConfig, hint: str = IN_A_PROGRAM) -> SecretStr | None:
     """Return the key that goes to a provider; None where none is set and none is needed.
+
+    Args:
+        provider_id: for the message.
+        provider: where it is, and the variable of its key.
+        hint: as `require_api_key` takes it.
 
     Raises:
         EnvVarMissingError: it is not on this machine, and the key it needs is not set.
     """
-    return resolve_api_key(provider) if _is_local(provider) else require_api_key(provider_id, provider)
+    return resolve_api_key(provider) if _is_local(provider) else require_api_key(provider_id, provider, hint=hint)
 
 
-def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
+def real_endpoints(runtime: RuntimeConfig, hint: str = IN_A_PROGRAM) -> Mapping[str, Endpoint]:
     """Return the endpoint of each provider in use; every one has an address of its own, or one that is known.
+
+    Args:
+        runtime: roles and providers.
+        hint: as `require_api_key` takes it.
 
     Raises:
         EnvVarMissingError: a key is not set.
@@ -79,7 +88,7 @@ def real_endpoints(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
     for one in used_providers(runtime):
         provider = runtime.providers[one]
         base_url = provider.base_url or KNOWN_ADDRESSES[one]  # the config was refused where neither is there
-        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, key_for(one, provider))
+        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, key_for(one, provider, hint))
     return endpoints
 
 

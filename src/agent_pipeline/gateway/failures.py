@@ -44,6 +44,7 @@ _TOO_LONG = re.compile(
 """What servers say that know no code for it."""
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 _REQUEST_CODES = frozenset({"invalid_request_error", "invalid_prompt"}) | _TOO_LONG_CODES | _FILTER_CODES
+_VERSION = re.compile(r"/v\d")
 _SNIPPET = 300
 
 
@@ -125,8 +126,15 @@ def reason_of(causes: list[BaseException], hide: Callable[[str], str]) -> str:
 # --- what the provider says --------------------------------------------------------------------------------------
 
 
-def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPipelineError | None:
-    """Return the error an answer's status stands for, None for success."""
+def from_status(status: int, headers: Mapping[str, str], body: bytes, *, url: str = "") -> AgentPipelineError | None:
+    """Return the error an answer's status stands for, None for success.
+
+    Args:
+        status: what was answered.
+        headers: of the answer.
+        body: likewise.
+        url: that was asked for an answer of a model; where there is no such thing, the message names it.
+    """
     if 200 <= status < 300:
         return None
     message, codes = _read_error(body)
@@ -135,6 +143,8 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> AgentPi
     if status < 400:
         said = f"{said}, a redirect, which is not followed; check base_url"
         return RequestRejectedError(said, status_code=status)
+    if status == 404 and url and "model_not_found" not in codes:
+        said = f"{said}; {url} was asked" + ("" if _VERSION.search(url) else ": does base_url lack /v1?")
     return failure_of(status, codes, said, retry_after=read_retry_after(headers), answered=status)
 
 

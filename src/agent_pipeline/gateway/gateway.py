@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 
+from agent_pipeline.config.environment import require_api_key
 from agent_pipeline.config.prices import FindPrice, find_price
 from agent_pipeline.config.roles import RuntimeConfig, fallbacks_of, resolve_role
 from agent_pipeline.control.gate import Gate
@@ -113,9 +114,8 @@ class Gateway:
         resolved = resolve_role(self._runtime, name)
         endpoint = self._endpoints.get(resolved.provider)
         if endpoint is None:
-            raise EnvVarMissingError(
-                f"role {name} needs provider {resolved.provider}, which has no key; set it, or run with --offline"
-            )
+            require_api_key(resolved.provider, self._runtime.providers[resolved.provider])
+            raise EnvVarMissingError(f"role {name} needs the provider {resolved.provider}, which has no endpoint here")
         binding = Binding(
             role=name,
             provider=resolved.provider,

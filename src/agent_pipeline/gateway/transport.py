@@ -98,7 +98,7 @@ class GateTransport(httpx2.AsyncBaseTransport):
     ) -> httpx2.Response:
         status, headers, answered = await self._exchange(request, body, attempt, listener)
         shown = self._binding.hide_in(answered)
-        failure = from_status(status, headers, shown)
+        failure = from_status(status, headers, shown, url=str(request.url))
         if failure is not None:
             raise failure
         streamed = bool(asked.stream)

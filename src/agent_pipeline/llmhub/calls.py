@@ -80,7 +80,11 @@ class Hooks:
     """
 
     def __init__(self, before: BeforeCall | None, after: AfterCall | None) -> None:
-        for hook in (before, after):
+        hooks: dict[str, object] = {"on_before_call": before, "on_after_call": after}
+        for name, hook in hooks.items():
+            if hook is not None and not callable(hook):
+                msg = f"{name} is a function, not {hook!r}"
+                raise TypeError(msg)
             if hook is not None and any(map(iscoroutinefunction, (hook, type(hook).__call__))):
                 msg = "a hook is a plain function: it is called between the steps of synchronous calls too"
                 raise TypeError(msg)

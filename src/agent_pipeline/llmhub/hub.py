@@ -1,6 +1,7 @@
 """The hub: programs name roles, a YAML file says which provider, model and params they stand for."""
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from agent_pipeline.gateway import ConnectionPool
 
 Override = Mapping[str, Any] | None
+
+_ELSEWHERE = {
+    "model": "a model is the role's; ask another role, or change the config",
+    "messages": "messages are the call's own argument",
+    "input": "input is embedding's own argument",
+    "stream": "chunks come from stream_completion and astream_completion",
+}
+"""What an override might say for the sake of other libraries, and what says it here."""
 
 Answer: TypeAlias = Any
 """What the provider's own client library makes of its answer."""
@@ -48,6 +57,7 @@ class LLMHub(HostedLifetime):
 
     Raises:
         ValueError: not exactly one source.
+        TypeError: a source or a hook is of another type.
         ConfigError: the file or the limits can't be used.
         EnvVarMissingError: with `strict_env`, a key is not set, or empty.
     """
@@ -70,11 +80,11 @@ class LLMHub(HostedLifetime):
                 require_api_key(name, provider)
         self._strict_roles = strict_roles
         self._hooks = Hooks(on_before_call, on_after_call)
-        kept = limits if isinstance(limits, LimitsConfig) else parse_limits(limits or {})
+        kept = limits if isinstance(limits, LimitsConfig) else parse_limits({} if limits is None else limits)
         for path, problem in budget_problems(kept, self.config, find_price):
             raise ConfigError(problem, key=".".join(map(str, path)))
         runtime = self.config
-        self._hosted: Hosted[Outlets] = Hosted(lambda: open_outlets(runtime, kept, make_pool))
+        self._hosted: Hosted[Outlets] = Hosted(lambda: open_outlets(runtime, kept, make_pool), name="LLMHub")
 
     @property
     def hook_errors(self) -> int:
@@ -129,6 +139,7 @@ class LLMHub(HostedLifetime):
         )
 
     def _resolve(self, role: str, override: Override, suits: Callable[[LLMMode], str | None]) -> ResolvedCall:
+        _check_call(role, override)
         call = resolve_role(self.config, role, override, strict_roles=self._strict_roles)
         problem = suits(call.mode)
         if problem is not None:
@@ -140,13 +151,40 @@ class LLMHub(HostedLifetime):
         return call
 
 
-def _one_source(path: str | Path | None, config: RuntimeConfig | None) -> RuntimeConfig:
-    if config is not None and path is None:
+def _one_source(path: object, config: object) -> RuntimeConfig:
+    if (path is None) == (config is None):
+        msg = "exactly one of config_path and config_obj is wanted"
+        raise ValueError(msg)
+    if isinstance(config, RuntimeConfig):
         return config
-    if path is not None and config is None:
-        return load_runtime_config(path)
-    msg = "exactly one of config_path and config_obj is wanted"
-    raise ValueError(msg)
+    if isinstance(path, str | PathLike):
+        return load_runtime_config(Path(path))
+    name, given = ("config_path", path) if config is None else ("config_obj", config)
+    wanted = "the path of a roles file" if config is None else "what load_runtime_config returns"
+    todo = ""
+    if isinstance(given, Mapping):
+        todo = "; a mapping goes through parse_runtime_config first, whose result is a config_obj"
+    elif isinstance(given, RuntimeConfig):
+        todo = "; give it as config_obj"
+    elif isinstance(given, str | PathLike):
+        todo = "; give it as config_path"
+    msg = f"{name} is {wanted}, not {type(given).__name__}{todo}"
+    raise TypeError(msg)
+
+
+def _check_call(role: object, override: object) -> None:
+    """Refuse what is no role's name, and an override of what is not a param; nothing was sent."""
+    if not isinstance(role, str):
+        msg = f"role is a text, the name of a role, not {role!r}"
+        raise TypeError(msg)
+    if override is None:
+        return
+    if not isinstance(override, Mapping):
+        msg = f"params_override is a mapping, such as {{'temperature': 0}}, not {override!r}"
+        raise TypeError(msg)
+    for name, place in _ELSEWHERE.items():
+        if name in override:
+            raise ConfigError(f"no param of a call: {place}", key=f"params_override.{name}")
 
 
 def _answers_in_words(mode: LLMMode) -> str | None:

@@ -42,7 +42,7 @@ class SimulatorThread:
                 yield await nursery.start(serve, simulator)
                 nursery.cancel_scope.cancel()
 
-        self._hosted = Hosted(open_simulator)
+        self._hosted = Hosted(open_simulator, name="SimulatorThread")
         self._simulator = simulator
         self.base_url = ""
 

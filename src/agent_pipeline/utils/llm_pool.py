@@ -11,20 +11,25 @@ from pydantic import SecretStr
 from agent_pipeline import gateway as gateways  # imported at the first request
 from agent_pipeline.bridge import Hosted, HostedLifetime
 from agent_pipeline.config.environment import given_api_key
-from agent_pipeline.config.limits import LimitsConfig, parse_limits
+from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
+from agent_pipeline.config.params import output_cap
 from agent_pipeline.config.role_models import ResolvedCall, RuntimeConfig
 from agent_pipeline.config.roles import parse_runtime_config, resolve_role
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.errors import AgentPipelineError, LLMRequestError
+from agent_pipeline.errors import AgentPipelineError, ConfigError, LLMRequestError
+from agent_pipeline.utils.pool_arguments import (
+    check_params,
+    count_problem,
+    names_of_the_pool,
+    pool_limits,
+    timeout_problem,
+)
 
 if TYPE_CHECKING:
     from agent_pipeline.control.gate import Gate
 
 _ONE = "pool"
 """The name of its one provider and role."""
-
-_KEY_BY_KEY = ("timeouts", "retry")
-"""What `limits` may say a part of, in which the rest is the pool's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +140,17 @@ class LLMPool(HostedLifetime):
     ) -> None:
         role = {"provider": _ONE, "model": model}
         providers = {_ONE: {"base_url": base_url, "api": "chat"}}
-        runtime = parse_runtime_config({"project": _ONE, "env": _ONE, "providers": providers, "roles": {_ONE: role}})
-        kept = _limits(max_inflight, timeout, max_attempts, limits or {})
+        if not isinstance(base_url, str):
+            raise ConfigError(f"a text is wanted, such as 'http://127.0.0.1:8080/v1', not {base_url!r}", key="base_url")
+        content = {"project": _ONE, "env": _ONE, "providers": providers, "roles": {_ONE: role}}
+        with names_of_the_pool({}):
+            runtime = parse_runtime_config(content)
+        kept = pool_limits(max_inflight, timeout, max_attempts, {} if limits is None else limits)
         key, totals = given_api_key(api_key), _Totals()
         self._runtime = runtime
         self._totals = totals
-        self._hosted: Hosted[_Opened] = Hosted(lambda: _open(runtime, key, kept, totals, make_pool))
+        self._has_budget = kept.budget != BudgetConfig()
+        self._hosted: Hosted[_Opened] = Hosted(lambda: _open(runtime, key, kept, totals, make_pool), name="LLMPool")
 
     async def request(
         self,
@@ -160,9 +170,14 @@ class LLMPool(HostedLifetime):
 
         Raises:
             LLMRequestError: it failed for good.
-            ConfigError: a param makes no sense; nothing was sent.
+            ConfigError: a param makes no sense, or the pool has a budget and nothing caps the answer; nothing was sent.
+            TypeError: a param is none of a request.
         """
-        call = resolve_role(self._runtime, _ONE, {"temperature": temperature, "max_tokens": max_tokens, **params})
+        check_params(params)
+        with names_of_the_pool({}):
+            call = resolve_role(self._runtime, _ONE, {"temperature": temperature, "max_tokens": max_tokens, **params})
+        if self._has_budget and output_cap(call.params) is None:
+            raise ConfigError("a pool with a budget needs max_tokens with each request", key="max_tokens")
         self._totals.add(requests=1)
         ended = "failed"
         try:
@@ -185,8 +200,9 @@ class LLMPool(HostedLifetime):
             ValueError: not a whole number above 0.
             RuntimeError: the pool is not open.
         """
-        if type(count) is not int or count < 1:
-            msg = f"max_inflight is a whole number above 0, not {count!r}"
+        problem = count_problem(count)
+        if problem is not None:
+            msg = f"max_inflight: {problem}"
             raise ValueError(msg)
         self._hosted.tell(lambda opened: opened.gate.set_limits(requests_in_flight=(1, count)))
 
@@ -197,20 +213,11 @@ class LLMPool(HostedLifetime):
             ValueError: not a positive number.
             RuntimeError: the pool is not open.
         """
-        if timeout is not None and not timeout > 0:
-            msg = f"a timeout is a positive number of seconds, not {timeout!r}"
+        problem = timeout_problem(timeout)
+        if problem is not None:
+            msg = f"timeout: {problem}"
             raise ValueError(msg)
         self._hosted.tell(lambda opened: opened.gate.set_attempt_timeout(timeout))
-
-
-def _limits(max_inflight: int, timeout: float | None, max_attempts: int, more: Mapping[str, Any]) -> LimitsConfig:
-    own: dict[str, Mapping[str, Any]] = {
-        "requests_in_flight": {"start": max_inflight, "min": 1, "max": max_inflight},
-        "timeouts": {"attempt": timeout, "read": None, "connect": None if timeout is None else min(5.0, timeout)},
-        "retry": {"max_attempts": max_attempts},
-    }
-    inside = {name: {**own[name], **more[name]} for name in _KEY_BY_KEY if isinstance(more.get(name), Mapping)}
-    return parse_limits({**own, **more, **inside})
 
 
 @asynccontextmanager

@@ -14,7 +14,8 @@ from agent_pipeline.errors import ConfigError, EnvVarMissingError
 if TYPE_CHECKING:
     from any_llm import AnyLLM
 
-EXTRA = "pip install 'agent-pipeline[providers]'"
+EXTRA = "install agent-pipeline[providers] from where you have agent-pipeline (docs/optional-dependencies.md)"
+"""By no command: a package of that name on the package index is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def make_client(
     except Exception as exc:  # noqa: BLE001 - clients raise what they like; told as a mistake of the config
         variable: object = getattr(exc, "env_var_name", None)
         if variable is not None:
-            msg = f"no key for the provider {provider!r}: name its variable as env_key, or set {variable}"
+            msg = f"no key for the provider {provider!r}: name its variable as env_key, or export {variable}"
             raise EnvVarMissingError(msg) from None
         said = str(exc) if secret is None else str(exc).replace(secret, HIDDEN)
         raise ConfigError(f"no client for the provider {provider!r}: {said}") from None
