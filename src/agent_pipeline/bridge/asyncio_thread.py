@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
+from contextlib import suppress
 from typing import TypeVar, TypeVarTuple
 
 from agent_pipeline.bridge.crossing import start_in_asyncio
@@ -73,5 +74,21 @@ def _run(begun: "futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
         begun.set_result((asyncio.get_running_loop(), stopped))
         await stopped.wait()
 
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(wait())
+    # Not by `asyncio.Runner`: as the process ends, it would fail to begin the thread that waits for worker threads.
+    loop = asyncio.SelectorEventLoop()
+    try:
+        loop.run_until_complete(wait())
+        loop.run_until_complete(_end_tasks())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        with suppress(RuntimeError):
+            loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel and await whatever else is in this loop; what it raises then, nobody waits for."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
