@@ -87,8 +87,8 @@ def _run(begun: "futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
 
 
 async def _end_tasks() -> None:
-    """Cancel and await whatever else is in this loop; what it raises then, nobody waits for."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    """Cancel and await whatever else is in this loop, also what comes meanwhile; what it raises, its caller gets."""
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
