@@ -82,6 +82,20 @@ class LedgerReader:
         """Read the HTTP requests, in the order they were recorded in."""
         return self._rows(_ATTEMPT_COLUMNS, "attempts ORDER BY rowid", _attempt)
 
+    def document(self, document_id: str) -> DocumentRow | None:
+        """Look up one document; None where there is none of this id."""
+        return next(self._rows(_DOCUMENT_COLUMNS, "documents WHERE document_id = ?", _document, document_id), None)
+
+    def stage_results_of(self, document_id: str) -> Iterator[StageResultRow]:
+        """Read the results of one document's stages, in the order they were kept in."""
+        return self._rows(
+            _RESULT_COLUMNS, "stage_results WHERE document_id = ? ORDER BY rowid", _stage_result, document_id
+        )
+
+    def attempts_of(self, document_id: str) -> Iterator[AttemptRow]:
+        """Read one document's HTTP requests, in the order they were recorded in."""
+        return self._rows(_ATTEMPT_COLUMNS, "attempts WHERE document_id = ? ORDER BY rowid", _attempt, document_id)
+
     def usage_by_role(self) -> Iterator[RoleUsage]:
         """Read what the requests of each role came to, by the role's name: the run's own history of what to expect."""
         return self._rows(_ROLE_COLUMNS, "attempts GROUP BY role ORDER BY role", _role_usage)
@@ -95,9 +109,10 @@ class LedgerReader:
             return [str(exc)]
         return found + [f"{table}: row {row} belongs to no row of {parent}" for table, row, parent, _ in orphans]
 
-    def _rows(self, columns: str, table: str, row_of: Callable[[Columns], RowT]) -> Iterator[RowT]:
+    def _rows(self, columns: str, table: str, row_of: Callable[[Columns], RowT], *values: str) -> Iterator[RowT]:
+        query = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of our own
         with _told(self._path):
-            for row in self._connection.execute(f"SELECT {columns} FROM {table}"):  # noqa: S608 - names of our own
+            for row in self._connection.execute(query, values):
                 yield row_of(row)
 
 

@@ -1,0 +1,24 @@
+"""Commands that look at what happened: `verify`."""
+
+import typer
+
+from agent_pipeline.cli import commands
+from agent_pipeline.cli.flags import DebugFlag, JsonFlag
+from agent_pipeline.cli.surface.arguments import RunArgument
+
+PANEL = "What happened"
+
+
+def verify(run: RunArgument, *, json: JsonFlag = False, debug: DebugFlag = False) -> int:
+    """Check that everything a run left behind tells the same story: ledger, events, logs, traces, artifacts, manifest.
+
+    Changes nothing. What a killed process left undone is noted, and is no difference. Exits 0 when nothing differs,
+    1 with each difference named, 3 when the run can't be read.
+    """
+    del debug  # read at the border of the process
+    return commands.verify_and_show(run, as_json=json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("verify", rich_help_panel=PANEL)(verify)
