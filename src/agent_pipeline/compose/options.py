@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from agent_pipeline.domain.snapshot import RunSnapshot
 from agent_pipeline.runs.directory import RunDirectory
 from agent_pipeline.telemetry import Sink
 
@@ -28,6 +29,7 @@ class RunOptions:
         stall_after: seconds for which nothing ran in Trio until it is told what holds it; of a process of its own.
         include_texts: let prompts and answers into traces and the SDK's log.
         sinks: more sinks, a display for example.
+        on_snapshot: given the run's state four times a second, under Trio; must not block or raise.
         faults: of the embedded simulator, as in a faults file.
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
@@ -47,6 +49,7 @@ class RunOptions:
     stall_after: float = 5.0
     include_texts: bool = False
     sinks: tuple[Sink, ...] = ()
+    on_snapshot: Callable[[RunSnapshot], None] | None = None
     faults: str | None = None
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None

@@ -24,6 +24,7 @@ from agent_pipeline.compose.process import (
 )
 from agent_pipeline.compose.proof import ShutdownProof, shutdown_proof, with_proof
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
+from agent_pipeline.compose.snapshots import open_snapshots
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.compose.watch import Watch, open_watch
 from agent_pipeline.compose.written_secrets import refuse_written_secrets
@@ -190,7 +191,11 @@ class Pipeline:
         if limits.timeouts.run is not None:
             stop.limit(limits.timeouts.run)
         with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
-            async with open_live(threaded=not options.virtual) as hold_to, trio.open_nursery() as nursery:
+            async with (
+                open_snapshots(runtime, tally, options.on_snapshot),
+                open_live(threaded=not options.virtual) as hold_to,
+                trio.open_nursery() as nursery,
+            ):
                 admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
                 if self.config.live is not None:
                     target = RunTarget(runtime, admission, self.stages, fit)

@@ -52,6 +52,11 @@ class Call:
     fingerprint: str = ""
     transfer_timeout: float | None = None
 
+    @property
+    def lane(self) -> tuple[str, str]:
+        """The provider and model that share its limits."""
+        return self.provider, self.model
+
     def worst_case(self) -> tuple[int, int]:
         """Return the most tokens and micro-dollars that one attempt can cost; money is 0 without a price."""
         inputs, outputs = self.input_tokens_bound, self.output_tokens_cap
@@ -108,3 +113,22 @@ class Attempt:
         if self.on_dispatch is not None:
             self.on_dispatch()
         self.dispatched = True
+
+
+@dataclass(slots=True, eq=False)
+class OpenCall:
+    """A call that the gate was asked for and has not ended; for those who watch.
+
+    Attributes:
+        since: when it was asked for, on Trio's clock.
+        attempt: the newest one, None before the first.
+    """
+
+    call: Call
+    since: float
+    attempt: Attempt | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a request is on its way now; else it waits."""
+        return self.attempt is not None and self.attempt.dispatched

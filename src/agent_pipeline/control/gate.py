@@ -6,7 +6,6 @@ ways to a model share its limits.
 
 import functools
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ import trio
 from agent_pipeline.control.admission import Admission, Permit, check_wait
 from agent_pipeline.control.attempt_record import first_record, last_record
 from agent_pipeline.control.budget import Hold, RunBudget
-from agent_pipeline.control.call import Attempt, Call
+from agent_pipeline.control.call import Attempt, Call, OpenCall
 from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.commitment import Commitment
 from agent_pipeline.control.concurrency import LimitChange
@@ -125,7 +124,7 @@ class Gate:
         self._healths: dict[tuple[str, str], Health] = {}
         self._refusals: dict[str, ProviderError] = {}
         self._closes_for_good = closes_for_good
-        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._under_way: set[OpenCall] = set()
         self._admission = Admission(budget)
         self._requests = 0
         self._attempts = 0
@@ -136,6 +135,10 @@ class Gate:
         """Snapshot of all counters."""
         lanes = {key: lane.statistics() for key, lane in self._lanes.items()}
         return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
+
+    def open_calls(self) -> tuple[OpenCall, ...]:
+        """Return the calls under way at this instant."""
+        return tuple(self._under_way)
 
     def set_limits(
         self,
@@ -194,16 +197,20 @@ class Gate:
             # Such a call ends at once: who asks again and again would never let those end that are under way.
             await trio.lowlevel.checkpoint()
         lane = self._lane(call)
-        self._under_way[call.provider, call.model] += 1
+        opened = OpenCall(call, trio.current_time())
+        self._under_way.add(opened)
         try:
-            return await self._attempts_of(call, lane, send)
+            return await self._attempts_of(opened, lane, send)
         finally:
-            self._under_way[call.provider, call.model] -= 1
+            self._under_way.remove(opened)
 
-    async def _attempts_of(self, call: Call, lane: Lane, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
+    async def _attempts_of(
+        self, opened: OpenCall, lane: Lane, send: Callable[[Attempt], Awaitable[AnswerT]]
+    ) -> AnswerT:
+        call = opened.call
         retries = Retries(self._retry, self._rng)
         call_id = self._new_id()
-        attempt = Attempt(1, self._new_id(), call_id)
+        attempt = opened.attempt = Attempt(1, self._new_id(), call_id)
         with Recovery(call, self._healths[call.provider, call.model], retries, attempt) as recovery:
             while True:
                 try:
@@ -220,7 +227,7 @@ class Gate:
                     if end.disposition == "fail_run":
                         self._close_lanes(call, end)
                     raise end
-                attempt = recovery.attempt = Attempt(retries.number, self._new_id(), call_id)
+                attempt = opened.attempt = recovery.attempt = Attempt(retries.number, self._new_id(), call_id)
                 if isinstance(error, RateLimitedError):
                     check_wait(call, lane.cooldown_end(), error)
                 else:
@@ -255,14 +262,14 @@ class Gate:
         return f"{self._rng.getrandbits(64):016x}"
 
     def _lane(self, call: Call) -> Lane:
-        key = (call.provider, call.model)
+        key = call.lane
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._limits.new_lane(functools.partial(self._tell_limit, *key))
             self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
-        if lane.is_closed and not self._closes_for_good and not self._under_way[key]:
+        if lane.is_closed and not self._closes_for_good and not any(one.call.lane == key for one in self._under_way):
             lane.reopen()
             self._refusals.pop(call.provider, None)
             self._healths[key] = Health(call, self._retry, self._on_breaker)

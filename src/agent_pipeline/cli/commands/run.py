@@ -8,7 +8,7 @@ import typer
 
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide
-from agent_pipeline.cli.display.choice import choose_display, make_display
+from agent_pipeline.cli.display.choice import Display, choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
@@ -119,11 +119,12 @@ def _run(
     config: PipelineConfig, options: RunOptions, flags: ContinuedFlags, progress: Progress, redactor: Redactor
 ) -> RunResult:
     display = make_display(choose_display(flags.display, quiet=flags.quiet), progress, redactor)
+    options = replace(options, sinks=(display,), on_snapshot=display.show if isinstance(display, Display) else None)
     # The SDK wraps the coroutine of a turn in another; cancelled before its first step, the inner one is reported as
     # forgotten. That is no news for whoever pressed Ctrl-C.
     warnings.filterwarnings("ignore", "coroutine 'run_single_turn' was never awaited", RuntimeWarning)
     try:
-        return Pipeline(config, replace(options, sinks=(display,))).run_sync()
+        return Pipeline(config, options).run_sync()
     except Exception as exc:
         if progress.run_dir is not None:
             exc.add_note(f"What happened until then is in {progress.run_dir}.")

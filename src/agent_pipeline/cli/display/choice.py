@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import TextIO, cast
+from typing import Protocol, TextIO, cast, runtime_checkable
 
 from rich.console import Console
 
@@ -13,6 +13,7 @@ from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.display.unseen import UnseenDisplay
 from agent_pipeline.cli.flags import DisplayKind
 from agent_pipeline.cli.output import err
+from agent_pipeline.domain.snapshot import RunSnapshot
 from agent_pipeline.telemetry import Redactor, Sink
 
 
@@ -36,8 +37,17 @@ def choose_display(
     return "plain" if wanted == "full" and not is_live else wanted
 
 
+@runtime_checkable
+class Display(Sink, Protocol):
+    """A sink that shows a run; it is also given the run's state four times a second, under Trio."""
+
+    def show(self, state: RunSnapshot) -> None:
+        """Take the newest snapshot; neither blocks nor raises."""
+        ...
+
+
 def make_display(kind: DisplayKind, progress: Progress, redactor: Redactor) -> Sink:
-    """Return the sink that shows a run in this way and keeps `progress` up to date."""
+    """Return the sink that shows a run in this way and keeps `progress` up to date; some are a `Display` as well."""
     match kind:
         case "none":
             return UnseenDisplay(progress)

@@ -1,10 +1,13 @@
 """What a display shows, counted from events: it grows with the documents in flight, not with all of them."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agent_pipeline.cli.display.durations import Durations
+from agent_pipeline.cli.display.forecast import Forecast
 from agent_pipeline.domain.events import (
     AttemptFinished,
     DocumentFinished,
@@ -14,9 +17,18 @@ from agent_pipeline.domain.events import (
     PipelineStarted,
     RunCancelling,
     RunStopping,
+    StageFinished,
+    StageReused,
     StageStarted,
 )
-from agent_pipeline.domain.limit_events import BreakerChanged, LiveEditRefused, LiveValueChanged
+from agent_pipeline.domain.limit_events import BreakerChanged, LimitChanged, LiveEditRefused, LiveValueChanged
+from agent_pipeline.domain.snapshot import RunSnapshot
+from agent_pipeline.domain.usage import AttemptRecord
+
+SHOWN_FAILURES = 3
+"""Failures a live view shows, the newest ones."""
+
+_TOO_MANY_REQUESTS = 429
 
 
 def ending_words(event: RunStopping | RunCancelling) -> list[str]:
@@ -42,62 +54,148 @@ def limit_words(event: BreakerChanged | LiveEditRefused | LiveValueChanged) -> l
 
 
 @dataclass(slots=True)
+class StageProgress:
+    """Passes of documents through one stage.
+
+    Attributes:
+        running: under way now, those whose request waits included.
+        done: that ended well.
+        cached: whose result was there already.
+        failed: that ended otherwise, cancelled ones left out.
+        durations: of those done.
+        tokens: charged to its requests.
+        unknown_cost: whether `micro_usd` leaves out requests of unknown price.
+    """
+
+    running: int = 0
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    durations: Durations = field(default_factory=Durations)
+    tokens: int = 0
+    micro_usd: int = 0
+    unknown_cost: bool = False
+
+    def finish(self, event: StageFinished) -> None:
+        """Count the end of a pass."""
+        if event.error_code is None:
+            self.done += 1
+            self.durations.add(event.duration_seconds)
+        elif event.error_code != "cancelled":
+            self.failed += 1
+
+    def charge(self, attempt: AttemptRecord) -> None:
+        """Count what a request cost."""
+        self.tokens += attempt.charged_tokens
+        self.micro_usd += attempt.cost_micro_usd or 0
+        self.unknown_cost |= attempt.cost_micro_usd is None
+
+
+@dataclass(slots=True)
 class Progress:
-    """The state of a run as far as events tell it; driven by one thread.
+    """The state of a run as far as events and snapshots tell it; driven by one thread at a time.
 
     Attributes:
         total: documents there will be, None where nobody knows.
-        stages: current stage of each document in flight, None before its first.
+        in_flight: current stage of each document in flight, None before its first and between two.
+        stages: by name, in the order of the run.
         failures: of documents whose end is about to be told.
+        last_failures: the newest, the newest last.
         stopping: why the run ends early, as the first to say so put it.
         ending: what the run does about it now, and what one more signal would do.
         outages: what is known of each provider and model that fails for all now.
         live: what the last edit of the live file did.
+        limit_change: the last change of a limit on requests in flight, and when.
+        rate_limited: requests answered with 429.
+        retries: requests sent again after a failure, not after a 429.
+        state: the newest snapshot, None before the first and where nobody takes any.
     """
 
     run_dir: str | None = None
+    run_id: str = ""
     pipeline: str = ""
     simulator: bool = False
     total: int | None = None
     begun_at: datetime | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
-    stages: dict[str, str | None] = field(default_factory=dict)
+    in_flight: dict[str, str | None] = field(default_factory=dict)
+    stages: dict[str, StageProgress] = field(default_factory=dict)
     tokens: int = 0
     attempts: int = 0
+    rate_limited: int = 0
+    retries: int = 0
     failures: dict[str, PipelineFailure] = field(default_factory=dict)
-    last_failure: PipelineFailure | None = None
+    last_failures: deque[PipelineFailure] = field(default_factory=lambda: deque(maxlen=SHOWN_FAILURES))
     stopping: str | None = None
     ending: list[str] = field(default_factory=list)
     outages: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     live: list[str] = field(default_factory=list)
+    limit_change: tuple[LimitChanged, datetime] | None = None
+    state: RunSnapshot | None = None
+    forecast: Forecast = field(default_factory=Forecast)
 
     def take(self, event: Event, at: datetime) -> None:
         """Count one event."""
         match event:
             case AttemptFinished(attempt):
-                self.attempts += 1
-                self.tokens += 0 if attempt.usage is None else attempt.usage.total_tokens
-            case StageStarted():
-                self.stages[event.document_id] = event.stage
-            case DocumentStarted():
-                self.stages[event.document_id] = None
-            case PipelineFailure():
-                self.failures[event.document_id] = self.last_failure = event
-            case DocumentFinished():
-                self.stages.pop(event.document_id, None)
-                self.outcomes[event.outcome] += 1
+                self._take_attempt(attempt)
+            case StageStarted() | StageFinished() | StageReused():
+                self._take_stage(event)
+            case DocumentStarted() | PipelineFailure() | DocumentFinished():
+                self._take_document(event)
             case RunStopping():
                 self.stopping, self.ending = self.stopping or event.detail, ending_words(event)
             case RunCancelling():
                 self.ending = ending_words(event)
             case PipelineStarted():
                 self.begun_at = at
-                self.run_dir, self.pipeline = event.run_dir, event.pipeline
+                self.run_dir, self.run_id, self.pipeline = event.run_dir, event.run_id, event.pipeline
                 self.simulator, self.total = event.simulator, event.documents
+                self.stages = {name: StageProgress() for name in event.stages}
+            case LimitChanged():
+                self.limit_change = event, at
             case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
                 self._take_limit(event)
             case _:
                 return
+
+    def look(self, at: datetime) -> None:
+        """Note how far the run has got by now, for what it will yet take."""
+        fraction = self.fraction
+        if fraction is not None:
+            self.forecast.read(self.seconds(at), fraction)
+
+    def _take_attempt(self, attempt: AttemptRecord) -> None:
+        self.attempts += attempt.sent
+        self.tokens += attempt.charged_tokens
+        self.rate_limited += attempt.status_code == _TOO_MANY_REQUESTS
+        self.retries += attempt.sent and attempt.number > 1
+        if attempt.stage is not None:
+            self._stage(attempt.stage).charge(attempt)
+
+    def _take_stage(self, event: StageStarted | StageFinished | StageReused) -> None:
+        stage = self._stage(event.stage)
+        match event:
+            case StageStarted():
+                self.in_flight[event.document_id] = event.stage
+                stage.running += 1
+            case StageFinished():
+                self.in_flight[event.document_id] = None
+                stage.running -= 1
+                stage.finish(event)
+            case StageReused():
+                stage.cached += 1
+
+    def _take_document(self, event: DocumentStarted | PipelineFailure | DocumentFinished) -> None:
+        match event:
+            case DocumentStarted():
+                self.in_flight[event.document_id] = None
+            case PipelineFailure():
+                self.failures[event.document_id] = event
+                self.last_failures.append(event)
+            case DocumentFinished():
+                self.in_flight.pop(event.document_id, None)
+                self.outcomes[event.outcome] += 1
 
     def _take_limit(self, event: BreakerChanged | LiveEditRefused | LiveValueChanged) -> None:
         if not isinstance(event, BreakerChanged):
@@ -107,24 +205,32 @@ class Progress:
         elif words := limit_words(event):
             self.outages[event.provider, event.model] = words
 
+    def _stage(self, name: str) -> StageProgress:
+        return self.stages.setdefault(name, StageProgress())
+
     @property
     def done(self) -> int:
-        """Documents that have ended, in whatever way."""
-        return self.outcomes.total()
+        """Documents that have ended, in whatever way, those of earlier sessions included."""
+        return self.outcomes.total() + (0 if self.state is None else self.state.kept)
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the run's work of this session that is done, 0 to 1; None where nobody knows how much there is.
+
+        A document counts by the stages it has behind it, so that the first is not waited for.
+        """
+        kept = 0 if self.state is None else self.state.kept
+        if self.total is None or self.total <= kept:
+            return None
+        stages = max(len(self.stages), 1)
+        places = {name: number / stages for number, name in enumerate(self.stages)}
+        begun = sum(places.get(stage, 0.0) for stage in self.in_flight.values() if stage is not None)
+        return min((self.outcomes.total() + begun) / (self.total - kept), 1.0)
 
     def seconds(self, at: datetime) -> float:
         """Return how long the run goes on."""
         return 0.0 if self.begun_at is None else max((at - self.begun_at).total_seconds(), 0.0)
 
-    def stage_counts(self) -> dict[str, int]:
-        """Return how many documents are in each stage, in the order in which stages were first seen in flight."""
-        return dict(Counter(stage for stage in self.stages.values() if stage is not None))
-
-    def status(self) -> str:
-        """Return the state in a few words."""
-        of = "" if self.total is None else f" of {self.total}"
-        parts = [f"{self.outcomes['succeeded']}{of} succeeded"]
-        parts += [f"{self.outcomes[name]} {name}" for name in ("failed", "skipped", "cancelled") if self.outcomes[name]]
-        parts.append(f"{len(self.stages)} in flight")
-        parts.append(f"{self.tokens:,} tokens{' (simulated)' if self.simulator else ''}")
-        return ", ".join(parts)
+    def unhappy(self) -> Iterable[str]:
+        """Return the documents that did not succeed, by outcome."""
+        return (f"{self.outcomes[name]} {name}" for name in ("failed", "skipped", "cancelled") if self.outcomes[name])
