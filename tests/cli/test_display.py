@@ -1,6 +1,7 @@
 """What is shown while a run goes on."""
 
 import io
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from agent_pipeline.domain.events import (
     PipelineStarted,
     RunCancelling,
     RunStopping,
+    StageFinished,
     StageStarted,
     Stall,
     TaskTreeWritten,
@@ -93,7 +95,7 @@ def test_between_documents_there_is_a_line_every_ten_seconds_at_most(plain: Plai
     told = [plain.give(seconds, StageStarted("a", "route", 1)) for seconds in (1, 5, 9.9, 10, 15, 19.9, 20)]
 
     assert [len(lines) for lines in told] == [0, 0, 0, 1, 0, 0, 1]
-    assert "0 of 3 succeeded, 1 in flight" in told[3][0]
+    assert told[3] == ["10.0 s  0 of 3 documents, 1 in flight"]
 
 
 def test_why_a_run_stops_is_told_at_once(plain: Plain) -> None:
@@ -171,17 +173,57 @@ def test_the_live_view_shows_outages_that_last_and_the_last_edit() -> None:
     assert not any(words in shown for words in ("openai one", "a probe", "a mistake"))
 
 
+def test_of_a_large_run_the_state_is_told_and_some_failures(plain: Plain) -> None:
+    """A million lines help nobody; the failures of ten seconds may be all alike."""
+    ends = [
+        line for n in range(19) for line in plain.give(1, DocumentFinished(str(n), "succeeded", 0, None, None, 1.0))
+    ]
+    last = plain.give(1, DocumentFinished("19", "succeeded", 0, None, None, 1.0))
+    after = plain.give(1, DocumentFinished("20", "succeeded", 0, None, None, 1.0))
+    failures = [line for n in range(8) for line in plain.give(2, *_failed(f"f{n}", "no"))]
+    later = plain.give(11.5, *_failed("late", "no"))
+
+    assert len(ends) == 19
+    assert last == ["1.0 s  20/3 document 19 succeeded; from here on failures, and the state every 10 s"]
+    assert after == []
+    assert [line.split()[4] for line in failures] == ["f0", "f1", "f2", "f3", "f4"]
+    assert later == [
+        "11.5 s  29 of 3 documents, 8 failed, 0 in flight",
+        "11.5 s  30/3 document late failed at name: bad_answer: no",
+    ]
+
+
+def test_the_state_is_told_also_when_nothing_happens() -> None:
+    """A model may think for minutes, and the log of a CI job must not look dead."""
+    told = threading.Event()
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            if "0 of 3 documents" in text:
+                told.set()
+            return super().write(text)
+
+    display = PlainDisplay(Progress(), Channel(Stream()), Redactor(), now=lambda: BEGUN + timedelta(seconds=10))
+    display.start(lambda _: None)
+    display.handle(_started(), BEGUN)
+
+    assert told.wait(5)
+    display.close()
+    assert not any(thread.name == "display" for thread in threading.enumerate())
+
+
 def test_progress_forgets_documents_that_have_ended() -> None:
     """Its size follows the documents in flight, not the run."""
     progress = Progress()
     for number in range(100):
         progress.take(DocumentStarted(str(number), number, None, 1), BEGUN)
         progress.take(StageStarted(str(number), "route", 1), BEGUN)
+        progress.take(StageFinished(str(number), "route", 1, 0.5 + number, None), BEGUN)
         progress.take(DocumentFinished(str(number), "succeeded", 0, None, None, 1.0), BEGUN)
 
-    assert progress.stages == {}
+    assert progress.in_flight == {}
     assert progress.done == 100
-    assert progress.stage_counts() == {}
+    assert (progress.stages["route"].running, progress.stages["route"].done) == (0, 100)
 
 
 def test_the_live_view_ends_for_good() -> None:
@@ -203,8 +245,7 @@ def test_the_live_view_ends_for_good() -> None:
     last = drawn.rsplit("\x1b[2K", 1)[-1]
     assert "1/3" in drawn
     assert "7 s" in drawn
-    assert "route 1" in drawn
-    assert "1 failed" in drawn
+    assert "1 failed, 1 in flight" in drawn
     assert "bad_answer: no answer" in drawn
     assert "title" not in drawn
     assert "document b [redacted]" in drawn

@@ -240,3 +240,19 @@ async def test_statistics_count_calls_and_attempts_apart(autojump_clock: MockClo
 
     counted = world.gate.statistics()
     assert (counted.requests, counted.attempts, counted.usage) == (3, 3, Usage(6, 4))
+
+
+async def test_calls_under_way_can_be_seen(autojump_clock: MockClock) -> None:
+    """Which one waits, which one is sent, and since when; an ended one is gone."""
+    world = make_world(in_flight=1)
+    provider = ScriptedProvider(Step(latency=5), Step(latency=5))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.gate.call, make_call(), provider.send)
+        await trio.sleep(1)
+        nursery.start_soon(world.gate.call, make_call(), provider.send)
+        await trio.sleep(1)
+        seen = sorted((one.since, one.is_sent) for one in world.gate.open_calls())
+
+    assert seen == [(0, True), (1, False)]
+    assert world.gate.open_calls() == ()

@@ -65,7 +65,7 @@ def _bar(progress: Progress, at: datetime, left: str) -> RenderableType:
         ProgressBar(total=total, completed=done, width=_BAR_WIDTH, pulse=total is None),
         Text(f"{done}" if total is None else f"{done}/{total}"),
         Text(", ".join([*progress.unhappy(), f"{len(progress.in_flight)} in flight"])),
-        Text(in_words(progress.seconds(at)), style="dim"),
+        Text(in_words(int(progress.seconds(at))), style="dim"),
         Text(left, style="dim"),
     )
     return head
