@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, judge
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.domain.events import PipelineFinished
-from agent_pipeline.domain.result import RunOutcome, RunResult, SessionTotals, UsageTotals
+from agent_pipeline.domain.result import DocumentFailure, RunOutcome, RunResult, SessionTotals, UsageTotals
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import recorded_artifacts
 from agent_pipeline.pipeline.admission import Tally
@@ -28,7 +29,7 @@ async def conclude(
     dropped = sum(runtime.records.telemetry.dropped.values())
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     usage, cost_usd, session = _totals(runtime, tally)
-    counts = tally.counts()
+    counts, failures = tally.counts(), tally.shown_failures()
     await runtime.records.ledger.finish_run(outcome=outcome, reason=reason, ended_at=datetime.now(UTC))
     runtime.records.telemetry.emit(
         PipelineFinished(
@@ -54,8 +55,8 @@ async def conclude(
         cost_usd=cost_usd,
         duration_seconds=round(duration, 3),
         artifacts=tuple(artifact.path for artifact in recorded_artifacts(runtime.records.directory.ledger)),
-        failures=tally.shown_failures(),
-        next=_next_commands(runtime, config, result=(outcome, reason), failed=counts.failed),
+        failures=failures,
+        next=_next_commands(runtime, config, result=(outcome, reason), failures=failures),
         session=session,
     )
 
@@ -98,20 +99,24 @@ _MORE = {"tokens": " --budget-tokens MORE", "usd": " --budget-usd MORE"}
 
 
 def _next_commands(
-    runtime: Runtime, config: PipelineConfig, *, result: tuple[RunOutcome, str | None], failed: int
+    runtime: Runtime,
+    config: PipelineConfig,
+    *,
+    result: tuple[RunOutcome, str | None],
+    failures: Sequence[DocumentFailure],
 ) -> tuple[str, ...]:
-    """Return what is worth typing now, the most useful first."""
-    directory = runtime.records.directory
-    run, artifacts, log = (os.path.relpath(path) for path in (directory.path, config.artifacts, directory.log))
-    commands = [f"less {log}", f"agent-pipeline verify {run}"]
+    """Return the three commands that are worth typing now, the most useful first."""
+    run, artifacts = (shlex.quote(os.path.relpath(path)) for path in (runtime.records.directory.path, config.artifacts))
+    look, report = f"agent-pipeline show {run}", f"agent-pipeline report {run}"
+    why = [f"agent-pipeline why {run} {shlex.quote(failures[0].document_id)}"] if failures else []
     outcome, reason = result
     if outcome != "completed":
         used_up = (reason or "").removeprefix("budget:").split(",")
         more = "".join(flag for name, flag in _MORE.items() if name in used_up)
-        return (f"agent-pipeline resume {run}{more}", *commands)
-    if failed:
-        return (f"agent-pipeline resume {run} --retry-failed", *commands)
-    return (f"ls {artifacts}", *commands)
+        return (f"agent-pipeline resume {run}{more}", *(why or [look]), report)
+    if why:
+        return (*why, f"agent-pipeline resume {run} --retry-failed", report)
+    return (f"ls {artifacts}", look, report)
 
 
 def write_manifest(
