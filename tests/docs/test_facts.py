@@ -40,7 +40,8 @@ FOREIGN_FLAGS = {
     "--hypothesis-profile",
     "--strict",
     "--output-format",
-}  # of scripts, pytest, mypy and claude
+    *("--api-key", "--served-model-name", "--enable-auto-tool-choice", "--reasoning-parser", "--jinja", "--parallel"),
+}  # of scripts, pytest, mypy and claude; in the last line of vllm and llama-server
 
 
 def text_of(document: str) -> str:
