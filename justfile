@@ -21,8 +21,8 @@ test *arguments:
 check: lint typecheck
     {{ run }} pytest -q --doctest-modules --doctest-glob='*.md' tests src scripts docs README.md
 
-# All of `check`, then the slow tests under coverage with thorough properties, the coverage gates and the examples
-check-all: check coverage examples
+# All of `check`, then the slow tests under coverage with thorough properties, the coverage gates, examples and the site
+check-all: check coverage examples docs
 
 # Two type checkers, both strict
 typecheck:
@@ -56,6 +56,10 @@ examples:
         echo "== $example"
         env -u OPENAI_API_KEY {{ run }} python "$example"
     done
+
+# Build the documentation site, to be opened as dist/docs/index.html; a broken link or a page nobody finds is an error
+docs:
+    NO_MKDOCS_2_WARNING=1 {{ run }} mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 # Rewrite what ruff can
 format:

@@ -64,13 +64,20 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def expanded(nav: list[Any], there: list[str]) -> list[Any]:
-    """Return a navigation whose patterns have become the pages they match; a section without a page is left out."""
+    """Return a navigation whose patterns have become the pages they match.
+
+    A section without a page is left out, and so is a page with a title of its own that is not there.
+    """
     found: list[Any] = []
     for entry in nav:
         if isinstance(entry, str):
             found += [page for page in there if Path(page).match(entry) and page.count("/") == entry.count("/")]
-        else:
-            found += [{title: pages} for title, inside in entry.items() if (pages := expanded(inside, there))]
+            continue
+        for title, inside in entry.items():
+            if isinstance(inside, str):
+                found += [{title: page} for page in expanded([inside], there)]
+            else:
+                found += [{title: pages} for pages in [expanded(inside, there)] if pages]
     return found
 
 
@@ -111,7 +118,8 @@ def _commands(command: Command, context: typer.Context) -> Iterator[str]:
     yield from ("", f"## {context.command_path.removeprefix(NAME).strip()}", "", "```text", usage, "```", "")
     yield command.help or ""
     yield from ("", "| flag | meaning |", "|---|---|")
-    for parameter in command.get_params(context):
+    # Arguments first; the order of flags is that of `--help`.
+    for parameter in sorted(command.get_params(context), key=lambda one: one.param_type_name != "argument"):
         record = parameter.get_help_record(context)
         if record is not None:
             yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
