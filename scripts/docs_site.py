@@ -57,7 +57,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn a page of the repository into one of the site."""
     del config, files  # mkdocs passes them by name
-    home = next((top for top, name in TOP.items() if name == page.file.src_uri), f"{DOCS}/{page.file.src_uri}")
+    return for_site(markdown, page=page.file.src_uri)
+
+
+def for_site(markdown: str, *, page: str) -> str:
+    """Return the text of a page as its readers on the site need it.
+
+    Args:
+        markdown: as it stands in the repository.
+        page: its path in the site's sources, such as `decisions/0001-record-decisions.md`.
+    """
+    home = next((top for top, name in TOP.items() if name == page), f"{DOCS}/{page}")
     markdown = _BLOCK_MARK.sub("", _LINK.sub(lambda link: in_site(link["path"], home=home), markdown))
     markdown = _NAMES.sub(lambda mark: "\n".join(directives(mark["module"])), markdown)
     return markdown.replace(_COMMANDS, "\n".join(every_command())) if _COMMANDS in markdown else markdown

@@ -1,4 +1,4 @@
-"""The documentation site is built without a warning, asks nobody else for anything, and forgets no command and no name."""
+"""The documentation site: built without a warning, asking nobody for anything, with every command and every name."""
 
 import asyncio
 import importlib
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from playwright import sync_api as playwright
 from ruamel.yaml import YAML
 from tests.house.test_contract_names import PROMISED
 from tests.house.tracked import ROOT, tracked
+from typer._click.core import Command
+from typer.core import TyperGroup, TyperOption
 
 from agent_pipeline.cli.app import app
-from scripts.docs_site import TOP, directives, every_command, expanded, in_site, on_page_markdown
+from scripts.docs_site import TOP, directives, every_command, expanded, for_site, in_site
 
 CONFIG = ROOT / "docs" / "site" / "mkdocs.yml"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,10 +35,10 @@ _FETCHED = re.compile(r"""<(?:script|img|link|iframe)\b[^>]*?\b(?:src|href)=["']
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; where the build has anything to say, there is none."""
     folder = tmp_path_factory.mktemp("built") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--config-file", CONFIG]
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--config-file", str(CONFIG)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(
-        [*command, "--site-dir", folder], env=environment, capture_output=True, text=True, check=False
+        [*command, "--site-dir", str(folder)], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -80,15 +83,27 @@ def test_search_works_in_a_page_that_was_opened_as_a_file(site: Path, monkeypatc
 
 def test_every_command_and_each_of_its_flags_is_in_the_reference() -> None:
     """It is made of the program; what makes it might leave something out."""
-    lines = list(every_command())
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    text = "\n".join(every_command())
+    sections = {section.partition("\n")[0]: section for section in text.split("\n## ")[1:]}
 
-    headings = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
-    flags = {flag for line in lines if line.startswith("| `--") for flag in re.findall(r"--[a-z-]+", line)}
+    there = dict(leaves(typer.main.get_command(app)))
 
-    assert set(commands) <= {heading.split()[0] for heading in headings}
-    for command in commands.values():
-        assert {option for one in command.params for option in one.opts if option.startswith("--")} <= flags
+    assert set(sections) == set(there)
+    for name, command in there.items():
+        assert (command.help or "").partition("\n")[0] in sections[name]
+        for parameter in command.params:
+            assert (
+                f"`{parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar}" in sections[name]
+            )
+
+
+def leaves(command: Command, name: str = "") -> Iterator[tuple[str, Command]]:
+    """Yield the commands that do something, by the words that call them."""
+    if isinstance(command, TyperGroup):
+        for word, inside in command.commands.items():
+            yield from leaves(inside, f"{name} {word}".strip())
+    else:
+        yield name, command
 
 
 @pytest.mark.parametrize("module", PROMISED)
@@ -147,9 +162,13 @@ def test_every_page_is_matched_by_the_navigation() -> None:
 
 def test_marks_for_tests_do_not_reach_the_reader() -> None:
     """They would stand as text above a block."""
-    page = type("Page", (), {"file": type("File", (), {"src_uri": "a.md"})})()
     text = "<!-- not run: why -->\n```sh\nx\n```\n\n<!-- slow output -->\n```text\ny\n```\n"
 
-    shown = on_page_markdown(text, page=page, config=None, files=None)  # type: ignore[arg-type]
+    assert for_site(text, page="a.md") == "```sh\nx\n```\n\n```text\ny\n```\n"
 
-    assert shown == "```sh\nx\n```\n\n```text\ny\n```\n"
+
+def test_links_are_rewritten_and_addresses_are_not() -> None:
+    """A link in a text at the top begins elsewhere than one in a page."""
+    text = "[a](docs/faults.md#errors), [b](https://docs.example.org/x), [c](#here)\n"
+
+    assert for_site(text, page="readme.md") == "[a](faults.md#errors), [b](https://docs.example.org/x), [c](#here)\n"
