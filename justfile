@@ -59,7 +59,7 @@ examples:
 
 # Build the documentation site, to be opened as dist/docs/index.html; a broken link or a page nobody finds is an error
 docs:
-    NO_MKDOCS_2_WARNING=1 {{ run }} mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+    NO_MKDOCS_2_WARNING=1 {{ run }} mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 # Rewrite what ruff can
 format:
