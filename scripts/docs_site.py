@@ -32,6 +32,8 @@ TOP = {"README.md": "readme.md", "ARCHITECTURE.md": "architecture.md", "CHANGELO
 _ALONG = ("examples/*.py", "examples/*.yaml", "examples/*.ipynb", "examples/*.jsonl", "LICENSE")
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)(?P<path>[^)#\s]+)")
 _BLOCK_MARK = re.compile(r"^<!-- (?:slow|output|slow output|not run: [^\n]*) -->\n(?=```)", re.MULTILINE)
+_ROW = re.compile(r"^\|.*$", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]+`")
 _COMMANDS = "<!-- every command -->"
 _NAMES = re.compile(r"^<!-- names of (?P<module>[\w.]+) -->$", re.MULTILINE)
 
@@ -69,6 +71,8 @@ def for_site(markdown: str, *, page: str) -> str:
     """
     home = next((top for top, name in TOP.items() if name == page), f"{DOCS}/{page}")
     markdown = _BLOCK_MARK.sub("", _LINK.sub(lambda link: in_site(link["path"], home=home), markdown))
+    # In a repository's tables a bar is escaped in code too; mkdocs would show the backslash.
+    markdown = _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), markdown)
     markdown = _NAMES.sub(lambda mark: "\n".join(directives(mark["module"])), markdown)
     return markdown.replace(_COMMANDS, "\n".join(every_command())) if _COMMANDS in markdown else markdown
 
@@ -132,7 +136,7 @@ def _commands(command: Command, context: typer.Context) -> Iterator[str]:
     for parameter in sorted(command.get_params(context), key=lambda one: one.param_type_name != "argument"):
         record = parameter.get_help_record(context)
         if record is not None:
-            yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
+            yield f"| `{' '.join(record[0].split())}` | {_cell(record[1])} |"
 
 
 def _cell(text: str) -> str:

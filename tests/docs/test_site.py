@@ -172,3 +172,10 @@ def test_links_are_rewritten_and_addresses_are_not() -> None:
     text = "[a](docs/faults.md#errors), [b](https://docs.example.org/x), [c](#here)\n"
 
     assert for_site(text, page="readme.md") == "[a](faults.md#errors), [b](https://docs.example.org/x), [c](#here)\n"
+
+
+def test_a_bar_in_code_has_no_backslash_in_a_table_and_keeps_it_elsewhere() -> None:
+    """Where a repository is read, a table needs it."""
+    text = "| `a \\| b` | c \\| d |\n\n`grep 'a\\|b'`\n"
+
+    assert for_site(text, page="a.md") == "| `a | b` | c \\| d |\n\n`grep 'a\\|b'`\n"
