@@ -57,6 +57,7 @@ async def conclude(
         failures=tally.shown_failures(),
         next=_next_commands(runtime, config, result=(outcome, reason), failed=counts.failed),
         session=session,
+        recording=runtime.tape.totals(),
     )
 
 
@@ -129,6 +130,7 @@ def write_manifest(
         "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
+        "replayed": options.replay is not None,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("agent-pipeline", "openai", "openai-agents", "httpx2", "trio")},

@@ -335,9 +335,11 @@ class Gate:
     async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
         timeout = self._attempt_timeout if call.transfer_timeout is None else call.transfer_timeout
+        attempt.timeout = timeout
         if timeout is None:
             return await send(attempt)
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(timeout) as scope:
+            attempt.deadline = scope.deadline
             return await send(attempt)
         raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout, left=time_left())
 

@@ -110,3 +110,18 @@ def endpoints_with_keys(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
 def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
     """Return endpoints that all lead to the simulator; no key goes there."""
     return {one: Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)}
+
+
+def recorded_endpoints(runtime: RuntimeConfig, base_urls: Mapping[str, str]) -> Mapping[str, Endpoint]:
+    """Return endpoints as they were when a run was recorded, for its replay; no key goes there, nor anything else.
+
+    Args:
+        runtime: roles and providers.
+        base_urls: as they were asked, by provider id.
+    """
+    endpoints: dict[str, Endpoint] = {}
+    for one in used_providers(runtime):
+        provider = runtime.providers[one]
+        base_url = base_urls.get(one) or provider.base_url or KNOWN_ADDRESSES[one]
+        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, None)
+    return endpoints

@@ -58,6 +58,7 @@ class Progress:
     run_dir: str | None = None
     pipeline: str = ""
     simulator: bool = False
+    replayed: bool = False
     total: int | None = None
     begun_at: datetime | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -93,7 +94,7 @@ class Progress:
             case PipelineStarted():
                 self.begun_at = at
                 self.run_dir, self.pipeline = event.run_dir, event.pipeline
-                self.simulator, self.total = event.simulator, event.documents
+                self.simulator, self.replayed, self.total = event.simulator, event.replayed, event.documents
             case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
                 self._take_limit(event)
             case _:
@@ -126,5 +127,6 @@ class Progress:
         parts = [f"{self.outcomes['succeeded']}{of} succeeded"]
         parts += [f"{self.outcomes[name]} {name}" for name in ("failed", "skipped", "cancelled") if self.outcomes[name]]
         parts.append(f"{len(self.stages)} in flight")
-        parts.append(f"{self.tokens:,} tokens{' (simulated)' if self.simulator else ''}")
+        stand_in = " (replayed)" if self.replayed else " (simulated)" if self.simulator else ""
+        parts.append(f"{self.tokens:,} tokens{stand_in}")
         return ", ".join(parts)
