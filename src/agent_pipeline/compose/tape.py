@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,16 @@ from agent_pipeline.compose.records import Records
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.domain.result import RecordingTotals
 from agent_pipeline.errors import ConfigError
-from agent_pipeline.gateway.recording import Index, Recording, begin_recording, check_recordable, open_recording
+from agent_pipeline.gateway.endpoints import secrets_in_recordings
+from agent_pipeline.gateway.recording import (
+    Index,
+    Likeness,
+    Recording,
+    begin_recording,
+    check_recordable,
+    folders_of,
+    open_recording,
+)
 
 if TYPE_CHECKING:
     from agent_pipeline.gateway import ConnectionPool
@@ -83,9 +92,11 @@ async def open_tape(
         RecordingError: the recording can't be made.
     """
     threaded = not options.virtual
+    likeness = Likeness(secrets_in_recordings(config.runtime), folders_of(config.path.parent.absolute(), Path.cwd()))
     if replayed is not None:
         pace = trio.sleep if options.virtual else gateways.at_once
-        replay = gateways.Replay(replayed, records.redactor, threaded=threaded, pace=pace)
+        likeness = replace(likeness, folders={**replayed.index.folders, **likeness.folders})
+        replay = gateways.Replay(replayed, likeness, threaded=threaded, pace=pace)
         return Tape(lambda: gateways.replay_pool(replay), replay)
     make_pool = options.make_pool or gateways.ConnectionPool
     if options.record is None:
@@ -97,7 +108,8 @@ async def open_tape(
         created_at=records.started_at.isoformat(),
         simulator=options.offline,
         providers={one: records.redactor.text(url) for one, url in base_urls.items()},
+        folders=likeness.folders,
     )
     recording = begin_recording(Path(options.record), index)
-    recorder = await stack.enter_async_context(gateways.open_recorder(recording, records.redactor, threaded=threaded))
+    recorder = await stack.enter_async_context(gateways.open_recorder(recording, likeness, threaded=threaded))
     return Tape(lambda: gateways.recording_pool(make_pool, recorder), recorder)

@@ -13,6 +13,7 @@ from agent_pipeline.config.environment import IN_A_PROGRAM, environment_secrets,
 from agent_pipeline.config.key_guard import is_placeholder
 from agent_pipeline.config.role_models import DEFAULT_API, KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
 from agent_pipeline.gateway.endpoint import Endpoint
+from agent_pipeline.gateway.recording import RecordedSecrets
 from agent_pipeline.telemetry import Redactor, SecretValues
 
 
@@ -37,6 +38,11 @@ def keys_of(runtime: RuntimeConfig) -> SecretValues:
 def secrets_of(runtime: RuntimeConfig) -> SecretValues:
     """Return these keys, and what else the environment calls secret."""
     return SecretValues(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
+
+
+def secrets_in_recordings(runtime: RuntimeConfig) -> RecordedSecrets:
+    """Return the same for recordings, where keys of others have no place either."""
+    return RecordedSecrets(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
 
 
 def _keys(runtime: RuntimeConfig) -> list[str]:

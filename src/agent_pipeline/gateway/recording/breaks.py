@@ -10,7 +10,7 @@ from agent_pipeline.control.call import Attempt
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.errors import AnswerTooLargeError, AttemptTimeoutError, ModelProtocolError
 from agent_pipeline.gateway.failures import causes_of, reason_of, trouble_here
-from agent_pipeline.telemetry import Redactor
+from agent_pipeline.telemetry import SecretValues
 
 _OF_CONNECTIONS: Mapping[str, type[httpx2.TransportError]] = {
     kind.__name__: kind
@@ -47,7 +47,7 @@ class Break:
     timeout: float | None = None
 
 
-def break_of(exc: BaseException, attempt: Attempt, redactor: Redactor) -> Break | None:
+def break_of(exc: BaseException, attempt: Attempt, secrets: SecretValues) -> Break | None:
     """Return what is kept of an exception that ended an exchange.
 
     None where it tells of this machine or this run, and so would not come again with the same answer: no descriptors,
@@ -58,12 +58,12 @@ def break_of(exc: BaseException, attempt: Attempt, redactor: Redactor) -> Break 
             return None
         return Break(_TIMEOUT, timeout=attempt.timeout)
     causes = causes_of(exc)
-    reason = reason_of(causes, redactor.text)
+    reason = reason_of(causes, secrets.text)
     if trouble_here(causes, reason, "") is not None:
         return None
     name = type(exc).__name__
     if type(exc) in {*_OF_CONNECTIONS.values(), *_OF_ANSWERS.values()}:
-        return Break(name, redactor.text(str(exc)) if name in _OF_ANSWERS else reason)
+        return Break(name, secrets.text(str(exc)) if name in _OF_ANSWERS else reason)
     if isinstance(exc, OSError):  # of TLS, which httpx2 lets through
         return Break(httpx2.ReadError.__name__, reason)
     return None

@@ -28,6 +28,7 @@ class Index:
         created_at: wall clock, UTC.
         simulator: whether the simulator answered, and no model.
         providers: base URL by provider id, as they were asked.
+        folders: paths of the machine it was made on, and what stands for them in its requests.
         exchanges: how many it holds; None while it is being made, and where that was cut short.
     """
 
@@ -37,6 +38,7 @@ class Index:
     created_at: str
     simulator: bool
     providers: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
     exchanges: int | None = None
 
 
@@ -148,8 +150,7 @@ def open_recording(directory: Path) -> Recording:
 
 
 def _as_json(index: Index, exchanges: int | None) -> dict[str, JsonValue]:
-    values = asdict(index) | {"exchanges": exchanges, "providers": dict(index.providers)}
-    return {"format": FORMAT, "version": VERSION, **values}
+    return {"format": FORMAT, "version": VERSION, **asdict(index), "exchanges": exchanges}
 
 
 def _from_json(path: Path, value: JsonValue) -> Index:
@@ -159,18 +160,21 @@ def _from_json(path: Path, value: JsonValue) -> Index:
         raise RecordingError(f"{path}: version {value.get('version')!r} of recordings is not known here; record again")
     rest = {name: item for name, item in value.items() if name not in {"format", "version"}}
     names = ("run_id", "pipeline", "config_sha256", "created_at")
-    providers, exchanges = rest.get("providers"), rest.get("exchanges")
+    exchanges = rest.get("exchanges")
     is_sound = (
         rest.keys() == set(Index.__dataclass_fields__)
         and all(isinstance(rest[name], str) for name in names)
         and isinstance(rest["simulator"], bool)
-        and isinstance(providers, dict)
-        and all(isinstance(url, str) for url in providers.values())
+        and all(_is_text_map(rest[name]) for name in ("providers", "folders"))
         and (exchanges is None or (isinstance(exchanges, int) and not isinstance(exchanges, bool)))
     )
     if not is_sound:
         raise RecordingError(f"{path} is damaged: it has not the fields of an index; restore it, or record again")
     return Index(**rest)  # type: ignore[arg-type]  # looked at above
+
+
+def _is_text_map(value: JsonValue) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
 @contextmanager

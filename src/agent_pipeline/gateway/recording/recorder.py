@@ -26,12 +26,12 @@ from agent_pipeline.gateway.asker import ASKER, Asker
 from agent_pipeline.gateway.body import BodyDecoder, stream_of
 from agent_pipeline.gateway.failures import read_retry_after
 from agent_pipeline.gateway.pool import ConnectionPool, PoolStatistics
-from agent_pipeline.gateway.recording.asked import asked_request
+from agent_pipeline.gateway.recording.asked import Likeness
 from agent_pipeline.gateway.recording.breaks import Break, break_of
 from agent_pipeline.gateway.recording.cleaning import cleaned
 from agent_pipeline.gateway.recording.directory import Recording
 from agent_pipeline.gateway.recording.exchanges import Exchange, to_line
-from agent_pipeline.telemetry import LinesLostError, Redactor, continue_file
+from agent_pipeline.telemetry import LinesLostError, SecretValues, continue_file
 from agent_pipeline.telemetry.line_file import LineFile
 
 _KEPT_HEADERS = ("content-type", "x-request-id")
@@ -43,15 +43,15 @@ class Recorder:
 
     Args:
         recording: begun; nobody else writes into it.
-        redactor: takes secrets out of all that is written.
+        likeness: what requests are reduced to, and whose secrets are written nowhere.
         threaded: write in a thread; False writes on the Trio thread, for virtual time.
 
     Attributes:
-        redactor: as it was given.
+        likeness: as it was given.
     """
 
-    def __init__(self, recording: Recording, redactor: Redactor, *, threaded: bool) -> None:
-        self.redactor = redactor
+    def __init__(self, recording: Recording, likeness: Likeness, *, threaded: bool) -> None:
+        self.likeness = likeness
         self._recording = recording
         self._threaded = threaded
         self._thread = trio.CapacityLimiter(1)
@@ -87,7 +87,7 @@ class Recorder:
             self._recording.note(self._before + self._written)
 
     def _write(self, heard: "Heard") -> Exchange:
-        exchange = heard.exchange(self.redactor)
+        exchange = heard.exchange(self.likeness)
         path = self._recording.lane(exchange.document_id)
         try:
             with reporting(path, "the exchange can't be recorded"):
@@ -107,9 +107,9 @@ class Recorder:
 
 
 @asynccontextmanager
-async def open_recorder(recording: Recording, redactor: Redactor, *, threaded: bool) -> AsyncGenerator[Recorder]:
+async def open_recorder(recording: Recording, likeness: Likeness, *, threaded: bool) -> AsyncGenerator[Recorder]:
     """Open a recorder; its index is complete at the end, also on error and cancellation."""
-    recorder = Recorder(recording, redactor, threaded=threaded)
+    recorder = Recorder(recording, likeness, threaded=threaded)
     try:
         yield recorder
     finally:
@@ -139,12 +139,12 @@ class Heard:
     ended: float = 0.0
     broken: Break | None = None
 
-    def exchange(self, redactor: Redactor) -> Exchange:
+    def exchange(self, likeness: Likeness) -> Exchange:
         """Return what is kept of it."""
         scope, request, response = self.scope, self.request, self.response
-        headers = {} if response is None else _kept(response.headers, redactor)
+        headers = {} if response is None else _kept(response.headers, likeness.secrets)
         body, broken = ("", None) if response is None else _unpacked(response, self.chunks)
-        clean = cleaned(body, headers.get("content-type", ""), redactor)
+        clean = cleaned(body, headers.get("content-type", ""), likeness.secrets)
         return Exchange(
             document_id=scope.document_id,
             stage=scope.stage,
@@ -152,12 +152,8 @@ class Heard:
             role=self.asker.role,
             attempt=self.asker.attempt.number,
             at=self.at.isoformat(),
-            request=asked_request(
-                self.asker.provider,
-                request.method,
-                request.url.raw_path.decode("ascii"),
-                request.content,
-                redactor,
+            request=likeness.asked(
+                self.asker.provider, request.method, request.url.raw_path.decode("ascii"), request.content
             ),
             latency=self.ended - self.begun,
             sent=self.asker.attempt.dispatched,
@@ -196,7 +192,7 @@ class RecordingPool(ConnectionPool):
                 response.stream = _Overheard(stream_of(response), heard.chunks)
                 yield response
         except (Exception, trio.Cancelled) as exc:
-            heard.broken = break_of(exc, asker.attempt, self._recorder.redactor)
+            heard.broken = break_of(exc, asker.attempt, self._recorder.likeness.secrets)
             if heard.broken is not None:
                 heard.ended = trio.current_time()
                 await self._recorder.keep(heard)
@@ -235,10 +231,10 @@ class _Overheard(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _kept(headers: httpx2.Headers, redactor: Redactor) -> dict[str, str]:
+def _kept(headers: httpx2.Headers, secrets: SecretValues) -> dict[str, str]:
     """Return the headers that decide anything; a date to wait for becomes seconds, which mean the same later."""
     kept = {
-        name: redactor.text(value)
+        name: secrets.text(value)
         for name, value in headers.items()
         if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIX)
     }

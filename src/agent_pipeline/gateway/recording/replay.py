@@ -14,13 +14,12 @@ from agent_pipeline.errors import ReplayMissError
 from agent_pipeline.gateway.asker import ASKER, Asker
 from agent_pipeline.gateway.failures import quoted
 from agent_pipeline.gateway.pool import ConnectionPool
-from agent_pipeline.gateway.recording.asked import AskedRequest, asked_request
+from agent_pipeline.gateway.recording.asked import AskedRequest, Likeness
 from agent_pipeline.gateway.recording.breaks import as_raised
 from agent_pipeline.gateway.recording.directory import Recording
 from agent_pipeline.gateway.recording.drift import nearest, told
 from agent_pipeline.gateway.recording.exchanges import Exchange
 from agent_pipeline.gateway.recording.lanes import Lane, load_lane
-from agent_pipeline.telemetry import Redactor
 
 _MOST_COMPARED = 1000
 """Names of documents that are looked through for a similar one."""
@@ -41,13 +40,13 @@ class Replay:
 
     Args:
         recording: nobody writes into it meanwhile.
-        redactor: like the one it was recorded with.
+        likeness: as it was recorded with, and what the folders of that time are called.
         threaded: read in a thread; False reads on the Trio thread, for virtual time.
         pace: `at_once`, or what lets the recorded seconds pass.
     """
 
-    def __init__(self, recording: Recording, redactor: Redactor, *, threaded: bool, pace: Pace) -> None:
-        self.redactor = redactor
+    def __init__(self, recording: Recording, likeness: Likeness, *, threaded: bool, pace: Pace) -> None:
+        self.likeness = likeness
         self.pace = pace
         self._recording = recording
         self._threaded = threaded
@@ -157,7 +156,7 @@ class ReplayTransport(httpx2.AsyncBaseTransport):
         """
         asker: Asker = request.extensions[ASKER]
         content, path = await request.aread(), request.url.raw_path.decode("ascii")
-        asked = asked_request(asker.provider, request.method, path, content, self._replay.redactor)
+        asked = self._replay.likeness.asked(asker.provider, request.method, path, content)
         exchange, give_back = await self._replay.take(asked)
         if exchange.sent:
             try:
