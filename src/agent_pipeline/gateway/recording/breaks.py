@@ -29,6 +29,11 @@ _OF_ANSWERS: Mapping[str, type[ModelProtocolError | AnswerTooLargeError]] = {
     kind.__name__: kind for kind in (ModelProtocolError, AnswerTooLargeError)
 }
 _TIMEOUT = AttemptTimeoutError.__name__
+_KEPT_AS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    *(((kind,), name) for name, kind in _OF_CONNECTIONS.items()),
+    ((UnicodeError,), httpx2.ConnectError.__name__),  # of a host that no resolver takes
+    ((OSError,), httpx2.ReadError.__name__),  # of TLS, which httpx2 lets through
+)
 KINDS = frozenset({*_OF_CONNECTIONS, *_OF_ANSWERS, _TIMEOUT})
 
 
@@ -62,11 +67,9 @@ def break_of(exc: BaseException, attempt: Attempt, secrets: SecretValues) -> Bre
     if trouble_here(causes, reason, "") is not None:
         return None
     name = type(exc).__name__
-    if type(exc) in {*_OF_CONNECTIONS.values(), *_OF_ANSWERS.values()}:
-        return Break(name, secrets.text(str(exc)) if name in _OF_ANSWERS else reason)
-    if isinstance(exc, OSError):  # of TLS, which httpx2 lets through
-        return Break(httpx2.ReadError.__name__, reason)
-    return None
+    if name in _OF_ANSWERS:
+        return Break(name, secrets.text(str(exc)))
+    return next((Break(kept, reason) for kinds, kept in _KEPT_AS if isinstance(exc, kinds)), None)
 
 
 def as_raised(broken: Break, attempt: Attempt) -> Exception:
