@@ -12,6 +12,7 @@ from tests.cli.conftest import Cli, start
 from agent_pipeline.testing import SimulatorThread
 
 NO_SOCKETS = """
+import sys
 
 
 def refuse(event, arguments):

@@ -1,5 +1,7 @@
 """Stages that ask what was asked before, or get in the way of who writes."""
 
+from pathlib import Path
+
 import trio
 
 from agent_pipeline import Document, StageContext, stage
@@ -17,5 +19,5 @@ async def note_again(document: Document, context: StageContext) -> Document:
 async def meddle(document: Document, context: StageContext) -> Document:
     """Put a folder where the exchanges of the document `d02` go."""
     if context.document_id == "d02":
-        await trio.Path(str(context.options["path"])).mkdir()
+        await trio.to_thread.run_sync(Path(str(context.options["path"])).mkdir)
     return document

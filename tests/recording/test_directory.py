@@ -243,11 +243,11 @@ def test_an_exchange_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None
 def test_requests_are_alike_wherever_the_project_is() -> None:
     """A prompt names the file it is about; a clone has it elsewhere."""
     secrets = RecordedSecrets()
-    here = Likeness(secrets, folders_of(Path("/home/ann/project"), Path("/home/ann/project")))
+    here = Likeness(secrets, folders_of(Path("/srv/ann/project"), Path("/srv/ann/project")))
     there = Likeness(secrets, folders_of(Path("/ci/work/project"), Path("/ci/work")))
     body = '{"input": "Source: %s/notes/a.md", "model": "m"}'
 
-    first = here.asked("p", "POST", "/v1/responses", (body % "/home/ann/project").encode())
+    first = here.asked("p", "POST", "/v1/responses", (body % "/srv/ann/project").encode())
     second = there.asked("p", "POST", "/v1/responses", (body % "/ci/work/project").encode())
 
     assert first == second

@@ -60,11 +60,18 @@ def _told(world: World) -> list[tuple[object, ...]]:
     ]
 
 
-async def _recorded(url: str, directory: Path, **limits: float | None) -> tuple[str, World]:
+async def _recorded(
+    url: str, directory: Path, *, attempt_timeout: float = 30.0, read_timeout: float = 20.0
+) -> tuple[str, World]:
     recording = begin_recording(directory, INDEX)
     async with (
         open_recorder(recording, LIKENESS, threaded=True) as recorder,
-        open_world(url, make_pool=lambda: recording_pool(ConnectionPool, recorder), **limits) as world,  # type: ignore[arg-type]
+        open_world(
+            url,
+            make_pool=lambda: recording_pool(ConnectionPool, recorder),
+            attempt_timeout=attempt_timeout,
+            read_timeout=read_timeout,
+        ) as world,
     ):
         return await _ask(world), world
 

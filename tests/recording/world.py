@@ -5,11 +5,11 @@ import json
 import random
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 from tests.integration.project import BUILT_IN, Project, make_project
@@ -92,7 +92,7 @@ class Ran:
         """Return all events in order, without what names this very run or its moment."""
         lines = (self.run / "events.jsonl").read_text(encoding="utf-8").splitlines()
         lines = [line.replace(self.result.run_id, "RUN").replace(str(self.project.root), "") for line in lines]
-        kept: list[dict[str, Any]] = [_plain(json.loads(line), _OF_ONE_RUN | without) for line in lines]  # type: ignore[misc]
+        kept = [cast("dict[str, Any]", _plain(json.loads(line), _OF_ONE_RUN | without)) for line in lines]
         return [event for event in kept if not str(event["event"]).startswith(("OPENAI_CLIENT", "PIPELINE_STARTED"))]
 
     def events_by_document(self) -> dict[str, list[dict[str, Any]]]:
@@ -109,7 +109,7 @@ class Ran:
             return sorted(ledger.execute(f"SELECT {columns} FROM attempts"), key=repr)  # noqa: S608 - a test's own
 
 
-def _plain(value: JsonValue, gone: set[str] | frozenset[str]) -> JsonValue:
+def _plain(value: object, gone: set[str] | frozenset[str]) -> object:
     if isinstance(value, dict):
         return {name: _plain(item, gone) for name, item in value.items() if name not in gone}
     if isinstance(value, list):
@@ -129,7 +129,7 @@ class _InOrder(random.Random):
 
 
 @contextmanager
-def _in_order() -> Iterator[None]:
+def _in_order() -> Generator[None]:
     with seeded_scheduler("0"):
         drawn, scheduler._r = scheduler._r, _InOrder()
         try:

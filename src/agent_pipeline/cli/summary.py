@@ -38,16 +38,16 @@ class Ended:
         detail: why it ended early, in words; None where it did not.
         artifacts: where they are.
         simulator: no model was asked.
-        replayed: nobody was asked, a recording answered.
         clean: takes secrets out.
+        replayed: nobody was asked, a recording answered.
     """
 
     result: RunResult
     detail: str | None
     artifacts: Path
     simulator: bool
-    replayed: bool
     clean: Redactor
+    replayed: bool = False
 
     def text(self, foreign: str, most: int) -> str:
         """Return what others wrote, fit to be shown."""

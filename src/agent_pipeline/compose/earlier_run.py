@@ -108,7 +108,9 @@ def find_earlier_run(run: str | Path, logs: Path) -> EarlierRun:
 
 
 def _recalled(kept: Mapping[str, Any]) -> tuple[RunOptions, Overrides]:
-    values = {name: kept[name] for name in _KEPT_OPTIONS} | {name: kept.get(name) for name in _KEPT_PATHS}
+    values: dict[str, Any] = {name: kept[name] for name in _KEPT_OPTIONS} | {
+        name: kept.get(name) for name in _KEPT_PATHS
+    }
     values |= {name: tuple(values[name]) for name in ("only", "skip")}
     changed = dict(kept["overrides"])
     if changed["budget_usd"] is not None:

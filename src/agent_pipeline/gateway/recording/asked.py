@@ -84,8 +84,8 @@ class Likeness:
 def folders_of(project: Path, here: Path) -> dict[str, str]:
     """Return what stands in the place of a project's folder and of the working directory; too short ones stay.
 
-    >>> folders_of(Path("/home/me/project"), Path("/"))
-    {'/home/me/project': '{project}'}
+    >>> folders_of(Path("/srv/me/project"), Path("/"))
+    {'/srv/me/project': '{project}'}
     """
     named = {str(here): "{here}", str(project): "{project}"}
     return {folder: name for folder, name in named.items() if len(Path(folder).parts) > _SHORTEST_PATH}

@@ -5,6 +5,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from agent_pipeline.config.json_file import create, load_json_map, rewrite
 from agent_pipeline.documents.folder import absolute
@@ -170,7 +171,7 @@ def _from_json(path: Path, value: JsonValue) -> Index:
     )
     if not is_sound:
         raise RecordingError(f"{path} is damaged: it has not the fields of an index; restore it, or record again")
-    return Index(**rest)  # type: ignore[arg-type]  # looked at above
+    return Index(**cast("dict[str, Any]", rest))
 
 
 def _is_text_map(value: JsonValue) -> bool:
