@@ -35,8 +35,8 @@ def test_an_edited_prompt_is_told_with_the_field_and_both_values(tmp_path: Path)
 
     assert (after.result.documents.succeeded, after.result.documents.failed, after.result.exit_code) == (1, 1, 1)
     assert _only_failure(after) == (
-        f"document d02: its request to /v1/responses is not in the recording {tmp_path / 'recording'}; "
-        "nearest is exchange 1 of 1 (role writer, stage note), where body.input differs: "
+        "document d02: its request to /v1/responses was not recorded; nearest is exchange 1 of 1 "
+        "(role writer, stage note), where body.input differs: "
         "recorded '…mary.  <document> # Note 2  It says litt…', asked '…mary.  <document> # Ticket 2  It says li…'; "
         "undo the change, or record again"
     )
@@ -78,7 +78,7 @@ def test_what_was_asked_more_often_is_told_from_what_is_different(tmp_path: Path
 
     error = _only_failure(replay(twice, tmp_path / "recording"))
 
-    assert "holds its request to /v1/responses once, and it was asked once more" in error
+    assert "its request to /v1/responses was recorded once, and is asked once more" in error
     assert "differs" not in error
 
 
@@ -90,8 +90,10 @@ def test_a_document_without_recording_is_told_with_a_similar_name(tmp_path: Path
 
     error = _only_failure(replay(changed, tmp_path / "recording"))
 
-    assert "document d02b: its request to /v1/responses is not in the recording" in error
-    assert "nothing was recorded for it, but for 3 others, such as d02; record again" in error
+    assert error == (
+        f"document d02b: its request to /v1/responses was not recorded: {tmp_path / 'recording'} has nothing of it, "
+        "but of 3 others, such as d02; record again"
+    )
 
 
 def test_what_a_hostile_document_says_stays_one_line(tmp_path: Path) -> None:

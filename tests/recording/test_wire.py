@@ -1,10 +1,12 @@
 """Whatever a provider does on the wire is recorded, and comes again without it: answers, refusals, breaks, silence."""
 
 import gzip
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 import trio
 from tests.gateway.bodies import good
@@ -12,8 +14,10 @@ from tests.gateway.wire_server import Play, answer, drip, hang, http, reset_afte
 from tests.gateway.world import KEY, World, closed_port, open_world, well
 from tests.recording.world import lines_of
 
+from agent_pipeline.control.call import Attempt
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway import ConnectionPool, Replay, at_once, open_recorder, recording_pool, replay_pool
+from agent_pipeline.gateway.asker import ASKER, Asker
 from agent_pipeline.gateway.recording import (
     Index,
     Likeness,
@@ -21,6 +25,8 @@ from agent_pipeline.gateway.recording import (
     begin_recording,
     open_recording,
 )
+from agent_pipeline.gateway.recording.recorder import Heard
+from agent_pipeline.gateway.recording.replay import ReplayTransport
 
 LIKENESS = Likeness(RecordedSecrets([KEY]))
 INDEX = Index(run_id="r", pipeline="p", config_sha256="", created_at="", simulator=False)
@@ -172,6 +178,54 @@ async def test_only_headers_that_decide_anything_are_written(tmp_path: Path) -> 
     }
     assert datetime.fromisoformat(line["at"]).tzinfo is UTC
     assert KEY not in (tmp_path / "recording" / "outside.jsonl").read_text(encoding="utf-8")
+
+
+async def test_an_answer_whose_request_was_held_back_is_not_used_up(tmp_path: Path) -> None:
+    """A pause that begins at the last moment sends the request back into the queue; it comes again."""
+    async with wire_server(well("responses", "once")) as server:
+        await _recorded(server.url, tmp_path / "recording")
+    replay = Replay(open_recording(tmp_path / "recording"), LIKENESS, threaded=False, pace=at_once)
+    [line] = lines_of(tmp_path / "recording")["outside"]
+    told: list[str] = []
+
+    async def hold_back(event: str, _info: object) -> None:
+        told.append(event)
+        if len(told) == 1:
+            raise RuntimeError("a pause began")
+
+    def request() -> httpx2.Request:
+        extensions = {ASKER: Asker("writer", "local", Attempt(1)), "trace": hold_back}
+        content = json.dumps(line["request"]["body"]).encode()
+        return httpx2.Request("POST", "http://a.invalid/v1/responses", content=content, extensions=extensions)
+
+    transport = ReplayTransport(replay)
+    with pytest.raises(RuntimeError):
+        await transport.handle_async_request(request())
+    assert replay.totals().exchanges == 0
+    response = await transport.handle_async_request(request())
+
+    assert (response.status_code, replay.totals().exchanges, len(told)) == (200, 1, 2)
+
+
+async def test_what_was_cut_off_is_recorded_whole_though_the_run_is_cancelled(tmp_path: Path) -> None:
+    """The answer came, and was paid for: the line is written to its end, whoever cancels meanwhile."""
+    recording = begin_recording(tmp_path / "recording", INDEX)
+    async with (
+        wire_server(well("responses")) as server,
+        open_recorder(recording, LIKENESS, threaded=True) as recorder,
+        open_world(server.url, make_pool=lambda: recording_pool(ConnectionPool, recorder)) as world,
+    ):
+        with trio.CancelScope() as scope:
+            keep = recorder.keep
+
+            async def cancelled_while_it_is_kept(heard: Heard) -> None:
+                scope.cancel()
+                await keep(heard)
+
+            recorder.keep = cancelled_while_it_is_kept  # type: ignore[method-assign]
+            await world.role.ask("Well?")
+
+    assert len(lines_of(tmp_path / "recording")["outside"]) == 1
 
 
 @pytest.mark.parametrize(

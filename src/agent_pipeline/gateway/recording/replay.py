@@ -53,6 +53,7 @@ class Replay:
         self._thread = trio.CapacityLimiter(1)
         self._turn = trio.Lock()
         self._lanes: dict[str | None, Lane] = {}
+        self._names: list[str] | None = None
         self._replayed = 0
         self._missed = 0
         self._redacted = 0
@@ -106,17 +107,19 @@ class Replay:
 
     def _miss(self, lane: Lane, asked: AskedRequest, document_id: str | None) -> ReplayMissError:
         whose = "a request made for no document" if document_id is None else f"document {quoted(document_id)}"
-        where = self._recording.directory
-        what = f"{whose}: its request to {quoted(asked.path)} is not in the recording {where}"
+        what = f"{whose}: its request to {quoted(asked.path)}"
         if not lane.offsets:
-            return ReplayMissError(f"{what}: nothing was recorded for it{self._similar(lane)}; record again")
+            where = self._recording.directory
+            return ReplayMissError(
+                f"{what} was not recorded: {where} has nothing of it{self._similar(lane)}; record again"
+            )
         near = nearest(asked, (lane.read(offset) for offset in lane.offsets))
         if near is None or not near.differences:
             recorded = lane.recorded(asked.digest())
             times = "once" if recorded == 1 else f"{recorded} times"
             return ReplayMissError(
-                f"{whose}: the recording {where} holds its request to {quoted(asked.path)} {times}, and it was asked "
-                "once more; the run that was recorded was cut short, or asked less often; record again"
+                f"{what} was recorded {times}, and is asked once more; "
+                "the recorded run was cut short, or asked less often; record again"
             )
         first = near.differences[0]
         exchange = near.exchange
@@ -126,14 +129,17 @@ class Replay:
         place = f"exchange {near.place} of {len(lane.offsets)} (role {quoted(exchange.role)}"
         place += f", stage {quoted(exchange.stage)}{state})" if exchange.stage else f"{state})"
         return ReplayMissError(
-            f"{what}; nearest is {place}, where {told(first)}{others}; undo the change, or record again",
+            f"{what} was not recorded; nearest is {place}, where {told(first)}{others}; "
+            "undo the change, or record again",
             field=first.path,
         )
 
     def _similar(self, lane: Lane) -> str:
-        known = [path.stem for path in self._recording.lanes()]
+        if self._names is None:  # once: every document of another source is missing
+            self._names = [path.stem for path in self._recording.lanes()]
+        known = self._names
         near = get_close_matches(lane.path.stem, known[:_MOST_COMPARED], n=1)
-        return f", but for {len(known)} others{f', such as {near[0]}' if near else ''}" if known else ""
+        return f", but of {len(known)} others{f', such as {near[0]}' if near else ''}" if known else ""
 
     async def _apart(self, work: Callable[[], ResultT]) -> ResultT:
         if not self._threaded:
