@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import trio
 from tests.recording.world import ONE_AFTER_THE_OTHER, ONE_CALL, documents, lines_of, record, replay, run, write_project
@@ -85,6 +86,37 @@ def test_the_line_that_a_kill_tore_is_left_out_and_taken_away(tmp_path: Path) ->
     assert path.read_bytes() == whole[:-20]
 
 
+def test_what_a_resumed_run_asked_again_is_replayed_first(tmp_path: Path) -> None:
+    """The session before was cut off, so that its answers lead to no request that was recorded."""
+    asked = AskedRequest("p", "POST", "/v1/responses", {"input": 1})
+    made: dict[str, Any] = {
+        "document_id": "d",
+        "stage": "s",
+        "cycle": 1,
+        "role": "r",
+        "attempt": 1,
+        "at": "",
+        "latency": 0.0,
+    }
+    path = tmp_path / "d.jsonl"
+    told = [(1, "first"), (1, "second"), (2, "third"), (2, "fourth"), (3, "fifth")]
+    lines = [to_line(Exchange(**made, session=at, request=asked, sent=True, status=200, body=it)) for at, it in told]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    lane = load_lane(path, "d")
+    offsets = [lane.take(asked.digest()) for _ in told]
+
+    assert [lane.read(one).body for one in offsets if one is not None] == [
+        "fifth",
+        "third",
+        "fourth",
+        "first",
+        "second",
+    ]
+    assert lane.offsets == sorted(lane.offsets)
+    assert lane.recorded(asked.digest()) == 5
+
+
 def test_a_replay_that_was_cut_short_goes_on_as_a_replay(tmp_path: Path) -> None:
     """Resumed by its name alone, it must not turn to a provider, for money."""
     record(write_project(tmp_path / "project", documents(2), stages=ONE_CALL), tmp_path / "recording")
@@ -109,6 +141,7 @@ def test_ten_thousand_exchanges_are_known_by_their_places(tmp_path: Path) -> Non
                 stage="s",
                 cycle=1,
                 role="r",
+                session=1,
                 attempt=1,
                 at="now",
                 request=AskedRequest("p", "POST", "/v1/responses", {"input": number}),

@@ -111,5 +111,7 @@ async def open_tape(
         folders=likeness.folders,
     )
     recording = begin_recording(Path(options.record), index)
-    recorder = await stack.enter_async_context(gateways.open_recorder(recording, likeness, threaded=threaded))
+    recorder = await stack.enter_async_context(
+        gateways.open_recorder(recording, likeness, session=records.session.number, threaded=threaded)
+    )
     return Tape(lambda: gateways.recording_pool(make_pool, recorder), recorder)

@@ -13,6 +13,7 @@ class Exchange:
 
     Attributes:
         document_id: of the document it was made for, None for none.
+        session: of the run, that made it.
         attempt: its number in its call.
         sent: whether anything left.
         latency: seconds from asking to the last byte.
@@ -27,6 +28,7 @@ class Exchange:
     stage: str | None
     cycle: int | None
     role: str
+    session: int
     attempt: int
     at: str
     request: AskedRequest

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from agent_pipeline.errors import RecordingError
@@ -14,8 +15,9 @@ from agent_pipeline.telemetry import read_lines
 class Lane:
     """First in, first out among the exchanges that asked the same; what asked something else is in nobody's way.
 
-    So stages and agents of one document that ask at once are replayed in whatever order they ask this time. Bodies
-    stay on disk: of each exchange a hash and an offset are held.
+    So stages and agents of one document that ask at once are replayed in whatever order they ask this time. Of several
+    sessions of a run the last comes first: what it asked again led to what it asked next, while the answers of a
+    session that was cut off may have led nowhere. Bodies stay on disk: of each exchange a hash and an offset are held.
 
     Attributes:
         path: of its file.
@@ -28,8 +30,7 @@ class Lane:
     _recorded: Counter[bytes] = field(default_factory=Counter)
 
     def add(self, digest: bytes, offset: int) -> None:
-        """Take up one exchange, the last so far."""
-        self.offsets.append(offset)
+        """Take up one exchange, to be replayed behind those that asked the same."""
         self._waiting.setdefault(digest, deque()).append(offset)
         self._recorded[digest] += 1
 
@@ -71,6 +72,7 @@ def load_lane(path: Path, document_id: str | None) -> Lane:
         RecordingError: the file can't be read, or a line of it is damaged.
     """
     lane = Lane(path)
+    found: list[tuple[int, bytes, int]] = []
     try:
         for line in read_lines(path, from_line):
             if line.torn:
@@ -79,11 +81,14 @@ def load_lane(path: Path, document_id: str | None) -> Lane:
                 raise _damaged(path, line.number, line.problem or "it is empty")
             if line.value.document_id != document_id:
                 raise _damaged(path, line.number, f"it is of document {json.dumps(line.value.document_id)}")
-            lane.add(line.value.request.digest(), line.offset)
+            found.append((-line.value.session, line.value.request.digest(), line.offset))
     except FileNotFoundError:
         pass  # nothing was recorded for this document
     except OSError as exc:
         raise RecordingError(f"{path}: the recording can't be read: {exc.strerror or exc}") from exc
+    lane.offsets = [offset for *_, offset in found]
+    for _, digest, offset in sorted(found, key=itemgetter(0)):
+        lane.add(digest, offset)
     return lane
 
 

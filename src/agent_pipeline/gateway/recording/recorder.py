@@ -44,14 +44,16 @@ class Recorder:
     Args:
         recording: begun; nobody else writes into it.
         likeness: what requests are reduced to, and whose secrets are written nowhere.
+        session: of the run, from 1.
         threaded: write in a thread; False writes on the Trio thread, for virtual time.
 
     Attributes:
         likeness: as it was given.
     """
 
-    def __init__(self, recording: Recording, likeness: Likeness, *, threaded: bool) -> None:
+    def __init__(self, recording: Recording, likeness: Likeness, *, session: int, threaded: bool) -> None:
         self.likeness = likeness
+        self._session = session
         self._recording = recording
         self._threaded = threaded
         self._thread = trio.CapacityLimiter(1)
@@ -87,7 +89,7 @@ class Recorder:
             self._recording.note(self._before + self._written)
 
     def _write(self, heard: "Heard") -> Exchange:
-        exchange = heard.exchange(self.likeness)
+        exchange = heard.exchange(self.likeness, self._session)
         path = self._recording.lane(exchange.document_id)
         try:
             with reporting(path, "the exchange can't be recorded"):
@@ -107,9 +109,11 @@ class Recorder:
 
 
 @asynccontextmanager
-async def open_recorder(recording: Recording, likeness: Likeness, *, threaded: bool) -> AsyncGenerator[Recorder]:
+async def open_recorder(
+    recording: Recording, likeness: Likeness, *, session: int = 1, threaded: bool
+) -> AsyncGenerator[Recorder]:
     """Open a recorder; its index is complete at the end, also on error and cancellation."""
-    recorder = Recorder(recording, likeness, threaded=threaded)
+    recorder = Recorder(recording, likeness, session=session, threaded=threaded)
     try:
         yield recorder
     finally:
@@ -139,7 +143,7 @@ class Heard:
     ended: float = 0.0
     broken: Break | None = None
 
-    def exchange(self, likeness: Likeness) -> Exchange:
+    def exchange(self, likeness: Likeness, session: int) -> Exchange:
         """Return what is kept of it."""
         scope, request, response = self.scope, self.request, self.response
         headers = {} if response is None else _kept(response.headers, likeness.secrets)
@@ -150,6 +154,7 @@ class Heard:
             stage=scope.stage,
             cycle=scope.cycle,
             role=self.asker.role,
+            session=session,
             attempt=self.asker.attempt.number,
             at=self.at.isoformat(),
             request=likeness.asked(
