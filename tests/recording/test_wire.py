@@ -25,7 +25,7 @@ from agent_pipeline.gateway.recording import (
     begin_recording,
     open_recording,
 )
-from agent_pipeline.gateway.recording.recorder import Heard
+from agent_pipeline.gateway.recording.heard import Heard
 from agent_pipeline.gateway.recording.replay import ReplayTransport
 
 LIKENESS = Likeness(RecordedSecrets([KEY]))
