@@ -58,6 +58,7 @@ async def conclude(
         failures=failures,
         next=_next_commands(runtime, config, result=(outcome, reason), failures=failures),
         session=session,
+        recording=runtime.tape.totals(),
     )
 
 
@@ -134,6 +135,7 @@ def write_manifest(
         "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
+        "replayed": options.replay is not None,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("agent-pipeline", "openai", "openai-agents", "httpx2", "trio")},

@@ -115,6 +115,7 @@ class Pipeline:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
             ConfigError: the faults file or the live file can't be used, or a key is written in a config file.
+            RecordingError: the recording that is to be made or replayed can't be.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         refuse_written_secrets(self.config)
@@ -181,6 +182,7 @@ class Pipeline:
                 documents_in_flight=in_flight,
                 requests_in_flight=limits.requests_in_flight.start,
                 simulator=options.offline,
+                replayed=options.replay is not None,
                 documents=source.count_hint,
                 session=runtime.records.session.number,
             )
