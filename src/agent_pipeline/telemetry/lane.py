@@ -84,4 +84,4 @@ class Lane:
     def note(self, error: Exception) -> None:
         """Keep the first error."""
         if self.error is None:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error = str(error) if isinstance(error, LinesLostError) else f"{type(error).__name__}: {error}"

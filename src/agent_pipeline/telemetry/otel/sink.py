@@ -35,7 +35,7 @@ class SpansLostError(LinesLostError):
 
     def __init__(self, loss: Loss, endpoint: str) -> None:
         super().__init__(loss.count, OSError(loss.why))
-        self.args = (f"{loss.count} spans did not reach {endpoint}: {loss.why}",)
+        self.args = (f"{endpoint}: {loss.why}",)
 
 
 class OtlpSink:
