@@ -105,7 +105,7 @@ def open_receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             """Take one request."""
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)

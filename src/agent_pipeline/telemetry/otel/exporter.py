@@ -94,14 +94,21 @@ class _Session(requests.Session):
         self.failure: str | None = None
         self._left: Callable[[], float] = lambda: math.inf
         self._answer = b""
+        self._tries = 0
 
     def begin(self, left: Callable[[], float]) -> None:
         """Begin with a new batch."""
-        self._left, self._answer, self.failure = left, b"", None
+        self._left, self._answer, self.failure, self._tries = left, b"", None, 0
 
     def request(self, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - as the class above has it
-        """Send a request within the time that is left; a redirect is a failure, since it is not followed."""
+        """Send a request within the time that is left; a redirect is a failure, since it is not followed.
+
+        While there is no hurry the exporter tries again after a pause. At the end it does so once, and at once, for a
+        connection that the server closed meanwhile.
+        """
         left = self._left()
+        self._tries += 1
+        is_last = left < math.inf and self._tries > 1
         if left <= 0:
             self.failure = self.failure or "there was no time left"
             raise requests.RequestException(self.failure)
@@ -110,11 +117,13 @@ class _Session(requests.Session):
             answer = super().request(*args, **options)
         except requests.RequestException as exc:
             self.failure = _reason(exc, options["timeout"])
+            if is_last:
+                raise requests.RequestException(self.failure) from None  # of no kind that is tried again
             raise
         self.failure = None if answer.ok and not answer.is_redirect else f"HTTP {answer.status_code} {answer.reason}"
         if "protobuf" in answer.headers.get("content-type", ""):
             self._answer = answer.content  # not the answer itself: it would keep its connection open after the end
-        if 300 <= answer.status_code < 400:
+        if 300 <= answer.status_code < 400 or (self.failure and left < math.inf):
             raise requests.RequestException(self.failure)
         return answer
 

@@ -47,6 +47,7 @@ class OtlpSink:
         endpoint: full address that spans are posted to.
         redactor: takes secrets out of all texts.
         sdk_spans: makes what draws spans of the Agents SDK, on a tracer of ours.
+        period: seconds after which spans go, though they are few.
         patience: seconds that the last spans have to arrive.
     """
 
@@ -58,6 +59,7 @@ class OtlpSink:
         *,
         sdk_spans: Callable[[SpanTracer], SdkSpans],
         redactor: Redactor = PATTERNS_ONLY,
+        period: float = 1.0,
         patience: float = 5.0,
     ) -> None:
         self._endpoint = endpoint
@@ -66,7 +68,7 @@ class OtlpSink:
         self._tracer = SpanTracer()
         self._sdk_spans = sdk_spans(self._tracer)
         self._exporter = OtlpExporter(endpoint)
-        self._outbox = Outbox[Draft](self._exporter.deliver, name=SINK_NAME, patience=patience)
+        self._outbox = Outbox[Draft](self._exporter.deliver, name=SINK_NAME, period=period, patience=patience)
         self._silence = logging.NullHandler()  # else logging's last resort prints what we tell anyway
         self._emit: Emit | None = None
 
