@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from agent_pipeline.simulator import Simulator
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SECRET = "hunter22-zebra-77"  # noqa: S105 - made up
+OFFLINE = RunOptions(offline=True, seed=1)
 SDK = "openinference.instrumentation.openai_agents"
 
 
@@ -46,10 +47,9 @@ def project_in(root: Path, documents: JsonValue, stages: Sequence[JsonValue] = I
     return make_project(root, documents, stages=stages)
 
 
-def run_sync(project: Project, **options: object) -> RunResult:
+def run_sync(project: Project, options: RunOptions = OFFLINE) -> RunResult:
     """Run it over real sockets, with real threads."""
-    chosen = RunOptions(offline=True, seed=1, **options)  # type: ignore[arg-type]
-    return Pipeline.from_config(project.config, options=chosen).run_sync()
+    return Pipeline.from_config(project.config, options=options).run_sync()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def test_what_arrives_is_what_the_ledger_says(receiver: Receiver, tmp_path: Path
     """Documents of every outcome, reworks, requests that failed: each has its span, in its trace, in its place."""
     faults = tmp_path / "faults.yaml"
     faults.write_text(json.dumps(FAULTS), encoding="utf-8")
-    result = run_sync(project_in(tmp_path / "p", DOCUMENTS, BUILT_IN), faults=str(faults))
+    result = run_sync(
+        project_in(tmp_path / "p", DOCUMENTS, BUILT_IN), RunOptions(offline=True, seed=1, faults=str(faults))
+    )
     ledger = Leavings(Path(result.run_dir))
     trees = Trees(receiver.spans)
 
@@ -152,7 +154,7 @@ def test_texts_leave_only_where_the_run_keeps_them_and_secrets_never(
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     project = project_in(tmp_path, [{"id": "1", "text": f"A giraffe said: {SECRET[:-1]} is no key."}])
 
-    run_sync(project, include_texts=texts)
+    run_sync(project, replace(OFFLINE, include_texts=texts))
 
     llm = next(span for span in receiver.spans if span.attributes.get("openinference.span.kind") == "LLM")
     sent = repr(receiver.spans)
@@ -165,7 +167,7 @@ def test_texts_leave_only_where_the_run_keeps_them_and_secrets_never(
 def test_a_session_that_goes_on_has_traces_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
     """What was finished is not sent again, and no trace grows after its end."""
     project = project_in(tmp_path, prose(3))
-    first = run_sync(project, limit=2)
+    first = run_sync(project, replace(OFFLINE, limit=2))
     before = {span.trace_id for span in receiver.spans}
     receiver.spans.clear()
 
@@ -194,7 +196,7 @@ def test_what_is_rehearsed_is_not_sent(receiver: Receiver, tmp_path: Path) -> No
     project = project_in(tmp_path, prose(1))
     simulator = Simulator()
 
-    run_sync(project, virtual=True, make_pool=lambda: simulator_pool(simulator))
+    run_sync(project, replace(OFFLINE, virtual=True, make_pool=lambda: simulator_pool(simulator)))
 
     assert receiver.paths == []
 
@@ -215,7 +217,7 @@ def test_a_collector_that_is_not_there_costs_the_run_its_spans_and_nothing_else(
     monkeypatch.setenv(ENDPOINT, endpoint)
     project = project_in(tmp_path, prose(2))
 
-    result = run_sync(project, strict_shutdown=True)
+    result = run_sync(project, replace(OFFLINE, strict_shutdown=True))
 
     run = find_run(result.run_dir, project.logs)
     assert (result.exit_code, result.reason, result.left_open) == (0, None, ())

@@ -1,7 +1,7 @@
 """An OTLP receiver on loopback: it decodes what it gets, and behaves as badly as it is told to."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,7 +98,7 @@ def _value(value: Any) -> Any:  # noqa: ANN401 - as above
 
 
 @contextmanager
-def open_receiver() -> Iterator[Receiver]:
+def open_receiver() -> Generator[Receiver]:
     """Listen on 127.0.0.1 while the block lasts."""
     receiver = Receiver()
 
@@ -127,7 +127,7 @@ def open_receiver() -> Iterator[Receiver]:
             except OSError:
                 self.close_connection = True  # who asked did not wait
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

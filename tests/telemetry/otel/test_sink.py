@@ -22,7 +22,7 @@ from agent_pipeline.domain.sdk_span import SdkSpan
 from agent_pipeline.domain.trace_id import trace_id_of
 from agent_pipeline.telemetry import Redactor, Telemetry, open_telemetry
 from agent_pipeline.telemetry.otel import OtlpSink, SpanTracer
-from agent_pipeline.telemetry.otel.sink import quiet_logger
+from agent_pipeline.telemetry.otel.exporter import quiet_logger
 
 RUN = "trial-2026-11-21_09h05m00s-abcdef"
 STARTED = PipelineStarted(RUN, "trial", "/logs", "1", ["a"], 1, 1, simulator=True)

@@ -8,6 +8,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 from tests.telemetry.attempts import ATTEMPT
 
+from agent_pipeline.domain.document import Outcome
 from agent_pipeline.domain.events import (
     AttemptFinished,
     ClientConfigured,
@@ -173,12 +174,12 @@ def test_a_request_of_no_document_belongs_to_the_run() -> None:
         ("skipped", None, False, None),
     ],
 )
-def test_a_document_says_how_it_ended(outcome: str, code: str | None, failed: bool, kind: str | None) -> None:  # noqa: FBT001
+def test_a_document_says_how_it_ended(outcome: Outcome, code: str | None, failed: bool, kind: str | None) -> None:  # noqa: FBT001
     spans = begun()
     if code is not None:
         spans.take(PipelineFailure("1", "a", None, code, "what went wrong"), AT)
 
-    draft = drawn(spans, DocumentFinished("1", outcome, 2, None, code, 1.0), 1)  # type: ignore[arg-type]
+    draft = drawn(spans, DocumentFinished("1", outcome, 2, None, code, 1.0), 1)
 
     assert (draft.failed, draft.attributes.get("error.type")) == (failed, kind)
     assert draft.attributes["agent_pipeline.document.outcome"] == outcome
