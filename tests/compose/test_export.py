@@ -72,19 +72,22 @@ def test_what_arrives_is_what_the_ledger_says(receiver: Receiver, tmp_path: Path
     """Documents of every outcome, reworks, requests that failed: each has its span, in its trace, in its place."""
     faults = tmp_path / "faults.yaml"
     faults.write_text(json.dumps(FAULTS), encoding="utf-8")
-    result = run_sync(
-        project_in(tmp_path / "p", DOCUMENTS, BUILT_IN), RunOptions(offline=True, seed=1, faults=str(faults))
-    )
+    result = run_sync(project_in(tmp_path / "p", DOCUMENTS, BUILT_IN), replace(OFFLINE, faults=str(faults)))
     ledger = Leavings(Path(result.run_dir))
-    trees = Trees(receiver.spans)
 
-    (run,) = receiver.named("run ")
-    documents = {str(span.attributes["agent_pipeline.document.id"]): span for span in receiver.named("document")}
-    stages, attempts = receiver.named("stage "), receiver.named("chat ")
-    assert result.outcome == "completed"
-    assert result.dropped == {}
+    assert (result.outcome, result.dropped) == ("completed", {})
     assert len({(span.trace_id, span.span_id) for span in receiver.spans}) == len(receiver.spans)
     assert {span.attributes["agent_pipeline.run.id"] for span in receiver.spans} == {result.run_id}
+    assert_documents(receiver, ledger)
+    assert_attempts(receiver, ledger)
+    assert_stages(receiver, ledger)
+    assert_tree(receiver, ledger)
+
+
+def assert_documents(receiver: Receiver, ledger: Leavings) -> None:
+    """Each row has its span, with how it ended, linked to the run's."""
+    (run,) = receiver.named("run ")
+    documents = {span.attributes["agent_pipeline.document.id"]: span for span in receiver.named("document")}
     assert documents.keys() == {row["document_id"] for row in ledger.documents}
     for row in ledger.documents:
         span = documents[str(row["document_id"])]
@@ -93,36 +96,42 @@ def test_what_arrives_is_what_the_ledger_says(receiver: Receiver, tmp_path: Path
         assert span.attributes.get("error.type") == row["error_code"]
         assert (span.failed, span.error) == (row["outcome"] == "failed", row["error"] if span.failed else "")
         assert span.links == [(run.trace_id, run.span_id)]
-    assert {
-        str(span.attributes["agent_pipeline.attempt.id"]): span.attributes.get("http.response.status_code")
-        for span in attempts
-    } == {str(row["attempt_id"]): row["status_code"] for row in ledger.attempts}
-    assert sum(span.failed for span in attempts) == 2
-    results = Counter((row["document_id"], row["stage"], row["cycle"]) for row in ledger.table("stage_results"))
-    assert (
-        Counter(
-            (
-                span.attributes["agent_pipeline.document.id"],
-                span.attributes["agent_pipeline.stage"],
-                span.attributes["agent_pipeline.cycle"],
-            )
-            for span in stages
-            if not span.failed
-        )
-        == results
-    )
-    for span in attempts:
+    assert run.attributes["agent_pipeline.documents.total"] == len(ledger.documents)
+
+
+def assert_attempts(receiver: Receiver, ledger: Leavings) -> None:
+    """Each row has its span, with the status and the tokens of the answer."""
+    names = ("agent_pipeline.attempt.id", "http.response.status_code", "gen_ai.usage.input_tokens")
+    sent = [tuple(span.attributes.get(name) for name in names) for span in receiver.named("chat ")]
+    kept = [(row["attempt_id"], row["status_code"], row["input_tokens"]) for row in ledger.attempts]
+    assert sorted(map(repr, sent)) == sorted(map(repr, kept))
+    assert sum(span.failed for span in receiver.named("chat ")) == 2
+
+
+def assert_stages(receiver: Receiver, ledger: Leavings) -> None:
+    """Each result has its span; a pass that failed has one, too."""
+    names = ("agent_pipeline.document.id", "agent_pipeline.stage", "agent_pipeline.cycle")
+    passed = [span for span in receiver.named("stage ") if not span.failed]
+    results = [(row["document_id"], row["stage"], row["cycle"]) for row in ledger.table("stage_results")]
+    assert Counter(tuple(span.attributes[name] for name in names) for span in passed) == Counter(results)
+
+
+def assert_tree(receiver: Receiver, ledger: Leavings) -> None:
+    """Attempts hang below the SDK's spans, those below their own stage, and stages below their document."""
+    trees = Trees(receiver.spans)
+    for span in receiver.named("chat "):
         above = trees.chain(span)
         assert [one.name for one in above[1:3]] == ["response", "turn"]
         stage, document = above[-2:]
-        assert stage.name == f"stage {span.attributes['agent_pipeline.stage']}"
-        assert stage.attributes["agent_pipeline.cycle"] == span.attributes["agent_pipeline.cycle"]
-        assert document is documents[str(span.attributes["agent_pipeline.document.id"])]
+        for name in ("agent_pipeline.stage", "agent_pipeline.cycle", "agent_pipeline.document.id"):
+            assert stage.attributes[name] == span.attributes[name]
+        assert document.name == "document"
+        assert document.attributes["agent_pipeline.document.id"] == span.attributes["agent_pipeline.document.id"]
+        assert document.start <= span.start <= span.end <= document.end
     of_the_sdk = [span for span in receiver.spans if span.scope == SDK]
     assert {span.attributes["openinference.span.kind"] for span in of_the_sdk} == {"AGENT", "LLM", "CHAIN"}
     assert len(of_the_sdk) == sum(line["object"] == "trace.span" for line in ledger.traces)
     assert all(trees.chain(span)[-2].name.startswith("stage ") for span in of_the_sdk)
-    assert run.attributes["agent_pipeline.documents.total"] == len(ledger.documents)
 
 
 async def test_two_runs_in_one_process_do_not_mix(receiver: Receiver, tmp_path: Path) -> None:
@@ -161,6 +170,7 @@ def test_texts_leave_only_where_the_run_keeps_them_and_secrets_never(
     assert ("giraffe" in sent) == texts
     assert ("llm.model_name" in llm.attributes) == texts
     assert SECRET not in sent
+    assert "llm.token_count" not in sent  # the attempts carry usage, and backends add up what they find
     assert not [name for span in receiver.spans if span.scope == SDK for name in span.attributes if "gen_ai" in name]
 
 

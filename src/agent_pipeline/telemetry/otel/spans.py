@@ -28,6 +28,9 @@ from agent_pipeline.telemetry.otel.ids import (
     stage_span,
 )
 
+_STEP: dict[str, AttributeValue] = {"openinference.span.kind": "CHAIN"}
+"""What backends for LLM work want to know of a span that is no request; of attempts the GenAI names tell it."""
+
 USED = (
     *(AttemptFinished, ClientConfigured, DocumentFinished, DocumentStarted, PipelineFailure, PipelineFinished),
     *(PipelineStarted, StageFinished, StageReused),
@@ -124,7 +127,7 @@ class RunSpans:
             parent_id=None,
             start=nanoseconds(begun.at),
             end=nanoseconds(max(at, begun.at)),
-            attributes=present(attributes),
+            attributes=_STEP | present(attributes),
             failed=event is None or event.reason is not None,
         )
 
@@ -153,7 +156,7 @@ class RunSpans:
             parent_id=None,
             start=_before(end, event.duration_seconds) if started_at is None else min(nanoseconds(started_at), end),
             end=end,
-            attributes=self.whose(event.document_id) | present(attributes),
+            attributes=_STEP | self.whose(event.document_id) | present(attributes),
             failed=event.outcome in {"failed", "cancelled"},
             error=error,
             link=(run_trace(run.run_id, run.session), run_span(run.run_id, run.session)),
@@ -180,7 +183,7 @@ class RunSpans:
             parent_id=document_span(trace_id),
             start=_before(end, seconds),
             end=end,
-            attributes=self.whose(event.document_id) | present(attributes),
+            attributes=_STEP | self.whose(event.document_id) | present(attributes),
             failed=error_code is not None,
         )
 

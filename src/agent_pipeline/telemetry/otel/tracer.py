@@ -6,6 +6,8 @@ from typing import Protocol
 
 from agent_pipeline.telemetry.otel.draft import AttributeValue, Draft
 
+_USAGE = "llm.token_count."
+
 _ERROR = 2
 """OpenTelemetry's StatusCode.ERROR."""
 
@@ -110,8 +112,13 @@ class SpanTracer:
             parent_id=place.parent_id,
             start=span.start_time,
             end=span.end_time,
-            attributes={**span.attributes, **place.attributes},
+            attributes={**_without_usage(span.attributes), **place.attributes},
             failed=span.failed,
             error=span.error,
             by_sdk=True,
         )
+
+
+def _without_usage(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """Leave out tokens, which our attempts carry: backends add up what they find, and would count them twice."""
+    return {name: value for name, value in attributes.items() if not name.startswith(_USAGE)}
