@@ -79,20 +79,40 @@ def test_large_things_go_in_small_batches() -> None:
     assert max(slow.sizes) <= 2
 
 
+def test_what_is_too_much_to_keep_is_lost_however_few_things_it_is() -> None:
+    """Prompts may be long; and what has left makes room."""
+    slow = Slow()
+    outbox = outbox_to(slow, room=100)
+    for number in range(4):
+        outbox.put(str(number), 60)
+        while len(slow.taken) <= number:
+            time.sleep(0.001)
+    slow.gate.clear()
+    outbox.put("in hand", 1)
+    while len(slow.sizes) < 5:
+        time.sleep(0.001)
+    outbox.put("fits", 60)
+    outbox.put("too much", 60)
+    slow.gate.set()
+    outbox.close()
+
+    assert slow.taken == ["0", "1", "2", "3", "in hand", "fits"]
+    assert outbox.take_loss() == Loss(1, "more came than could be sent")
+
+
 def test_what_does_not_fit_is_lost_and_counted_and_nobody_waits() -> None:
-    """By number and by bytes; both hold while the other side stands still."""
+    """However long the other side stands still."""
     slow = Slow()
     slow.gate.clear()
-    outbox = outbox_to(slow, capacity=5, room=100)
+    outbox = outbox_to(slow, capacity=5)
     outbox.put("in hand", 1)
     assert slow.entered.wait(5)
     begun = time.monotonic()
     for _ in range(8):
         outbox.put("x", 1)
-    outbox.put("x", 100)
     assert time.monotonic() - begun < 1
 
-    assert outbox.take_loss() == Loss(4, "more came than could be sent")
+    assert outbox.take_loss() == Loss(3, "more came than could be sent")
     assert outbox.take_loss() is None
     slow.gate.set()
     outbox.close()
@@ -148,6 +168,23 @@ def test_the_end_waits_as_long_as_its_patience_lasts_and_counts_the_rest() -> No
     for thread in [one for one in threading.enumerate() if one.name == "slow"]:
         thread.join(5)
     assert outbox.take_loss() is None
+
+
+def test_nothing_is_begun_when_the_time_is_up() -> None:
+    """It would be counted as lost and arrive nevertheless."""
+    slow = Slow()
+    slow.gate.clear()
+    outbox = outbox_to(slow, patience=0.05)
+    outbox.put("in hand", 1)
+    assert slow.entered.wait(5)
+    outbox.put("waiting", 1)
+    late = threading.Timer(0.1, slow.gate.set)
+    late.start()
+    outbox.close()
+    late.join()
+
+    assert slow.taken == ["in hand"]
+    assert outbox.take_loss() == Loss(1, "not sent within 0.05 s of the end")
 
 
 def test_who_delivers_is_told_how_long_it_has() -> None:

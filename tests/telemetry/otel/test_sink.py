@@ -23,6 +23,8 @@ from agent_pipeline.domain.trace_id import trace_id_of
 from agent_pipeline.telemetry import Redactor, Telemetry, open_telemetry
 from agent_pipeline.telemetry.otel import OtlpSink, SpanTracer
 from agent_pipeline.telemetry.otel.exporter import quiet_logger
+from agent_pipeline.telemetry.otel.outbox import Loss
+from agent_pipeline.telemetry.otel.sink import SpansLostError
 
 RUN = "trial-2026-11-21_09h05m00s-abcdef"
 STARTED = PipelineStarted(RUN, "trial", "/logs", "1", ["a"], 1, 1, simulator=True)
@@ -39,6 +41,9 @@ class Scribe:
         if span == "fails":
             raise RuntimeError("no")
         root = self._tracer.start_span("trace", attributes={})
+        if span == "never began":
+            root.end()
+            return
         drawn = self._tracer.start_span(str(span), start_time=5, attributes={"kind": "AGENT"})
         drawn.end(9)
         root.end()
@@ -88,8 +93,9 @@ async def test_spans_of_another_run_and_of_no_document_are_not_ours() -> None:
 
 
 async def test_a_span_that_can_not_be_drawn_loses_only_itself() -> None:
+    """One that never began is none."""
     with open_receiver() as receiver:
-        events = (sdk("fails", "1", None), sdk("fine", "2", None))
+        events = (sdk("fails", "1", None), sdk("never began", "3", None), sdk("fine", "2", None))
         telemetry = await tell(f"{receiver.endpoint}/v1/traces", STARTED, *events)
 
     assert [span.name for span in receiver.spans] == ["fine", "run trial"]
@@ -149,6 +155,23 @@ def _flushed(sink: OtlpSink) -> int | None:
     except LinesLostError as error:
         return error.count
     return None
+
+
+async def test_a_late_loss_takes_back_what_was_counted_as_written() -> None:
+    """Spans leave later than their events; the two counts still add up to all there were."""
+
+    class Late(Recorder):
+        def flush(self) -> None:
+            if len(self.events) == 3:
+                raise SpansLostError(Loss(3, "gone"), "there")
+
+    async with open_telemetry([Late("late")], threaded=False) as telemetry:
+        for cycle in range(4):
+            telemetry.emit(StageFinished("7", "a", cycle, 1, None))
+
+    statistics = telemetry.statistics()
+    assert (statistics.written, statistics.dropped) == ({"late": 1}, {"late": 3})
+    assert statistics.errors == {"late": "there: gone"}
 
 
 async def test_a_server_that_hangs_costs_the_end_its_patience_and_no_more() -> None:
