@@ -1,6 +1,7 @@
 """The SDK's spans by OpenInference's names: drawn one by one, the SDK left alone, and without texts by default."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from agents.run_internal import tool_execution
@@ -78,11 +79,11 @@ def test_a_span_that_never_began_is_not_drawn() -> None:
 
 def test_the_sdk_s_own_processors_are_left_alone() -> None:
     """They belong to the process, and so do its functions."""
-    provider = get_trace_provider()
-    before = provider._multi_processor._processors  # type: ignore[attr-defined]
+    provider: Any = get_trace_provider()
+    before = provider._multi_processor._processors
     patched_by_instrumentors = tool_execution.execute_function_tool_calls
 
     draw(LLM)
 
-    assert provider._multi_processor._processors is before  # type: ignore[attr-defined]
+    assert provider._multi_processor._processors is before
     assert tool_execution.execute_function_tool_calls is patched_by_instrumentors

@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing
+from typing import Any
 
 import pytest
 from tests.runs.sample import Sample, go_on, kill
@@ -30,13 +31,13 @@ class Figures:
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
         """Return a metric's samples summed by some labels, without those that are 0."""
-        sums: Counter[tuple[str, ...]] = Counter()
+        sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
         for found, value in self.of(name).items():
-            sums[tuple(dict(found)[label] for label in labels)] += value  # type: ignore[assignment]
+            sums[tuple(dict(found)[label] for label in labels)] += value
         return {key: value for key, value in sums.items() if value}
 
 
-def rows(sample: Sample, query: str) -> list[tuple[object, ...]]:
+def rows(sample: Sample, query: str) -> list[tuple[Any, ...]]:
     """Ask the ledger, past what is tested."""
     with closing(sqlite3.connect(sample.run.ledger)) as connection:
         return connection.execute(query).fetchall()
@@ -63,13 +64,13 @@ def test_figures_are_those_of_the_rows(sample: Sample) -> None:
     )
     for kind, place in (("input", 4), ("output", 5)):
         reported = figures.by("tokens_total", "kind")[kind,]
-        assert reported == sum(row[place] or 0 for row in attempts)  # type: ignore[misc]
+        assert reported == sum(row[place] or 0 for row in attempts)
     charged = Counter({("",): 0})
     unknown, cost = 0.0, 0.0
     for row in attempts:
-        charged[str(row[0]),] += row[6]  # type: ignore[operator]
-        unknown += row[6] if row[4] is None else 0  # type: ignore[operator]
-        cost += (row[7] or 0) / 1e6  # type: ignore[operator]
+        charged[str(row[0]),] += row[6]
+        unknown += row[6] if row[4] is None else 0
+        cost += (row[7] or 0) / 1e6
     assert figures.by("charged_tokens_total", "role") == {key: value for key, value in charged.items() if value}
     assert sum(figures.of("unknown_tokens_total").values()) == unknown > 0
     assert sum(figures.of("cost_usd_total").values()) == pytest.approx(cost)
