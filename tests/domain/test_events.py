@@ -8,7 +8,6 @@ import pytest
 from agent_pipeline.domain import events, limit_events
 from agent_pipeline.domain.document import JsonValue, Outcome
 from agent_pipeline.domain.events import AttemptFinished, Event, StageMessage
-from agent_pipeline.domain.sdk_span import SdkSpan
 from agent_pipeline.domain.usage import AttemptRecord
 
 KINDS = [
@@ -58,10 +57,7 @@ def test_an_event_is_a_frozen_record_of_its_fields(kind: type[Event]) -> None:
 
 @every_kind
 def test_an_event_holds_values_that_sinks_can_write(kind: type[Event]) -> None:
-    """Texts, numbers, lists and mappings of them; the one record inside an event is an attempt's.
-
-    A line of the SDK's trace also has the span itself at hand, which no file's sink looks at.
-    """
+    """Texts, numbers, lists and mappings of them; the one record inside an event is an attempt's."""
     plain = {
         str,
         int,
@@ -76,7 +72,7 @@ def test_an_event_holds_values_that_sinks_can_write(kind: type[Event]) -> None:
         Outcome,
     }
 
-    assert {field.type for field in dataclasses.fields(kind)} <= plain | {AttemptRecord, SdkSpan | None}
+    assert {field.type for field in dataclasses.fields(kind)} <= plain | {AttemptRecord}
 
 
 def test_messages_of_two_stages_do_not_share_their_values() -> None:

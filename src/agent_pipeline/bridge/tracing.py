@@ -14,7 +14,7 @@ from agents.tracing import Span, Trace, TracingProcessor
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.domain.events import AgentEvent, SdkTraceItem
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.domain.sdk_span import SdkSpan
+from agent_pipeline.domain.sdk_span import SdkSpan, SpanLine
 
 
 class TraceEvents(TracingProcessor):
@@ -65,7 +65,7 @@ class TraceEvents(TracingProcessor):
         except Exception as exc:  # noqa: BLE001 - values of stages and tools are in there, and may fail in any way
             self._emit(AgentEvent("trace_item_lost", None, None, agent="", detail=f"{type(item).__name__}: {exc}"))
             return
-        self._emit(SdkTraceItem(line, _placed(item) if isinstance(item, Span) else None))
+        self._emit(SdkTraceItem(SpanLine(line, _placed(item)) if isinstance(item, Span) else line))
 
 
 def _placed(span: Span[Any]) -> SdkSpan:

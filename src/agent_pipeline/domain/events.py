@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from agent_pipeline.domain.document import JsonValue, Outcome
-from agent_pipeline.domain.sdk_span import SdkSpan
 from agent_pipeline.domain.usage import AttemptRecord
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -302,12 +301,11 @@ class RunAbandoned(Event):
 
 @dataclass(frozen=True, slots=True)
 class SdkTraceItem(Event):
-    """One trace or span of the Agents SDK, already encoded as a line of JSON; of a span, the span itself as well."""
+    """One trace or span of the Agents SDK, already encoded as a line of JSON; a span's is a `SpanLine`."""
 
     name = "SDK_TRACE"
     level = "debug"
     line: str
-    span: SdkSpan | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

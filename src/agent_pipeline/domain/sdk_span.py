@@ -1,6 +1,7 @@
 """A span of the Agents SDK that is over, with whose it is; for exporters, which read the SDK's own object."""
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,27 @@ class SdkSpan:
     stage: str | None
     cycle: int | None
     trace_id: str | None
+
+
+class SpanLine(str):
+    """A span as a line of JSON, which is all that most want, with the span itself at hand; a copy is the same object.
+
+    Attributes:
+        span: what was encoded.
+    """
+
+    __slots__ = ("span",)
+
+    span: SdkSpan
+
+    def __new__(cls, line: str, span: SdkSpan) -> Self:
+        """Return the line."""
+        made = super().__new__(cls, line)
+        made.span = span
+        return made
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

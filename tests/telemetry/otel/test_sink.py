@@ -1,11 +1,13 @@
 """The sink as the run drives it: spans out of events, losses into the run's own count, never a wait."""
 
+import json
 import logging
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
+from pydantic_core import to_json
 from tests.telemetry.attempts import ATTEMPT
 from tests.telemetry.otel.receiver import open_receiver
 from tests.telemetry.recorders import Recorder
@@ -18,7 +20,7 @@ from agent_pipeline.domain.events import (
     StageFinished,
 )
 from agent_pipeline.domain.export_events import ExportFailed
-from agent_pipeline.domain.sdk_span import SdkSpan
+from agent_pipeline.domain.sdk_span import SdkSpan, SpanLine
 from agent_pipeline.domain.trace_id import trace_id_of
 from agent_pipeline.telemetry import Redactor, Telemetry, open_telemetry
 from agent_pipeline.telemetry.otel import OtlpSink, SpanTracer
@@ -52,7 +54,7 @@ class Scribe:
 def sdk(item: str, span_id: str, parent: str | None, *, document: str | None = "7", session: int = 1) -> SdkTraceItem:
     """Return the event of a span of the SDK, made in stage `a`."""
     trace = None if document is None else trace_id_of(RUN, document, session)
-    return SdkTraceItem("{}", SdkSpan(item, span_id, parent, document, "a", 1, trace))
+    return SdkTraceItem(SpanLine("{}", SdkSpan(item, span_id, parent, document, "a", 1, trace)))
 
 
 async def tell(endpoint: str, *events: Event, recorder: Recorder | None = None, patience: float = 5) -> Telemetry:
@@ -90,6 +92,16 @@ async def test_spans_of_another_run_and_of_no_document_are_not_ours() -> None:
         await tell(f"{receiver.endpoint}/v1/traces", STARTED, *foreign)
 
     assert [span.name for span in receiver.spans] == ["run trial"]
+
+
+def test_for_every_other_sink_a_span_is_its_line() -> None:
+    """Sinks of a user's own make a mapping of an event and JSON of that; the SDK's object must not get in their way."""
+    event = sdk("agent", "1", None)
+
+    assert json.dumps(asdict(event)) == json.dumps({"line": "{}"})
+    assert to_json(event.line) == b'"{}"'
+    assert event == SdkTraceItem("{}")
+    assert "agent" not in repr(event)
 
 
 async def test_a_span_that_can_not_be_drawn_loses_only_itself() -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from agent_pipeline.domain.events import Event, SdkTraceItem
 from agent_pipeline.domain.export_events import ExportFailed
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.domain.sdk_span import SdkSpan
+from agent_pipeline.domain.sdk_span import SdkSpan, SpanLine
 from agent_pipeline.telemetry.otel.draft import Draft, cleaned
 from agent_pipeline.telemetry.otel.endpoint import SINK_NAME
 from agent_pipeline.telemetry.otel.exporter import OtlpExporter, quiet_logger
@@ -85,7 +85,7 @@ class OtlpSink:
     def handle(self, event: Event, at: datetime) -> None:
         """Draw the span that ends here, if one does."""
         if isinstance(event, SdkTraceItem):
-            drawn = None if event.span is None else self._of_sdk(event.span)
+            drawn = self._of_sdk(event.line.span) if isinstance(event.line, SpanLine) else None
         else:
             drawn = self._spans.take(event, at)
         if drawn is not None:
