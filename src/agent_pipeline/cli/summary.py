@@ -64,6 +64,7 @@ def result_object(ended: Ended) -> dict[str, object]:
         "next": list(result.next),
         "left_open": list(result.left_open),
         "failures": failures,
+        "dropped_because": {sink: ended.text(why, 4000) for sink, why in result.dropped_because.items()},
         "detail": None if ended.detail is None else ended.text(ended.detail, 4000),
         "simulator": ended.simulator,
         "replayed": ended.replayed,
@@ -113,7 +114,8 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"recording:  {_recording(result.recording)}"
     yield from _failures(ended)
     for sink, count in result.dropped.items():
-        yield f"lost:       {count} events of {sink}"
+        why = result.dropped_because.get(sink)
+        yield f"lost:       {count} events of {sink}" + ("" if why is None else f" ({ended.text(why, 300)})")
     for position, thing in enumerate(result.left_open):
         yield f"{'left open:' if position == 0 else '':<11} {one_line(thing)}"
     yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"

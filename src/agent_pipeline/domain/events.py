@@ -303,7 +303,7 @@ class RunAbandoned(Event):
 
 @dataclass(frozen=True, slots=True)
 class SdkTraceItem(Event):
-    """One trace or span of the Agents SDK, already encoded as a line of JSON."""
+    """One trace or span of the Agents SDK, already encoded as a line of JSON; a span's is a `SpanLine`."""
 
     name = "SDK_TRACE"
     level = "debug"

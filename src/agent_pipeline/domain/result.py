@@ -89,7 +89,8 @@ class RunResult:
         artifacts: paths, in source order.
         failures: the documents that failed, in source order.
         next: commands worth typing now.
-        dropped: telemetry lost, by sink (full disk, full queue).
+        dropped: telemetry lost, by sink (full disk, full queue, an OTLP endpoint that took nothing).
+        dropped_because: the first thing that went wrong with each of these sinks, where one is known.
         session: the part of this process; `documents`, `usage` and `cost_usd` are the whole run's.
         left_open: what the run opened and did not close, one line each.
         recording: that was made or replayed, None without one.
@@ -108,6 +109,7 @@ class RunResult:
     failures: tuple[DocumentFailure, ...] = ()
     next: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+    dropped_because: dict[str, str] = field(default_factory=dict)
     session: SessionTotals = field(default_factory=SessionTotals)
     left_open: tuple[str, ...] = ()
     recording: RecordingTotals | None = None
