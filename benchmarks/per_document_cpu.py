@@ -53,6 +53,15 @@ def text(number: int) -> str:
     return f"Document {number}. The quick brown fox jumps over the lazy dog. " * 4
 
 
+def write_project(folder: Path, url: str, documents: int, in_flight: int) -> None:
+    """Write the project that `ours` runs."""
+    lines = [json.dumps({"id": str(n), "text": text(n)}) for n in range(documents)]
+    folder.joinpath("documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder.joinpath("bench.yaml").write_text(PIPELINE.format(in_flight=in_flight), encoding="utf-8")
+    folder.joinpath("roles.yaml").write_text(ROLES.format(url=url), encoding="utf-8")
+    folder.joinpath("bench_stage.py").write_text(STAGE, encoding="utf-8")
+
+
 def ours(folder: Path, documents: int) -> float:
     """Run the pipeline twice, the first time to warm up; return CPU milliseconds per document of the second."""
     from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the other processes do without
@@ -116,12 +125,7 @@ def bare(url: str, documents: int, in_flight: int) -> float:
 def compare(documents: int, in_flight: int, rounds: int) -> None:
     """Take turns, then print the table."""
     with open_server(__file__) as url, tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        lines = [json.dumps({"id": str(n), "text": text(n)}) for n in range(documents)]
-        folder.joinpath("documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        folder.joinpath("bench.yaml").write_text(PIPELINE.format(in_flight=in_flight), encoding="utf-8")
-        folder.joinpath("roles.yaml").write_text(ROLES.format(url=url), encoding="utf-8")
-        folder.joinpath("bench_stage.py").write_text(STAGE, encoding="utf-8")
+        write_project(Path(temporary), url, documents, in_flight)
         figures = take_turns(
             rounds,
             {

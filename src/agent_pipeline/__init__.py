@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import QueueFullError as QueueFullError
     from agent_pipeline.errors import QuotaExhaustedError as QuotaExhaustedError
     from agent_pipeline.errors import RateLimitedError as RateLimitedError
+    from agent_pipeline.errors import RecordingError as RecordingError
+    from agent_pipeline.errors import ReplayMissError as ReplayMissError
     from agent_pipeline.errors import RequestRejectedError as RequestRejectedError
     from agent_pipeline.errors import RunDirectoryError as RunDirectoryError
     from agent_pipeline.errors import RunInUseError as RunInUseError
@@ -103,6 +105,7 @@ __all__ = [
     "DocumentInvalidError",
     "RunDirectoryError",
     "RunInUseError",
+    "RecordingError",
     # errors: providers: one attempt went wrong
     "ProviderError",
     "ProviderUnreachableError",
@@ -158,6 +161,7 @@ __all__ = [
     "DiskFullError",
     "DeadlineExceededError",
     "WaitTooLongError",
+    "ReplayMissError",
     # errors: the run ends
     "BudgetExceededError",
     "LedgerError",

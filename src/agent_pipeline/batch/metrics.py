@@ -10,12 +10,10 @@ from typing import TypeVar
 
 from agent_pipeline.batch.results import WorkItemResult
 from agent_pipeline.domain.usage import Usage
+from agent_pipeline.telemetry.exposition import SECONDS, Metric, Sample, check_labels, exposition, histogram
 
 TOutput = TypeVar("TOutput")
 TContext = TypeVar("TContext")
-
-BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the histogram of seconds per item."""
 
 NEWEST = 10_000
 """Items of which the seconds are kept, for the percentiles."""
@@ -77,7 +75,7 @@ class Metrics:
                 attempts=self._attempts,
                 rate_limits=self._rate_limits,
                 phases={phase: float(self._phases[phase]) for phase in _PHASES},
-                seconds=tuple(self._seconds[place] for place in range(len(BUCKETS) + 1)),
+                seconds=tuple(self._seconds[place] for place in range(len(SECONDS) + 1)),
                 newest_seconds=tuple(self._newest),
                 duration=max(0.0, self.changed_at - self.opened_at),
             )
@@ -111,7 +109,7 @@ class Totals:
 
 
 def _bucket(seconds: float) -> int:
-    return next((place for place, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
+    return next((place for place, bound in enumerate(SECONDS) if seconds <= bound), len(SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,34 +172,30 @@ class BatchMetrics:
             ValueError: the name of a label is none.
         """
         own = dict(labels or {})
-        for name in own:
-            if not (name.isascii() and name.isidentifier() and not name.startswith("__")):
-                msg = f"{name!r} is no name of a Prometheus label"
-                raise ValueError(msg)
-        return "".join(self._lines(own))
+        check_labels(own)
+        return "".join(exposition(self._metrics(own)))
 
-    def _lines(self, own: Mapping[str, str]) -> Iterable[str]:
+    def _metrics(self, own: Mapping[str, str]) -> Iterable[Metric]:
         totals = self.totals
         ended = [("succeeded", totals.succeeded), ("failed", totals.failed)]
-        yield from _metric("items_total", "Items that ended.", own, "outcome", ended)
-        yield from _metric(
-            "failures_total", "Items that failed, by error code.", own, "code", sorted(totals.errors.items())
-        )
-        yield from _metric("attempts_total", "Attempts used up.", own, "", [("", totals.attempts)])
-        yield from _metric("rate_limits_total", "Answers 429.", own, "", [("", totals.rate_limits)])
+        yield _metric("items_total", "Items that ended.", own, "outcome", ended)
+        yield _metric("failures_total", "Items that failed, by error code.", own, "code", sorted(totals.errors.items()))
+        yield _metric("attempts_total", "Attempts used up.", own, "", [("", totals.attempts)])
+        yield _metric("rate_limits_total", "Answers 429.", own, "", [("", totals.rate_limits)])
         tokens = [(name.removesuffix("_tokens"), getattr(totals.usage, name)) for name in _TOKENS]
         tokens.append(("unknown", self.unknown_tokens))
-        yield from _metric("tokens_total", "Tokens, by kind.", own, "kind", tokens)
-        yield from _metric("phase_seconds_total", "Where items' time went.", own, "phase", list(totals.phases.items()))
+        yield _metric("tokens_total", "Tokens, by kind.", own, "kind", tokens)
+        yield _metric("phase_seconds_total", "Where items' time went.", own, "phase", list(totals.phases.items()))
         failures = [
             ("middleware", self.middleware_failures),
             ("post_processor", self.post_processor_failures),
             ("observer", self.observer_failures),
         ]
-        yield from _metric("hook_failures_total", "What hooks raised.", own, "hook", failures)
+        yield _metric("hook_failures_total", "What hooks raised.", own, "hook", failures)
         now = [("waiting", self.items_waiting), ("active", self.items_active), ("unread", self.results_waiting)]
-        yield from _metric("items_now", "Items by where they are.", own, "state", now)
-        yield from _histogram(totals, own)
+        yield _metric("items_now", "Items by where they are.", own, "state", now)
+        seconds = histogram(own, totals.seconds, sum(totals.phases.values()))
+        yield Metric(f"{_PREFIX}_item_seconds", "Seconds from adding an item to its end.", "histogram", seconds)
 
 
 def _flat(values: Mapping[str, object], path: str = "") -> Iterable[tuple[str, float | None]]:
@@ -214,31 +208,9 @@ def _flat(values: Mapping[str, object], path: str = "") -> Iterable[tuple[str, f
             yield name, value
 
 
-def _metric(
-    name: str, text: str, own: Mapping[str, str], label: str, values: Iterable[tuple[str, float]]
-) -> Iterable[str]:
-    kind = "counter" if name.endswith("_total") else "gauge"
-    yield f"# HELP {_PREFIX}_{name} {text}\n# TYPE {_PREFIX}_{name} {kind}\n"
-    for value, figure in values:
-        yield f"{_PREFIX}_{name}{_labels({**own, **({label: value} if label else {})})} {figure:.17g}\n"
-
-
-def _histogram(totals: Totals, own: Mapping[str, str]) -> Iterable[str]:
-    name = f"{_PREFIX}_item_seconds"
-    yield f"# HELP {name} Seconds from adding an item to its end.\n# TYPE {name} histogram\n"
-    count = 0
-    for bound, items in zip((*(f"{bound:g}" for bound in BUCKETS), "+Inf"), totals.seconds, strict=True):
-        count += items
-        yield f"{name}_bucket{_labels({**own, 'le': bound})} {count}\n"
-    yield f"{name}_sum{_labels(own)} {sum(totals.phases.values()):.17g}\n{name}_count{_labels(own)} {count}\n"
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}" if labels else ""
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _metric(name: str, text: str, own: Mapping[str, str], label: str, values: Iterable[tuple[str, float]]) -> Metric:
+    samples = [Sample({**own, **({label: value} if label else {})}, figure) for value, figure in values]
+    return Metric(f"{_PREFIX}_{name}", text, "counter" if name.endswith("_total") else "gauge", samples)
 
 
 def _quantiles(seconds: Sequence[float]) -> dict[str, float | None]:

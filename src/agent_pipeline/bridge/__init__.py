@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge.hosted import Hosted as Hosted
     from agent_pipeline.bridge.lifetime import HostedLifetime as HostedLifetime
     from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP as DESCRIPTORS_PER_LOOP
+    from agent_pipeline.bridge.openinference import OpenInferenceSpans as OpenInferenceSpans
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
     from agent_pipeline.bridge.task_tree import TaskTree as TaskTree
     from agent_pipeline.bridge.tracing import open_sdk_tracing as open_sdk_tracing
@@ -28,6 +29,7 @@ __all__ = [
     "DESCRIPTORS_PER_LOOP",
     "AgentBridge",
     "DocumentSession",
+    "OpenInferenceSpans",
     "TaskTree",
     "open_sdk_tracing",
     # callers and guests of other flavours; these need neither the SDK nor trio-asyncio
@@ -56,6 +58,7 @@ __getattr__ = lazy_exports(
         "DESCRIPTORS_PER_LOOP": "agent_pipeline.bridge.open_loop",
         "DocumentSession": "agent_pipeline.bridge.session",
         "TaskTree": "agent_pipeline.bridge.task_tree",
+        "OpenInferenceSpans": "agent_pipeline.bridge.openinference",
         "open_sdk_tracing": "agent_pipeline.bridge.tracing",
     },
 )

@@ -11,8 +11,10 @@ import pydantic_core
 from agents import _debug as sdk_debug
 from agents.tracing import Span, Trace, TracingProcessor
 
+from agent_pipeline.control.scope import current_scope
 from agent_pipeline.domain.events import AgentEvent, SdkTraceItem
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.sdk_span import SdkSpan, SpanLine
 
 
 class TraceEvents(TracingProcessor):
@@ -63,7 +65,15 @@ class TraceEvents(TracingProcessor):
         except Exception as exc:  # noqa: BLE001 - values of stages and tools are in there, and may fail in any way
             self._emit(AgentEvent("trace_item_lost", None, None, agent="", detail=f"{type(item).__name__}: {exc}"))
             return
-        self._emit(SdkTraceItem(line))
+        self._emit(SdkTraceItem(SpanLine(line, _placed(item)) if isinstance(item, Span) else line))
+
+
+def _placed(span: Span[Any]) -> SdkSpan:
+    """Return a span with whose it is, which is known only where it ends: in the task of its stage."""
+    scope = current_scope()
+    return SdkSpan(
+        span, span.span_id, span.parent_id, scope.document_id, scope.stage, scope.cycle, trace_id=scope.trace_id
+    )
 
 
 def _encode(exported: Mapping[str, object]) -> str:

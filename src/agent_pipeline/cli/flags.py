@@ -179,6 +179,34 @@ class RunFlags(ContinuedFlags):
             rich_help_panel=_WHAT,
         ),
     ] = False
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="DIR",
+            help="Record every exchange with a provider there, texts included, for --replay.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="DIR",
+            help="Take every answer from this recording: no key, no network, no model.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None
+
+    def check_recording(self) -> None:
+        """Refuse what contradicts `--record` or `--replay`."""
+        if self.replay is None:
+            return
+        if self.record is not None:
+            raise _bad("--replay", "a run is recorded or replayed, not both: leave out --record or --replay")
+        for flag, given in (("--offline", self.offline), ("--faults", self.faults is not None)):
+            if given:
+                raise _bad("--replay", f"a replay asks nobody, the simulator neither: leave out {flag}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

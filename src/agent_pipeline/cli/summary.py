@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent_pipeline.cli.output import one_line
-from agent_pipeline.domain.result import DocumentFailure, RunResult
+from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult
 from agent_pipeline.telemetry import Redactor
 
 SHOWN_FAILURES = 5
@@ -21,6 +21,7 @@ _REASONS = {
     "provider_unreachable": "the provider could not be reached; check the address and the network",
     "provider_down": "the provider fails for all; what is finished is kept, resume when it is back",
     "credentials_rejected": "the provider refused the key",
+    "recording_invalid": "the recording can't be used or written",
     "quota_exhausted": "the account has nothing left to spend",
     "model_not_found": "the provider does not know a role's model; see the failures in the run log",
     "telemetry_dropped": "logs are incomplete: events were lost (is the disk full?)",
@@ -38,6 +39,7 @@ class Ended:
         artifacts: where they are.
         simulator: no model was asked.
         clean: takes secrets out.
+        replayed: nobody was asked, a recording answered.
     """
 
     result: RunResult
@@ -45,6 +47,7 @@ class Ended:
     artifacts: Path
     simulator: bool
     clean: Redactor
+    replayed: bool = False
 
     def text(self, foreign: str, most: int) -> str:
         """Return what others wrote, fit to be shown."""
@@ -61,8 +64,10 @@ def result_object(ended: Ended) -> dict[str, object]:
         "next": list(result.next),
         "left_open": list(result.left_open),
         "failures": failures,
+        "dropped_because": {sink: ended.text(why, 4000) for sink, why in result.dropped_because.items()},
         "detail": None if ended.detail is None else ended.text(ended.detail, 4000),
         "simulator": ended.simulator,
+        "replayed": ended.replayed,
     }
 
 
@@ -73,8 +78,8 @@ def essential_line(ended: Ended) -> str:
     parts += [f"{count} {name}" for name, count in _unhappy(result)]
     if result.reason is not None:
         parts.append(result.reason if ended.detail is None else f"{result.reason} ({ended.text(ended.detail, 300)})")
-    if ended.simulator:
-        parts.append("simulated")
+    if word := _stand_in(ended):
+        parts.append(word)
     parts.append(_near(result.run_dir))
     return f"{result.outcome}: {', '.join(parts)}"
 
@@ -97,16 +102,20 @@ def _lines(ended: Ended) -> Iterator[str]:
     if result.session.kept_documents:
         counts.append(f"{result.session.kept_documents} of them in earlier sessions")
     yield f"documents:  {', '.join(counts)}"
-    by_whom = ", simulated: no model was asked" if ended.simulator else ""
+    word = _stand_in(ended)
+    by_whom = f", {word}: no model was asked" if word else ""
     yield f"requests:   {usage.requests}, in {usage.attempts} HTTP attempts{by_whom}"
     unknown = f", {usage.unknown_tokens:,} of them unconfirmed" if usage.unknown_tokens else ""
     yield (
         f"tokens:     {usage.input_tokens:,} in, {usage.output_tokens:,} out; {usage.charged_tokens:,} charged{unknown}"
     )
     yield f"cost:       {_cost(ended)}"
+    if result.recording is not None:
+        yield f"recording:  {_recording(result.recording)}"
     yield from _failures(ended)
     for sink, count in result.dropped.items():
-        yield f"lost:       {count} events of {sink}"
+        why = result.dropped_because.get(sink)
+        yield f"lost:       {count} events of {sink}" + ("" if why is None else f" ({ended.text(why, 300)})")
     for position, thing in enumerate(result.left_open):
         yield f"{'left open:' if position == 0 else '':<11} {one_line(thing)}"
     yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"
@@ -132,7 +141,30 @@ def _cost(ended: Ended) -> str:
     if ended.result.cost_usd is None:
         return "unknown: some models have no known price; write it under `prices` in the pipeline file"
     amount = f"${ended.result.cost_usd:.4f}"
-    return f"nothing (simulated; the same tokens would have cost {amount})" if ended.simulator else amount
+    word = _stand_in(ended)
+    return f"nothing ({word}; the same tokens would have cost {amount})" if word else amount
+
+
+def _stand_in(ended: Ended) -> str:
+    """Return what the answers are that no model gave, empty where models gave them."""
+    return "replayed" if ended.replayed else "simulated" if ended.simulator else ""
+
+
+def _recording(totals: RecordingTotals) -> str:
+    where = _near(totals.directory)
+    if totals.mode == "record":
+        words = [f"{totals.exchanges} exchanges written to {where}"]
+    else:
+        words = [f"{totals.exchanges} exchanges replayed from {where}"]
+        if totals.missed:
+            words.append(f"{totals.missed} requests not found in it")
+        if totals.unused:
+            words.append(f"{totals.unused} of its exchanges not asked for")
+        if totals.unused is None:
+            words.append("which was cut short")
+    if totals.redacted:
+        words.append(f"{totals.redacted} answers lack what looks like a secret")
+    return ", ".join(words)
 
 
 def _failures(ended: Ended) -> Iterator[str]:

@@ -3,12 +3,13 @@
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from agent_pipeline.compose.export import lost_from_files
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.proof import Resources
 from agent_pipeline.compose.runtime import Runtime
@@ -19,6 +20,7 @@ from agent_pipeline.domain.result import DocumentFailure, RunOutcome, RunResult,
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import recorded_artifacts
 from agent_pipeline.pipeline.admission import Tally
+from agent_pipeline.telemetry import TelemetryStatistics
 
 
 async def conclude(
@@ -26,7 +28,7 @@ async def conclude(
 ) -> RunResult:
     """Write the run's last row and event; return the result."""
     stop = runtime.stop
-    dropped = sum(runtime.records.telemetry.dropped.values())
+    dropped = lost_from_files(runtime.records.telemetry.dropped)
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     usage, cost_usd, session = _totals(runtime, tally)
     counts, failures = tally.counts(), tally.shown_failures()
@@ -58,6 +60,7 @@ async def conclude(
         failures=failures,
         next=_next_commands(runtime, config, result=(outcome, reason), failures=failures),
         session=session,
+        recording=runtime.tape.totals(),
     )
 
 
@@ -87,10 +90,12 @@ def _totals(runtime: Runtime, tally: Tally) -> tuple[UsageTotals, float | None, 
     return usage, cost_usd, session
 
 
-def with_losses(result: RunResult, dropped: Mapping[str, int]) -> RunResult:
-    """Return the result with what the last flush lost; a run whose logs have gaps is no plain success."""
-    result = replace(result, dropped=dict(dropped))
-    if dropped and result.exit_code == OK:
+def with_losses(result: RunResult, statistics: TelemetryStatistics) -> RunResult:
+    """Return the result with what was lost, the last flush included; a run whose logs have gaps is no plain success."""
+    dropped = statistics.dropped
+    why = {sink: error for sink, error in statistics.errors.items() if sink in dropped}
+    result = replace(result, dropped=dropped, dropped_because=why)
+    if lost_from_files(dropped) and result.exit_code == OK:
         return replace(result, exit_code=DOCUMENTS_FAILED, reason="telemetry_dropped")
     return result
 
@@ -134,6 +139,7 @@ def write_manifest(
         "started_at": runtime.records.started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
         "simulator": options.offline,
+        "replayed": options.replay is not None,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("agent-pipeline", "openai", "openai-agents", "httpx2", "trio")},

@@ -17,6 +17,9 @@ from agent_pipeline.runs.directory import RunDirectory, find_run
 _KEPT_OPTIONS = ("limit", "only", "skip", "offline", "fail_on_error", "include_texts", "faults", "seed")
 """What a run is, and does not depend on who runs it where."""
 
+_KEPT_PATHS = ("record", "replay")
+"""Likewise; runs of earlier versions do not know them."""
+
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
@@ -64,6 +67,9 @@ def remembered(config: PipelineConfig, options: RunOptions) -> str:
     kept: dict[str, object] = {name: getattr(options, name) for name in _KEPT_OPTIONS}
     if options.faults is not None:
         kept["faults"] = str(Path(options.faults).absolute())
+    for name in _KEPT_PATHS:
+        path = getattr(options, name)
+        kept[name] = None if path is None else str(Path(path).absolute())
     overrides = config.overrides
     kept["overrides"] = {
         "budget_tokens": overrides.budget_tokens,
@@ -102,7 +108,9 @@ def find_earlier_run(run: str | Path, logs: Path) -> EarlierRun:
 
 
 def _recalled(kept: Mapping[str, Any]) -> tuple[RunOptions, Overrides]:
-    values = {name: kept[name] for name in _KEPT_OPTIONS}
+    values: dict[str, Any] = {name: kept[name] for name in _KEPT_OPTIONS} | {
+        name: kept.get(name) for name in _KEPT_PATHS
+    }
     values |= {name: tuple(values[name]) for name in ("only", "skip")}
     changed = dict(kept["overrides"])
     if changed["budget_usd"] is not None:

@@ -34,6 +34,9 @@ class RunOptions:
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
         seed: of jitter and of the embedded simulator.
+        record: directory in which every exchange with a provider is recorded, texts and all; a new or empty one.
+        replay: directory of a recording that answers in the place of every provider: no key, no network. In virtual
+            time answers take as long as they took, else they come at once.
         run: goes on with this run, instead of beginning one.
         retry_failed: going on, work on documents again that failed.
     """
@@ -54,5 +57,7 @@ class RunOptions:
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None
     seed: int | None = None
+    record: str | None = None
+    replay: str | None = None
     run: RunDirectory | None = None
     retry_failed: bool = False

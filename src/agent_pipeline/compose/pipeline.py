@@ -13,6 +13,7 @@ import trio
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.conclusion import conclude, with_losses, write_manifest
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
+from agent_pipeline.compose.export import with_export
 from agent_pipeline.compose.live import LiveValuesControl, open_live
 from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
@@ -114,7 +115,9 @@ class Pipeline:
         Raises:
             InputError: the source can't be used at all.
             EnvVarMissingError: a provider has no key.
-            ConfigError: the faults file or the live file can't be used, or a key is written in a config file.
+            ConfigError: the faults file, the live file or the OTLP endpoint can't be used, or a key is written in a
+                config file.
+            RecordingError: the recording that is to be made or replayed can't be.
         """
         options = self.options if limit is None else replace(self.options, limit=limit)
         refuse_written_secrets(self.config)
@@ -122,6 +125,7 @@ class Pipeline:
             load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
         source = _open_source(self.config, options)
         provider = choose_provider(self.config, options)
+        options = with_export(self.config, options)
         if options.own_process:
             raise_descriptor_limit()
         if options.clean:
@@ -159,7 +163,7 @@ class Pipeline:
             watch.closed()
             if runtime is not None:
                 resources = proof.conclude(runtime)
-                results = [with_losses(result, runtime.records.telemetry.dropped) for result in results]
+                results = [with_losses(result, runtime.records.telemetry.statistics()) for result in results]
                 results = [with_proof(result, resources, strict=options.strict_shutdown) for result in results]
                 write_manifest(runtime, self.config, options, resources, *results)
         if runtime.stop.error is not None and (tally.taken == 0 or not results):
@@ -181,6 +185,7 @@ class Pipeline:
                 documents_in_flight=in_flight,
                 requests_in_flight=limits.requests_in_flight.start,
                 simulator=options.offline,
+                replayed=options.replay is not None,
                 documents=source.count_hint,
                 session=runtime.records.session.number,
             )

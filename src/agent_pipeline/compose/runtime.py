@@ -17,6 +17,7 @@ from agent_pipeline.compose.charge import Charge
 from agent_pipeline.compose.earlier_run import held
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.records import Records, find_directory, open_records, recover
+from agent_pipeline.compose.tape import Tape, choose_recording, open_tape
 from agent_pipeline.compose.watch import Watch
 from agent_pipeline.config.environment import FOR_A_COMMAND
 from agent_pipeline.config.pipeline import PipelineConfig
@@ -26,7 +27,14 @@ from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.gateway.endpoints import missing_keys, real_endpoints, secrets_of, simulated_endpoints
+from agent_pipeline.gateway.endpoints import (
+    missing_keys,
+    real_endpoints,
+    recorded_endpoints,
+    secrets_of,
+    simulated_endpoints,
+)
+from agent_pipeline.gateway.recording import Recording
 from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.admission import Stop
 from agent_pipeline.pipeline.identity import plan_identity, stage_identity
@@ -48,6 +56,7 @@ class Runtime:
     bridge: "bridges.AgentBridge"
     itinerary: Itinerary
     stop: Stop
+    tape: Tape
 
     @property
     def gate(self) -> Gate:
@@ -61,8 +70,11 @@ def load_libraries() -> None:
         getattr(package, name)
 
 
-Provider: TypeAlias = "Mapping[str, gateways.Endpoint] | Simulator"
-"""Where requests go: the endpoint of each provider, or the simulator in the place of all."""
+_NOWHERE = "http://simulator.invalid/v1"
+"""The simulator's address where nobody connects to it: in one process, and in a recording, whose port is gone."""
+
+Provider: TypeAlias = "Mapping[str, gateways.Endpoint] | Simulator | Recording"
+"""Where requests go: the endpoint of each provider, or the simulator or a recording in the place of all."""
 
 
 def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
@@ -71,7 +83,11 @@ def choose_provider(config: PipelineConfig, options: RunOptions) -> Provider:
     Raises:
         EnvVarMissingError: a provider in use has no key, and the simulator was not asked for.
         ConfigError: a provider has no address, or the simulator's faults file can't be used.
+        RecordingError: the recording that is to be made or replayed can't be.
     """
+    recording = choose_recording(options)
+    if recording is not None:
+        return recording
     if not options.offline:
         return real_endpoints(config.runtime, FOR_A_COMMAND)
     faults = None if options.faults is None else FaultPlan.load(Path(options.faults))
@@ -98,22 +114,20 @@ async def open_runtime(
         records = await open_records(stack, config, options, directory, started_at)
         stack.push_async_callback(artifacts.aclose)
         recover(artifacts, records)
+        tape = await _tape(stack, config, options, records, provider)
         stop = Stop(records.telemetry.emit, trio.CancelScope())
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
         await watch.attend(stack, nursery, _charge(records, stop))
-        if isinstance(provider, Simulator):
-            endpoints = simulated_endpoints(config.runtime, await _simulator_url(nursery, provider, options))
-        else:
-            endpoints = provider
+        endpoints = await _endpoints(nursery, config, options, provider)
         gateway = await stack.enter_async_context(
             gateways.open_gateway(
                 config.runtime,
                 endpoints,
                 config.limits,
                 gate=_gate(config, options, records, watch),
-                make_pool=options.make_pool or gateways.ConnectionPool,
+                make_pool=tape.make_pool,
                 price_of=priced_by(config.prices),
                 emit=records.telemetry.emit,
             )
@@ -127,7 +141,30 @@ async def open_runtime(
         )
         _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
         itinerary = _itinerary(config, stages, options, records=records, bridge=bridge, artifacts=artifacts)
-        yield Runtime(records, gateway, gateway.pool, bridge, itinerary, stop)
+        yield Runtime(records, gateway, gateway.pool, bridge, itinerary, stop, tape)
+
+
+async def _tape(
+    stack: AsyncExitStack, config: PipelineConfig, options: RunOptions, records: Records, provider: Provider
+) -> Tape:
+    replayed = provider if isinstance(provider, Recording) else None
+    asked = provider if isinstance(provider, Mapping) else simulated_endpoints(config.runtime, _NOWHERE)
+    base_urls = {one: endpoint.base_url for one, endpoint in asked.items()}
+    return await open_tape(stack, config, options, records, replayed=replayed, base_urls=base_urls)
+
+
+async def _endpoints(
+    nursery: trio.Nursery, config: PipelineConfig, options: RunOptions, provider: Provider
+) -> "Mapping[str, gateways.Endpoint]":
+    """Return where requests go; the embedded simulator is started in the run's own nursery."""
+    if isinstance(provider, Recording):
+        return recorded_endpoints(config.runtime, provider.index.providers)
+    if not isinstance(provider, Simulator):
+        return provider
+    if options.make_pool is not None:
+        return simulated_endpoints(config.runtime, _NOWHERE)
+    port = await nursery.start(serve, provider)
+    return simulated_endpoints(config.runtime, f"http://127.0.0.1:{port}/v1")
 
 
 def _charge(records: Records, stop: Stop) -> Charge:
@@ -143,14 +180,6 @@ def _charge(records: Records, stop: Stop) -> Charge:
 async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     """Cancel the documents when the ledger can't be written: nothing more may be called done."""
     stop.request_for(await ledger.wait_failure())
-
-
-async def _simulator_url(nursery: trio.Nursery, simulator: Simulator, options: RunOptions) -> str:
-    """Start the embedded simulator in the run's own nursery; return its address."""
-    if options.make_pool is not None:
-        return "http://simulator.invalid/v1"
-    port = await nursery.start(serve, simulator)
-    return f"http://127.0.0.1:{port}/v1"
 
 
 def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: Watch) -> Gate:

@@ -22,6 +22,7 @@ _BY_CODE: Mapping[str, int] = {
     "model_not_found": CREDENTIALS,
     "provider_down": UNREACHABLE,
     "quota_exhausted": CREDENTIALS,
+    "recording_invalid": INVALID,
     "role_runtime": INVALID,
     "run_in_use": INVALID,
     "run_invalid": INVALID,

@@ -83,6 +83,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         stages=stages,
         limits=limits,
         prices=written.prices,
+        telemetry=written.telemetry,
         overrides=overrides,
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from agent_pipeline.config.base_url import check_otlp_endpoint
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.price_table import PriceTable
 from agent_pipeline.config.role_models import RuntimeConfig
@@ -41,6 +42,16 @@ class SourceText(ConfigModel):
         return self
 
 
+class TelemetryConfig(ConfigModel):
+    """Where a run tells of itself, beyond its own directory.
+
+    Attributes:
+        otlp_endpoint: base address of an OpenTelemetry collector; the environment may name another.
+    """
+
+    otlp_endpoint: Annotated[str, AfterValidator(check_otlp_endpoint)] | None = None
+
+
 class PipelineText(ConfigModel):
     """A pipeline file as it is written; `PipelineConfig` is what becomes of it."""
 
@@ -53,6 +64,7 @@ class PipelineText(ConfigModel):
     stages: list[JsonValue]
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     prices: PriceTable = Field(default_factory=dict)
+    telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
 
 
 class SourceConfig(ConfigModel):
@@ -118,4 +130,5 @@ class PipelineConfig(ConfigModel):
     stages: tuple[StageConfig, ...]
     limits: LimitsConfig
     prices: PriceTable = Field(default_factory=dict)
+    telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
     overrides: Overrides = Field(default_factory=Overrides)

@@ -1,6 +1,7 @@
 """What the gate is asked for, and what passes between it and the sender of one attempt."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -86,6 +87,8 @@ class Attempt:
         rate_headers: what the answer says about limits per minute; set by the sender, None where it says nothing.
         handed_on: whether a part of the answer is with the caller already; set by the sender. Then no other attempt
             follows, which would begin anew.
+        timeout: seconds of this attempt, None for no limit; set by the gate.
+        deadline: its end on Trio's clock; likewise.
         waits: seconds between asking and sending, by reason; set by the gate.
         on_dispatch: called once, as the first byte is about to leave; set by the gate.
     """
@@ -99,6 +102,8 @@ class Attempt:
     usage: Usage | None = None
     rate_headers: RateHeaders | None = None
     handed_on: bool = False
+    timeout: float | None = None
+    deadline: float = math.inf
     waits: dict[WaitReason, float] = field(default_factory=dict)
     on_dispatch: Callable[[], None] | None = None
 

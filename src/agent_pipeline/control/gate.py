@@ -24,7 +24,7 @@ from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits
-from agent_pipeline.control.recovery import Health, OnBreaker, Recovery
+from agent_pipeline.control.recovery import Health, OnBreaker, Recovery, broken_stream
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.control.scope import current_scope
 from agent_pipeline.domain.limit_events import LimitChanged
@@ -35,7 +35,6 @@ from agent_pipeline.errors import (
     ProviderDownError,
     ProviderError,
     RateLimitedError,
-    StreamBrokenError,
     WaitTooLongError,
 )
 
@@ -216,7 +215,7 @@ class Gate:
                 try:
                     answer = await self._try_once(call, lane, attempt, send)
                 except ProviderError as exc:
-                    error = _broken(exc) if attempt.handed_on else exc
+                    error = broken_stream(exc) if attempt.handed_on else exc
                 else:
                     recovery.succeed()
                     return answer
@@ -342,9 +341,11 @@ class Gate:
     async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
         timeout = self._attempt_timeout if call.transfer_timeout is None else call.transfer_timeout
+        attempt.timeout = timeout
         if timeout is None:
             return await send(attempt)
-        with trio.move_on_after(timeout):
+        with trio.move_on_after(timeout) as scope:
+            attempt.deadline = scope.deadline
             return await send(attempt)
         raise AttemptTimeoutError(attempt=attempt.number, rung="attempt", timeout=timeout, left=time_left())
 
@@ -389,11 +390,3 @@ class Gate:
 def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
     """Tell whether nothing came for as long as the timeout that fired; an answer that drips past its own is slow."""
     return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)
-
-
-def _broken(error: ProviderError) -> StreamBrokenError:
-    """Return what becomes of an error after a part of the answer was handed on."""
-    msg = f"the stream went wrong after its first part: {error}"
-    broken = StreamBrokenError(msg, status_code=error.status_code)
-    broken.__cause__ = error
-    return broken

@@ -20,6 +20,7 @@ from agent_pipeline.errors import (
     ProviderUnreachableError,
     RateLimitedError,
     ServerError,
+    StreamBrokenError,
 )
 
 ErrorT = TypeVar("ErrorT", bound=ProviderError)
@@ -162,3 +163,11 @@ class Recovery:
 def _because_of(cause: ProviderError, error: ErrorT) -> ErrorT:
     error.__cause__ = cause
     return error
+
+
+def broken_stream(error: ProviderError) -> StreamBrokenError:
+    """Return what becomes of an error after a part of the answer was handed on."""
+    msg = f"the stream went wrong after its first part: {error}"
+    broken = StreamBrokenError(msg, status_code=error.status_code)
+    broken.__cause__ = error
+    return broken

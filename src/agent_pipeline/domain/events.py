@@ -25,7 +25,8 @@ class Event:
 class PipelineStarted(Event):
     """The run directory exists and the first document is about to be admitted.
 
-    `documents` is how many entries the source will give, None where that is not known without reading it.
+    `documents` is how many entries the source will give, None where that is not known without reading it. `replayed`:
+    a recording answers, and nobody else.
     """
 
     name = "PIPELINE_STARTED"
@@ -39,6 +40,7 @@ class PipelineStarted(Event):
     simulator: bool
     documents: int | None = None
     session: int = 1
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +303,7 @@ class RunAbandoned(Event):
 
 @dataclass(frozen=True, slots=True)
 class SdkTraceItem(Event):
-    """One trace or span of the Agents SDK, already encoded as a line of JSON."""
+    """One trace or span of the Agents SDK, already encoded as a line of JSON; a span's is a `SpanLine`."""
 
     name = "SDK_TRACE"
     level = "debug"

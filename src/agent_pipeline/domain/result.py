@@ -56,6 +56,27 @@ class DocumentFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingTotals:
+    """What this process wrote into a recording, or replayed from one.
+
+    Attributes:
+        directory: of the recording, absolute.
+        exchanges: with providers, written or replayed.
+        missed: requests that were not found; 0 while recording.
+        unused: exchanges of the recording that nobody asked for; None while recording, and where the recording was cut
+            short, so that nobody knows how many it holds.
+        redacted: answers, among `exchanges`, that lack what looked like a secret.
+    """
+
+    mode: Literal["record", "replay"]
+    directory: str
+    exchanges: int = 0
+    missed: int = 0
+    unused: int | None = None
+    redacted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended.
 
@@ -68,9 +89,11 @@ class RunResult:
         artifacts: paths, in source order.
         failures: the documents that failed, in source order.
         next: commands worth typing now.
-        dropped: telemetry lost, by sink (full disk, full queue).
+        dropped: telemetry lost, by sink (full disk, full queue, an OTLP endpoint that took nothing).
+        dropped_because: the first thing that went wrong with each of these sinks, where one is known.
         session: the part of this process; `documents`, `usage` and `cost_usd` are the whole run's.
         left_open: what the run opened and did not close, one line each.
+        recording: that was made or replayed, None without one.
     """
 
     run_id: str
@@ -86,5 +109,7 @@ class RunResult:
     failures: tuple[DocumentFailure, ...] = ()
     next: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+    dropped_because: dict[str, str] = field(default_factory=dict)
     session: SessionTotals = field(default_factory=SessionTotals)
     left_open: tuple[str, ...] = ()
+    recording: RecordingTotals | None = None

@@ -27,6 +27,7 @@ from agent_pipeline.errors.before_run import (
     EnvVarMissingError,
     InputError,
     LLMHubRuntimeError,
+    RecordingError,
     RunDirectoryError,
     RunInUseError,
     UnknownProviderError,
@@ -42,6 +43,7 @@ from agent_pipeline.errors.endings import (
     DocumentRejectedError,
     LedgerError,
     OutputInvalidError,
+    ReplayMissError,
     StageError,
     WaitTooLongError,
 )
@@ -97,6 +99,7 @@ __all__ = [
     "DocumentInvalidError",
     "RunDirectoryError",
     "RunInUseError",
+    "RecordingError",
     # one call of a model
     "LLMError",
     "LLMConfigError",
@@ -144,6 +147,7 @@ __all__ = [
     "WaitTooLongError",
     "BudgetExceededError",
     "LedgerError",
+    "ReplayMissError",
     # an item of a batch has no answer, or a batch refuses one
     "CallFailedError",
     "ItemDeadlineError",

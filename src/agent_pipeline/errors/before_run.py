@@ -76,3 +76,10 @@ class RunInUseError(AgentPipelineError):
 
     code = "run_in_use"
     disposition = "fail_run"
+
+
+class RecordingError(AgentPipelineError):
+    """A recording can't be made, written, read or continued where it was asked for."""
+
+    code = "recording_invalid"
+    disposition = "fail_run"

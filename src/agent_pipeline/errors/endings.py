@@ -43,6 +43,21 @@ class DiskFullError(ArtifactError):
     disposition = "fail_run"
 
 
+class ReplayMissError(AgentPipelineError):
+    """A request that is replayed was never recorded, or was asked more often than it was recorded; nothing was sent.
+
+    Attributes:
+        field: dotted path of the first field that differs from the nearest recording, None where nothing is near, or
+            every recording of this very request is used up.
+    """
+
+    code = "replay_miss"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class DeadlineExceededError(AgentPipelineError):
     """A rung of the deadline ladder above the attempt ran out.
 

@@ -13,6 +13,7 @@ from agent_pipeline.config.environment import IN_A_PROGRAM, environment_secrets,
 from agent_pipeline.config.key_guard import is_placeholder
 from agent_pipeline.config.role_models import DEFAULT_API, KNOWN_ADDRESSES, ProviderConfig, RuntimeConfig
 from agent_pipeline.gateway.endpoint import Endpoint
+from agent_pipeline.gateway.recording import RecordedSecrets
 from agent_pipeline.telemetry import Redactor, SecretValues
 
 
@@ -37,6 +38,11 @@ def keys_of(runtime: RuntimeConfig) -> SecretValues:
 def secrets_of(runtime: RuntimeConfig) -> SecretValues:
     """Return these keys, and what else the environment calls secret."""
     return SecretValues(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
+
+
+def secrets_in_recordings(runtime: RuntimeConfig) -> RecordedSecrets:
+    """Return the same for recordings, where keys of others have no place either."""
+    return RecordedSecrets(key for key in [*_keys(runtime), *environment_secrets()] if not is_placeholder(key))
 
 
 def _keys(runtime: RuntimeConfig) -> list[str]:
@@ -110,3 +116,18 @@ def endpoints_with_keys(runtime: RuntimeConfig) -> Mapping[str, Endpoint]:
 def simulated_endpoints(runtime: RuntimeConfig, url: str) -> Mapping[str, Endpoint]:
     """Return endpoints that all lead to the simulator; no key goes there."""
     return {one: Endpoint(url, runtime.providers[one].api or DEFAULT_API, None) for one in used_providers(runtime)}
+
+
+def recorded_endpoints(runtime: RuntimeConfig, base_urls: Mapping[str, str]) -> Mapping[str, Endpoint]:
+    """Return endpoints as they were when a run was recorded, for its replay; no key goes there, nor anything else.
+
+    Args:
+        runtime: roles and providers.
+        base_urls: as they were asked, by provider id.
+    """
+    endpoints: dict[str, Endpoint] = {}
+    for one in used_providers(runtime):
+        provider = runtime.providers[one]
+        base_url = base_urls.get(one) or provider.base_url or KNOWN_ADDRESSES[one]
+        endpoints[one] = Endpoint(base_url, provider.api or DEFAULT_API, None)
+    return endpoints

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx2
 
 from agent_pipeline.control.call import Attempt
+from agent_pipeline.gateway.asker import ASKER, Asker
 from agent_pipeline.gateway.binding import Binding
 from agent_pipeline.gateway.dispatch import DispatchNote
 from agent_pipeline.gateway.failures import from_transport
@@ -35,7 +36,11 @@ async def exchanged(
         ProviderError: whatever httpx2 raises, here or inside the block.
         LocalResourceError: this machine is out of descriptors or memory.
     """
-    extensions = {"timeout": dict(binding.timeouts), "trace": DispatchNote(attempt, pool.connections)}
+    extensions = {
+        "timeout": dict(binding.timeouts),
+        "trace": DispatchNote(attempt, pool.connections),
+        ASKER: Asker(binding.role, binding.provider, attempt),
+    }
     request.extensions = {**request.extensions, **extensions}
     try:
         async with pool.exchange(request) as response:

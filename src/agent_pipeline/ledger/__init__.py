@@ -1,22 +1,29 @@
 """The ledger of a run: one SQLite file that says what happened to every document, and nothing it says is ever lost."""
 
 from agent_pipeline.ledger.answers import (
+    AttemptCount,
     AttemptRow,
+    DocumentCount,
     DocumentRow,
     KnownDocument,
+    LatencyCount,
     RoleUsage,
     RunRow,
     Session,
     SessionRow,
     StageResultRow,
+    WaitCount,
 )
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
 
 __all__ = [
+    "AttemptCount",
     "AttemptRow",
+    "DocumentCount",
     "DocumentRow",
     "KnownDocument",
+    "LatencyCount",
     "Ledger",
     "LedgerReader",
     "RoleUsage",
@@ -24,6 +31,7 @@ __all__ = [
     "Session",
     "SessionRow",
     "StageResultRow",
+    "WaitCount",
     "open_ledger",
     "open_reader",
     "recorded_artifacts",

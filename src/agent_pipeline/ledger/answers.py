@@ -6,7 +6,7 @@ from datetime import datetime
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
-from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
+from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Spending, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,57 @@ class RoleUsage:
     def output_tokens_per_document(self) -> float | None:
         """Likewise."""
         return self.usage.output_tokens / self.documents if self.documents else None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCount:
+    """How many documents ended so; `outcome` is None for those that are not over."""
+
+    outcome: Outcome | None
+    error_code: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptCount:
+    """What the HTTP requests of one role to one model came to that ended alike.
+
+    Attributes:
+        outcome: None for those that are under way, or were when a process was killed.
+        count: of requests.
+        unpriced: how many of them have no known price.
+        latency_seconds: of all together.
+    """
+
+    role: str
+    provider: str
+    model: str
+    outcome: AttemptOutcome | None
+    status_code: int | None
+    count: int
+    unpriced: int
+    latency_seconds: float
+    usage: Usage
+    spent: Spending
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyCount:
+    """How many ended requests to one model took how long; `counts` by the bounds asked for, the last above all."""
+
+    provider: str
+    model: str
+    counts: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitCount:
+    """How often requests waited for this reason before they were sent, and for how long together."""
+
+    reason: str
+    count: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,28 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_pipeline.domain.document import Artifact
 from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import LedgerError
-from agent_pipeline.ledger.answers import AttemptRow, DocumentRow, RoleUsage, RunRow, SessionRow, StageResultRow
+from agent_pipeline.ledger.answers import (
+    AttemptCount,
+    AttemptRow,
+    DocumentCount,
+    DocumentRow,
+    LatencyCount,
+    RoleUsage,
+    RunRow,
+    SessionRow,
+    StageResultRow,
+    WaitCount,
+)
 from agent_pipeline.ledger.schema import check_format
 from agent_pipeline.ledger.statements import SPENDING, USAGE
 
@@ -99,6 +111,35 @@ class LedgerReader:
     def usage_by_role(self) -> Iterator[RoleUsage]:
         """Read what the requests of each role came to, by the role's name: the run's own history of what to expect."""
         return self._rows(_ROLE_COLUMNS, "attempts GROUP BY role ORDER BY role", _role_usage)
+
+    def document_counts(self) -> Iterator[DocumentCount]:
+        """Count the documents by how they ended."""
+        grouped = "documents GROUP BY outcome, error_code ORDER BY outcome, error_code"
+        return self._rows("outcome, error_code, count(*)", grouped, _document_count)
+
+    def attempt_counts(self) -> Iterator[AttemptCount]:
+        """Count the HTTP requests by role, model and how they ended."""
+        key = "role, provider, model, outcome, status_code"
+        sums = f"count(*), count(*) - count(cost_micro_usd), total(latency_seconds), {USAGE}, {SPENDING}"
+        return self._rows(f"{key}, {sums}", f"attempts GROUP BY {key} ORDER BY {key}", _attempt_count)
+
+    def latency_counts(self, bounds: Sequence[float]) -> Iterator[LatencyCount]:
+        """Count the HTTP requests that are over by model and seconds, between one bound and the next."""
+        above = [f"count(*) FILTER (WHERE latency_seconds > {bound:.17g})" for bound in bounds]
+        columns = ", ".join(["provider, model, total(latency_seconds), count(*)", *above])
+        grouped = "attempts WHERE outcome IS NOT NULL GROUP BY provider, model ORDER BY provider, model"
+        return self._rows(columns, grouped, _latency_count)
+
+    def wait_counts(self) -> Iterator[WaitCount]:
+        """Count the HTTP requests that waited, by the reason they waited for longest."""
+        grouped = "attempts WHERE wait_reason IS NOT NULL GROUP BY wait_reason ORDER BY wait_reason"
+        return self._rows("wait_reason, count(*), total(wait_seconds)", grouped, lambda row: WaitCount(*row))
+
+    def stage_counts(self) -> Iterator[tuple[str, int]]:
+        """Count the results kept, by stage."""
+        return self._rows(
+            "stage, count(*)", "stage_results GROUP BY stage ORDER BY stage", lambda row: (row[0], row[1])
+        )
 
     def integrity_problems(self) -> list[str]:
         """Return what is wrong with the file itself, and results of documents that are not there; reads all of it."""
@@ -230,6 +271,22 @@ def _role_usage(row: Columns) -> RoleUsage:
     role, documents, requests, attempts, reported, unknown_cost, *sums = row
     usage, spent = Usage(*sums[:4]), Spending(*sums[4:])
     return RoleUsage(role, documents, requests, attempts, reported, usage, spent, bool(unknown_cost))
+
+
+def _document_count(row: Columns) -> DocumentCount:
+    return DocumentCount(*row)
+
+
+def _attempt_count(row: Columns) -> AttemptCount:
+    role, provider, model, outcome, status_code, count, unpriced, seconds, *sums = row
+    key = role, provider, model, outcome, status_code
+    return AttemptCount(*key, count, unpriced, seconds, Usage(*sums[:4]), Spending(*sums[4:]))
+
+
+def _latency_count(row: Columns) -> LatencyCount:
+    provider, model, seconds, *above = row
+    counts = [more - less for more, less in pairwise([*above, 0])]
+    return LatencyCount(provider, model, tuple(counts), seconds)
 
 
 def _attempt(row: Columns) -> AttemptRow:

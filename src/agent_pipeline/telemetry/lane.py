@@ -37,8 +37,8 @@ class Lane:
         return known
 
     def write(self, items: Sequence[Item]) -> int:
-        """Hand a batch to the sink and flush it; return how many were lost."""
-        lost = 0
+        """Hand a batch to the sink and flush it; return how many were lost, of earlier ones too."""
+        lost = late = 0
         handle = self.sink.handle
         for event, at in items:
             try:
@@ -49,12 +49,13 @@ class Lane:
         try:
             self.sink.flush()
         except LinesLostError as error:
-            lost += error.count
+            late = error.count if error.late else 0
+            lost += error.count - late
             self.note(error)
         except Exception as error:  # noqa: BLE001 - as above; nothing is known of the batch
             lost = len(items)
             self.note(error)
-        return min(lost, len(items))
+        return min(lost, len(items)) + late
 
     def settle(self, lost: int) -> None:
         """Count the batch in hand as written, but for `lost`."""
@@ -69,14 +70,18 @@ class Lane:
         self.dropped += self.in_hand
         self.in_hand = 0
 
-    def close(self) -> None:
-        """Close the sink."""
+    def close(self) -> int:
+        """Close the sink; return how many were lost that it had taken."""
         try:
             self.sink.close()
+        except LinesLostError as error:
+            self.note(error)
+            return error.count
         except Exception as error:  # noqa: BLE001 - the other sinks must be closed too; it is shown
             self.note(error)
+        return 0
 
     def note(self, error: Exception) -> None:
         """Keep the first error."""
         if self.error is None:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error = str(error) if isinstance(error, LinesLostError) else f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
 """What a sink is: it takes events one by one, and says what it lost."""
 
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.ports import Emit
@@ -25,7 +25,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush and let go of everything; nothing is called afterwards."""
+        """Flush and let go of everything; nothing is called afterwards. Raise as `flush` does."""
         ...
 
 
@@ -56,7 +56,10 @@ class LinesLostError(Exception):
 
     Attributes:
         count: how many.
+        late: they may be of events that were handed over before this batch, and counted as written.
     """
+
+    late: ClassVar[bool] = False
 
     def __init__(self, count: int, cause: OSError) -> None:
         super().__init__(f"{count} lines lost: {cause}")

@@ -263,7 +263,9 @@ class Telemetry:
     def _close_sinks(self) -> None:
         for lane in self._lanes:
             if not self._abandoned.is_set():
-                lane.close()
+                lost = lane.close()
+                with self._counts:
+                    lane.settle(lost)
 
     def _reject(self, event: Event) -> None:
         with self._counts:

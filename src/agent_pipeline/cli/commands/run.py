@@ -36,6 +36,7 @@ def run_pipeline(
         AgentPipelineError: the run could not begin, or its source could not be used.
         typer.BadParameter: a flag makes no sense.
     """
+    flags.check_recording()
     options, overrides = _options(flags), overrides_of(flags)
     loaded = load_pipeline_config(find_config(config), overrides)
     options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
@@ -46,6 +47,8 @@ def run_and_show(
     loaded: PipelineConfig, options: RunOptions, flags: ContinuedFlags, *, expect: int | None = None
 ) -> int:
     """Run what is loaded under a display, print how it ended, return the exit code."""
+    if not flags.quiet:
+        _announce_recording(options)
     if crowd := crowded_minute(loaded.limits, options.limit):
         say(f"warning: {crowd}")
     progress, redactor = Progress(), hide(redactor_of(loaded.runtime))
@@ -57,10 +60,18 @@ def run_and_show(
         detail=progress.stopping,
         artifacts=loaded.artifacts,
         simulator=options.offline,
+        replayed=options.replay is not None,
         clean=redactor,
     )
     _show(ended, flags)
     return result.exit_code
+
+
+def _announce_recording(options: RunOptions) -> None:
+    if options.replay is not None:
+        say(f"replay: every answer comes from the recording {options.replay}; no model is asked, nothing is spent")
+    if options.record is not None:
+        say(f"recording into {options.record}: prompts and answers are written there as they are, but for keys")
 
 
 def _options(flags: RunFlags) -> RunOptions:
@@ -74,6 +85,8 @@ def _options(flags: RunFlags) -> RunOptions:
         own_process=True,
         strict_shutdown=flags.strict_shutdown,
         faults=None if flags.faults is None else str(flags.faults),
+        record=None if flags.record is None else str(flags.record),
+        replay=None if flags.replay is None else str(flags.replay),
     )
 
 
@@ -102,6 +115,8 @@ def _show(ended: Ended, flags: ContinuedFlags) -> None:
 
 def _simulated(options: RunOptions, config: PipelineConfig, *, simulate_without_key: bool, quiet: bool) -> RunOptions:
     """Return the options, offline where the simulator has to stand in; it never does so unannounced."""
+    if options.replay is not None:
+        return options
     if not options.offline and simulate_without_key:
         missing = missing_keys(config.runtime)
         if missing:

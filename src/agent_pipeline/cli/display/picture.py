@@ -49,9 +49,14 @@ def picture(progress: Progress, at: datetime, clean: Callable[[str], str], *, wi
 
 
 def _header(progress: Progress) -> Iterator[Text]:
-    badge = ("SIMULATOR, no model is asked", "black on yellow") if progress.simulator else ("LIVE", "black on green")
+    if progress.replayed:
+        badge = (" REPLAY, nobody is asked ", "black on yellow")
+    elif progress.simulator:
+        badge = (" SIMULATOR, no model is asked ", "black on yellow")
+    else:
+        badge = (" LIVE ", "black on green")
     if progress.run_id:
-        yield Text.assemble((one_line(progress.run_id), "bold"), "  ", (f" {badge[0]} ", badge[1]), no_wrap=True)
+        yield Text.assemble((one_line(progress.run_id), "bold"), "  ", badge, no_wrap=True)
     style = "bold red" if is_beyond_its_cap(progress) else ""
     if spent := " · ".join(spent_words(progress)):
         yield _cut(spent, style)

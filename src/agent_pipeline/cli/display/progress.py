@@ -115,6 +115,7 @@ class Progress:
     run_id: str = ""
     pipeline: str = ""
     simulator: bool = False
+    replayed: bool = False
     total: int | None = None
     begun_at: datetime | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -150,7 +151,7 @@ class Progress:
             case PipelineStarted():
                 self.begun_at = at
                 self.run_dir, self.run_id, self.pipeline = event.run_dir, event.run_id, event.pipeline
-                self.simulator, self.total = event.simulator, event.documents
+                self.simulator, self.replayed, self.total = event.simulator, event.replayed, event.documents
                 self.stages = {name: StageProgress() for name in event.stages}
             case LimitChanged():
                 self.limit_change = event, at

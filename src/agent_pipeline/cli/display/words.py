@@ -109,6 +109,6 @@ def _spent(progress: Progress, spent: Spent, form: Callable[[int], str]) -> str:
 
 
 def _remarks(progress: Progress, state: RunSnapshot) -> str:
-    remarks = ["simulated"] if progress.simulator else []
+    remarks = ["replayed"] if progress.replayed else ["simulated"] if progress.simulator else []
     remarks += ["some prices unknown"] if state.unknown_cost else []
     return f" ({', '.join(remarks)})" if remarks else ""
