@@ -12,18 +12,24 @@ from agent_pipeline.ledger.answers import (
 )
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
+from agent_pipeline.ledger.summaries import FailureGroup, RoleModel, StageTimes, Totals, WaitSum
 
 __all__ = [
     "AttemptRow",
     "DocumentRow",
+    "FailureGroup",
     "KnownDocument",
     "Ledger",
     "LedgerReader",
+    "RoleModel",
     "RoleUsage",
     "RunRow",
     "Session",
     "SessionRow",
     "StageResultRow",
+    "StageTimes",
+    "Totals",
+    "WaitSum",
     "open_ledger",
     "open_reader",
     "recorded_artifacts",

@@ -1,5 +1,6 @@
 """Where a run leaves what it leaves behind; names as users and programs know them."""
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -159,8 +160,7 @@ def find_run(text: str, logs: Path) -> RunDirectory:
     given = Path(text)
     if given.is_dir():
         return _as_run(given.resolve())
-    names = sorted(path.name for path in logs.iterdir() if path.is_dir()) if logs.is_dir() else []
-    runs = [name for name in names if _RUN_ID.fullmatch(name)]
+    runs = sorted(run_names(logs))
     if text in runs:
         return _as_run((logs / text).absolute())
     found = [name for name in runs if text and name.startswith(text)]
@@ -168,8 +168,31 @@ def find_run(text: str, logs: Path) -> RunDirectory:
         return _as_run((logs / found[0]).absolute())
     if found:
         raise RunDirectoryError(f"{len(found)} runs in {logs} begin with {text!r}: {_some(found)}")
-    known = f"; there are {_some(runs[::-1])}" if runs else "; there are none"
+    meant = difflib.get_close_matches(text, runs, n=1)
+    if meant:
+        raise RunDirectoryError(f"no run {text!r} in {logs}; did you mean {meant[0]!r}?")
+    known = f"; there are {_some(run_names(logs))}" if runs else "; there are none"
     raise RunDirectoryError(f"no run {text!r} in {logs}{known}")
+
+
+def run_names(logs: Path) -> list[str]:
+    """Return the names of the runs in `logs`, the newest first; none where there is no such folder.
+
+    Raises:
+        RunDirectoryError: the folder can't be read.
+    """
+    try:
+        found = [path.name for path in logs.iterdir() if _RUN_ID.fullmatch(path.name) and path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise RunDirectoryError(f"{logs}: the runs can't be listed: {exc.strerror}") from exc
+    return sorted(found, key=lambda name: (_begun(name), name), reverse=True)
+
+
+def _begun(name: str) -> str:
+    """Return the part of a run's name that says when it was begun, and its tag; names sort by their pipeline first."""
+    return name[-len("YYYY-MM-DD_HHhMMmSSs-xxxxxx") :]
 
 
 def _some(names: list[str]) -> str:
