@@ -18,6 +18,10 @@ from agent_pipeline.errors import InputError, RunDirectoryError, RunInUseError
 _RUN_ID = re.compile(r"(?P<name>.+)-\d{4}-\d\d-\d\d_\d\dh\d\dm\d\ds-(?P<tag>[0-9a-f]{6})")
 
 
+_NEAR = 0.7
+"""Likeness from which on a name may be what was meant, as difflib measures it: one letter of four may be wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """The paths of one run, all absolute; its directory exists, its files don't yet."""
@@ -168,9 +172,9 @@ def find_run(text: str, logs: Path) -> RunDirectory:
         return _as_run((logs / found[0]).absolute())
     if found:
         raise RunDirectoryError(f"{len(found)} runs in {logs} begin with {text!r}: {_some(found)}")
-    meant = difflib.get_close_matches(text, runs, n=1)
-    if meant:
-        raise RunDirectoryError(f"no run {text!r} in {logs}; did you mean {meant[0]!r}?")
+    meant = _nearest(text, run_names(logs))
+    if meant is not None:
+        raise RunDirectoryError(f"no run {text!r} in {logs}; did you mean {meant!r}?")
     known = f"; there are {_some(run_names(logs))}" if runs else "; there are none"
     raise RunDirectoryError(f"no run {text!r} in {logs}{known}")
 
@@ -188,6 +192,13 @@ def run_names(logs: Path) -> list[str]:
     except OSError as exc:
         raise RunDirectoryError(f"{logs}: the runs can't be listed: {exc.strerror}") from exc
     return sorted(found, key=lambda name: (_begun(name), name), reverse=True)
+
+
+def _nearest(text: str, names: list[str]) -> str | None:
+    """Return the name whose beginning was probably meant, the first of those that are as near; None if none is near."""
+    likeness = {name: difflib.SequenceMatcher(None, text, name[: len(text)]).ratio() for name in names}
+    best = max(likeness, key=lambda name: likeness[name], default=None)
+    return best if best is not None and likeness[best] >= _NEAR else None
 
 
 def _begun(name: str) -> str:

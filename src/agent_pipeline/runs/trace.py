@@ -1,5 +1,6 @@
 """One document's way through a run as a tree in the order of time: passes, agents and tools, calls, attempts."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ class Step:
         attempt: of an attempt, the whole record.
         cycle: of a pass.
         reused: its result was there from an earlier session, nothing was asked for it.
+        approved: the verdict of a pass that gave one.
+        attempts: of a call, how many it took, whether they are in `children` or not.
     """
 
     kind: str
@@ -39,6 +42,8 @@ class Step:
     attempt: AttemptRecord | None = None
     cycle: int | None = None
     reused: bool = False
+    approved: bool | None = None
+    attempts: int = 0
     children: tuple["Step", ...] = ()
 
 
@@ -121,7 +126,10 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
         if told.ended:
             outcome = "succeeded" if code is None else "failed"
     else:
-        began = min(call.started_at for call in calls)
+        began, last = min(call.started_at for call in calls), max(calls, key=lambda call: call.started_at)
+        outcome, code = last.outcome, last.code
+        if last.seconds is not None:
+            seconds = (last.started_at - began).total_seconds() + last.seconds
     return Step(
         kind="stage",
         name=key[0] or "",
@@ -131,8 +139,17 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
         code=code,
         cycle=key[1],
         reused=reused,
+        approved=None if result is None else _verdict(result.output_json),
         children=agents.around(key, calls),
     )
+
+
+def _verdict(output_json: str) -> bool | None:
+    try:
+        verdict = json.loads(output_json).get("verdict")
+    except (ValueError, AttributeError):
+        return None  # a row that somebody changed
+    return verdict.get("approved") is True if isinstance(verdict, dict) else None
 
 
 def _call(attempts: Sequence[AttemptRecord]) -> Step:
@@ -154,7 +171,17 @@ def _call(attempts: Sequence[AttemptRecord]) -> Step:
         )
         for attempt in attempts
     )
-    return Step("call", last.role, began, seconds, last.outcome, last.error_code, last.error, children=children)
+    return Step(
+        kind="call",
+        name=last.role,
+        started_at=began,
+        seconds=seconds,
+        outcome=last.outcome,
+        code=last.error_code,
+        error=last.error,
+        attempts=len(attempts),
+        children=children,
+    )
 
 
 def _asked_at(attempt: AttemptRecord) -> datetime:

@@ -1,5 +1,6 @@
 """`roles test`: one tiny call by a role, through the gate, with what it took and cost; or the error and what to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _alone(runtime: RuntimeConfig, name: str, call: ResolvedCall) -> RuntimeConf
     return runtime.model_copy(update={"roles": {name: own.model_copy(update={"fallback": None})}, "defaults": None})
 
 
-async def _try(trial: _Trial, roles: RolesInUse, endpoints: dict[str, Endpoint]) -> None:
+async def _try(trial: _Trial, roles: RolesInUse, endpoints: Mapping[str, Endpoint]) -> None:
     limits = _once(roles.limits)
     gate = gateways.make_gate(limits, budget=gateways.make_budget(limits, roles.runtime), record=trial.record)
     make_pool = (lambda: simulator_pool(Simulator())) if trial.offline else gateways.ConnectionPool

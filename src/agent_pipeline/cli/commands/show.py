@@ -83,9 +83,9 @@ def _lines(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> Iterato
     yield from labelled("when:", [_when(opened, status)])
     yield from labelled("answers:", ["the simulator's: no model was asked" if status.simulated else "providers'"])
     yield from labelled("documents:", [documents_in_words(status)])
-    unhappy = [f"{totals.rate_limited:,} of them answered with 429"] if totals.rate_limited else []
+    unhappy = [f"{totals.rate_limited:,} answered with 429"] if totals.rate_limited else []
     other = totals.failed - totals.rate_limited
-    unhappy += [f"{other:,} failed otherwise"] if other > 0 else []
+    unhappy += [f"{other:,} failed"] if other > 0 else []
     yield from labelled(
         "requests:", [", ".join([f"{totals.requests:,}, in {counted(totals.attempts, 'HTTP attempt')}", *unhappy])]
     )

@@ -11,11 +11,12 @@ from agent_pipeline.runs.waits import CAUSES
 
 _LONGEST_ERROR = 300
 _SHOWN_WAIT = 0.0005
+_VERDICTS = {None: "", True: ", approved", False: ", not approved"}
 
 
 def branch_of(step: Step, since: datetime) -> Branch:
     """Return a step and all below it as a tree of text; a call of one attempt is one line."""
-    if step.kind == "call" and len(step.children) == 1:
+    if step.kind == "call" and step.attempts == 1:
         (only,) = step.children
         return Branch(f"{_offset(only, since)}  {_call(step)}: {_attempt(only)}")
     return Branch(f"{_offset(step, since)}  {_text(step)}", [branch_of(child, since) for child in step.children])
@@ -33,7 +34,7 @@ def step_object(step: Step) -> dict[str, object]:
         "error": step.error,
     }
     if step.kind == "stage":
-        found |= {"cycle": step.cycle, "reused": step.reused}
+        found |= {"cycle": step.cycle, "reused": step.reused, "approved": step.approved}
     if step.attempt is not None:
         found |= attempt_object(step.attempt)
     return found | {"children": [step_object(child) for child in step.children]}
@@ -76,11 +77,11 @@ def _text(step: Step) -> str:
         case "attempt":
             return f"attempt {step.name}: {_attempt(step)}"
         case "call":
-            return f"{_call(step)}: {_ending(step)} in {counted(len(step.children), 'attempt')}"
+            return f"{_call(step)}: {_ending(step)} in {counted(step.attempts, 'attempt')}"
         case "stage" if step.name:
             again = "" if step.cycle in {None, 1} else f", cycle {step.cycle}"
             from_before = ", from an earlier session" if step.reused else ""
-            return f"stage {shown(step.name)}{again}: {_ending(step)}{from_before}"
+            return f"stage {shown(step.name)}{again}: {_ending(step)}{from_before}{_VERDICTS[step.approved]}"
         case "stage":
             return f"outside of any stage: {_ending(step)}"
         case _:

@@ -125,7 +125,7 @@ def _attempts(opened: OpenRun, row: DocumentRow | None, view: _View, *, as_json:
         rows = ledger.slowest_attempts(2**31 if view.failed else SLOWEST)
     else:
         rows = ledger.attempts() if row is None else ledger.attempts_of(row.document_id)
-    found = (one.attempt for one in rows)
+    found: Iterator[AttemptRecord] = (one.attempt for one in rows)
     if view.failed:
         found = (one for one in found if one.outcome != "succeeded")
     if view.slow:

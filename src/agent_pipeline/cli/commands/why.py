@@ -1,12 +1,13 @@
 """`why RUN DOC`: one document's story: a paragraph, a tree, the chain of causes, and what to do."""
 
+import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from agent_pipeline.cli.advice import Advice, advice_on
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.limit_changes import limit_changes
-from agent_pipeline.cli.commands.looked_at import OpenRun, as_argument, find_document, looking_at, near
+from agent_pipeline.cli.commands.looked_at import OpenRun, find_document, looking_at, near
 from agent_pipeline.cli.commands.show import resume_advice
 from agent_pipeline.cli.commands.show_document import artifact_in_words, document_object, ending_in_words
 from agent_pipeline.cli.commands.step_text import branch_of, step_object
@@ -141,15 +142,18 @@ def _advice(case: _Case) -> Advice:
     document, status = case.document, case.status
     if document.outcome == "succeeded":
         path = "" if document.artifact is None else near(document.artifact.path)
-        look = (f"less {as_argument(path)}",) if path else ()
-        return Advice("", "nothing; here is what it became", (*map(_literal, look), "agent-pipeline show {run} {doc}"))
+        look = [_literal(f"less {shlex.quote(path)}")] if path else []
+        return Advice("", "nothing; here is what it became", (*look, "agent-pipeline show {run} {doc}"))
     if document.outcome == "skipped":
         return Advice("", "give the entry a url and a text, then go on with the run", ("agent-pipeline resume {run}",))
     if document.outcome is None and status.state == "running":
         todo = "wait, or look again; kill -USR1 and the process's id write down what every task waits for"
         return Advice("", todo, ("agent-pipeline why {run} {doc}", "agent-pipeline show {run}"))
     if document.outcome == "failed":
-        return advice_on(document.error_code or "")
+        advice = advice_on(document.error_code or "")
+        kept = rejected_text_of(document.document_id, case.opened.directory.rejected)
+        look = [] if kept is None else [_literal(f"less {shlex.quote(near(str(kept)))}")]
+        return replace(advice, commands=(*look, *advice.commands))
     by_budget = status.run.reason is not None and status.run.reason.startswith("budget:")
     if document.error_code in {None, "budget_exceeded"} or by_budget:
         todo = "give the run more of its budget and go on" if by_budget else "go on with the run"

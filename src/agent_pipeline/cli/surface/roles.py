@@ -6,11 +6,14 @@ import typer
 
 from agent_pipeline.cli import commands
 from agent_pipeline.cli.flags import DebugFlag, JsonFlag
+from agent_pipeline.cli.quick_group import QuickGroup
 from agent_pipeline.cli.surface.arguments import ConfigArgument
 
 PANEL = "Before a run"
 
-group = typer.Typer(help="Look at roles and try them: which model each is, what it costs, whether it answers.")
+group = typer.Typer(
+    cls=QuickGroup, help="Look at roles and try them: which model each is, what it costs, whether it answers."
+)
 
 
 @group.command("list")
