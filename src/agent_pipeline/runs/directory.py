@@ -162,7 +162,7 @@ def find_run(text: str, logs: Path) -> RunDirectory:
         RunDirectoryError: there is none, there are several, or the directory is not a run's.
     """
     given = Path(text)
-    if given.is_dir():
+    if text and given.is_dir():
         return _as_run(given.resolve())
     runs = sorted(run_names(logs))
     if text in runs:
