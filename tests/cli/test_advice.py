@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 from typer.main import get_command
 
@@ -47,9 +48,9 @@ def test_every_command_that_is_advised_can_be_typed() -> None:
         assert advice.commands, code
         for command in advice.commands:
             program, name, *rest = shlex.split(command.format(run="RUN", doc="DOC", config="CONFIG"))
-            known = root.commands[name]  # type: ignore[attr-defined]
-            if name == "roles":
-                known = known.commands[rest[0]]
+            known: Any = root
+            for word in [name, *rest[:1]] if name == "roles" else [name]:
+                known = known.commands[word]
             flags = {flag for param in known.params for flag in param.opts}
             assert program == "agent-pipeline"
             assert {word for word in rest if word.startswith("--")} <= flags, command

@@ -47,9 +47,9 @@ def test_wide_characters_take_two_places() -> None:
 
 def test_a_tree_goes_on_below_its_beginning() -> None:
     """So that one sees what a line belongs to."""
-    lines = tree([Branch("root", [Branch("one two three four five six", [Branch("leaf")]), Branch("last")])], 23)
+    lines = tree([Branch("root", [Branch("one two three four five six seven", [Branch("leaf")]), Branch("last")])], 26)
 
-    assert lines == ["root", "├─ one two three four", "│  │  five six", "│  └─ leaf", "└─ last"]
+    assert lines == ["root", "├─ one two three four five", "│  │  six seven", "│  └─ leaf", "└─ last"]
 
 
 def test_paragraphs_are_one_line_for_programs() -> None:

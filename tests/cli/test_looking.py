@@ -1,11 +1,9 @@
 """`runs`, `show`, `trace` and `why`: what they say of a run, and of what people mistype."""
 
 import json
-import os
 import re
 import shlex
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,7 +98,7 @@ def test_an_unknown_cost_is_never_nothing(look: Cli, past: Sample) -> None:
 
     assert " unknown " in lines(look("runs").out)[1]
     assert labelled(look("show", "trial").out, "cost:") == "nothing (simulated)"
-    assert look("runs", "--json").json()["runs"][0]["cost_usd"] is None  # type: ignore[index]
+    assert [one["cost_usd"] for one in _list(look("runs", "--json").json()["runs"])] == [None]
 
 
 def test_a_run_that_goes_on_is_told_from_a_killed_one(look: Cli, past: Sample) -> None:
@@ -385,12 +383,12 @@ def test_why_a_document_was_skipped(look: Cli) -> None:
 def test_why_a_request_was_refused_tells_what_the_provider_said(look: Cli, past: Sample) -> None:
     """Its error, the attempts before it, and whose wait that was."""
     past.sql(
-        "UPDATE documents SET outcome = 'failed', error_code = 'server_error', error = 'gave up', failed_stage = 'route' "
-        "WHERE document_id = '1'",
+        "UPDATE documents SET outcome = 'failed', error_code = 'server_error', error = 'gave up', "
+        "failed_stage = 'route' WHERE document_id = '1'",
         "DELETE FROM stage_results WHERE document_id = '1'",
         "DELETE FROM attempts WHERE document_id = '1' AND (stage <> 'route' OR number > 1)",
-        "UPDATE attempts SET outcome = 'failed', status_code = 503, error_code = 'server_error', error = 'out of order', "
-        "wait_seconds = 2.5, wait_reason = 'retry_after', input_tokens = NULL, provider_request_id = 'req_42' "
+        "UPDATE attempts SET outcome = 'failed', status_code = 503, error_code = 'server_error', "
+        "error = 'out of order', wait_seconds = 2.5, wait_reason = 'retry_after', input_tokens = NULL, provider_request_id = 'req_42' "
         "WHERE document_id = '1'",
     )
 
@@ -451,8 +449,8 @@ def test_why_a_budget_cut_a_document_off(look: Cli, past: Sample) -> None:
     """The way on is more of it."""
     past.sql(
         "UPDATE run SET outcome = 'incomplete', reason = 'budget:tokens'",
-        "UPDATE documents SET outcome = 'cancelled', error_code = 'budget_exceeded', error = 'no room', artifact_path = NULL "
-        "WHERE document_id = '6'",
+        "UPDATE documents SET outcome = 'cancelled', error_code = 'budget_exceeded', error = 'no room', "
+        "artifact_path = NULL WHERE document_id = '6'",
     )
 
     told = look("why", "trial", "6").out
@@ -478,8 +476,10 @@ def test_hostile_words_reach_no_terminal(look: Cli, past: Sample, monkeypatch: p
     monkeypatch.setenv("MY_API_KEY", "hunter22-is-secret")
     text = f"{HOSTILE} hunter22-is-secret"
     past.sql(
-        f"UPDATE documents SET error = '{text}', source = '{text}', error_code = '{HOSTILE}' WHERE document_id = '3'",
-        f"UPDATE attempts SET error = '{text}', outcome = 'failed', model = '{HOSTILE}', provider_request_id = '{HOSTILE}'",
+        f"UPDATE documents SET error = '{text}', source = '{text}' WHERE document_id = '3'",  # noqa: S608 - own
+        f"UPDATE documents SET error_code = '{HOSTILE}' WHERE document_id = '3'",  # noqa: S608
+        f"UPDATE attempts SET error = '{text}', outcome = 'failed', model = '{HOSTILE}'",  # noqa: S608
+        f"UPDATE attempts SET provider_request_id = '{HOSTILE}'",  # noqa: S608
     )
 
     for command in (["show"], ["trace"], ["trace", "--http"], ["trace", "--slow"], ["runs"]):

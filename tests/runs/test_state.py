@@ -36,7 +36,7 @@ def test_who_answered_is_on_record(sample: Sample) -> None:
     """What a simulator said is no model's word."""
     with open_reader(sample.run.ledger) as ledger:
         assert is_simulated(ledger.run)
-    sample.sql(f"UPDATE run SET options_json = '{json.dumps({'offline': False})}'")
+    sample.sql(f"UPDATE run SET options_json = '{json.dumps({'offline': False})}'")  # noqa: S608 - own
     with open_reader(sample.run.ledger) as ledger:
         assert not is_simulated(ledger.run)
 
