@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Cli, Ran
-from tests.unprivileged import needs_permissions
 
 from agent_pipeline.cli.commands import doctor
 
@@ -117,10 +116,9 @@ def test_what_is_not_installed_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert ran.out.splitlines()[-1] == "something is in the way of a run: 1 problem and 1 warning"
 
 
-@needs_permissions
-def test_a_folder_that_can_not_be_written_is_a_problem(cli: Cli, project: Path) -> None:
+def test_a_folder_that_can_not_be_used_is_a_problem(cli: Cli, project: Path) -> None:
     """A run would end before its first document."""
-    (project / "out").mkdir(mode=0o500)
+    (project / "out").write_text("a file", encoding="utf-8")
 
     ran = cli("doctor", "--json")
 

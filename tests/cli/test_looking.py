@@ -388,7 +388,8 @@ def test_why_a_request_was_refused_tells_what_the_provider_said(look: Cli, past:
         "DELETE FROM stage_results WHERE document_id = '1'",
         "DELETE FROM attempts WHERE document_id = '1' AND (stage <> 'route' OR number > 1)",
         "UPDATE attempts SET outcome = 'failed', status_code = 503, error_code = 'server_error', "
-        "error = 'out of order', wait_seconds = 2.5, wait_reason = 'retry_after', input_tokens = NULL, provider_request_id = 'req_42' "
+        "error = 'out of order', wait_seconds = 2.5, wait_reason = 'retry_after', input_tokens = NULL, "
+        "provider_request_id = 'req_42' "
         "WHERE document_id = '1'",
     )
 

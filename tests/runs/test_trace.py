@@ -225,5 +225,5 @@ def test_waits_are_added_up_by_whose_they_are(sample: Sample) -> None:
         attempts = [row.attempt for row in ledger.attempts()]
         summed = list(ledger.waits())
 
-    assert list(waits_of(attempts)) == pytest.approx(summed)  # type: ignore[comparison-overlap]
+    assert list(waits_of(attempts)) == pytest.approx(summed)
     assert {CAUSES[one.reason].owner for one in summed} == {"our retry policy"}
