@@ -412,7 +412,7 @@ def test_why_a_killed_document_is_not_finished(look: Cli, past: Sample) -> None:
     assert lines(told)[0].endswith("not finished: the process that worked on it was killed")
     assert "number 6 of the source, has not ended." in lines(told)[2]
     assert labelled(told, "why:").startswith(
-        "the process that worked on it was killed while the answer to a request of"
+        "the process that worked on it was killed while it was waiting for the answer to a"
     )
     assert "not paid for again" in labelled(told, "to do:")
     assert labelled(told, "next:") == f"agent-pipeline resume out/logs/{past.run.run_id}"
@@ -427,9 +427,10 @@ def test_why_a_document_is_still_at_work(look: Cli, past: Sample) -> None:
 
     assert lines(told)[0].endswith("being worked on")
     assert labelled(told, "why:").startswith(
-        "nothing is wrong as far as is known: the answer to a request of role router"
+        "nothing is wrong as far as is known: it is waiting for the answer to a request of role router"
     )
-    assert labelled(told, "to do:").startswith("wait, or look again")
+    assert labelled(told, "to do:").startswith("wait, and look again")
+    assert re.fullmatch(r"kill -USR1 \d+", lines(told)[-1].strip())
 
 
 def test_why_a_document_was_cancelled_is_the_run_s_reason(look: Cli, past: Sample) -> None:

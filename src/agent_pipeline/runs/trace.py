@@ -124,7 +124,7 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
     elif told is not None:
         began, seconds, code = told.started_at, told.seconds, told.code
         if told.ended:
-            outcome = "succeeded" if code is None else "failed"
+            outcome = "succeeded" if code is None else "cancelled" if code == "cancelled" else "failed"
     else:
         began, last = min(call.started_at for call in calls), max(calls, key=lambda call: call.started_at)
         outcome, code = last.outcome, last.code

@@ -59,7 +59,12 @@ def _versions() -> Iterator[Finding]:
     for library in _LIBRARIES:
         found = _version(library)
         if found is None:
-            yield Finding("problem", "library", f"{library} is missing", f"install {PACKAGE} again")
+            yield Finding(
+                "problem",
+                "library",
+                f"{library} is missing",
+                "install the clone again, with what it depends on: uv sync",
+            )
         else:
             yield Finding("ok", "library", f"{library} {found}")
 
@@ -84,8 +89,8 @@ def _extras() -> Iterator[Finding]:
         missing = [name for name in map(_distribution, needed) if _version(name) is None]
         if extra == "all" or not needed:
             continue
-        there = f"[{extra}] is installed" if not missing else f"[{extra}] is not installed (needs {', '.join(missing)})"
-        yield Finding("ok", "extra", there)
+        there = "is installed" if not missing else f"is not installed (needs {', '.join(missing)})"
+        yield Finding("ok", "extra", f"[{extra}] {there}")
 
 
 def _distribution(requirement: str) -> str:

@@ -127,7 +127,7 @@ def _attempts(opened: OpenRun, row: DocumentRow | None, view: _View, *, as_json:
         rows = ledger.attempts() if row is None else ledger.attempts_of(row.document_id)
     found: Iterator[AttemptRecord] = (one.attempt for one in rows)
     if view.failed:
-        found = (one for one in found if one.outcome != "succeeded")
+        found = (one for one in found if one.outcome in {"failed", "cancelled"})
     if view.slow:
         found = islice(sorted(found, key=lambda one: -one.latency_seconds), SLOWEST)
     attempts = list(found)

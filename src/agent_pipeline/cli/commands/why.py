@@ -111,8 +111,8 @@ def _meaning(case: _Case) -> str:
     document, status = case.document, case.status
     if document.outcome is None:
         if status.state == "running":
-            return f"nothing is wrong as far as is known: {_under_way(case.tree)}"
-        return f"the process that worked on it was killed while {_under_way(case.tree)}"
+            return f"nothing is wrong as far as is known: it is {_under_way(case.tree)}"
+        return f"the process that worked on it was killed while it was {_under_way(case.tree)}"
     if document.outcome in _WELL:
         return _WELL[document.outcome]
     if document.error_code is not None:
@@ -125,17 +125,24 @@ def _meaning(case: _Case) -> str:
 
 
 def _under_way(step: Step) -> str:
-    """Return what goes on in it, the innermost step that has not ended."""
+    """Return what goes on in it, by the innermost step that has not ended."""
     open_steps = [child for child in step.children if child.outcome is None]
     if open_steps:
         return _under_way(open_steps[-1])
     match step.kind:
         case "attempt" if step.attempt is not None:
-            return f"the answer to a request of role {shown(step.attempt.role)} was awaited"
+            return f"waiting for the answer to a request of role {shown(step.attempt.role)}"
         case "stage" if step.name:
-            return f"it was in stage {shown(step.name)}, between two requests or in code of its own"
+            return f"in stage {shown(step.name)}, {_between(step)}"
         case _:
-            return "it was between two stages"
+            return "between two stages"
+
+
+def _between(step: Step) -> str:
+    last = step.children[-1] if step.children else None
+    if last is not None and last.kind == "call" and last.outcome == "failed":
+        return f"about to repeat a request of role {shown(last.name)} that ended as {shown(last.code or 'failed')}"
+    return "between two requests or in code of its own"
 
 
 def _advice(case: _Case) -> Advice:
@@ -147,8 +154,8 @@ def _advice(case: _Case) -> Advice:
     if document.outcome == "skipped":
         return Advice("", "give the entry a url and a text, then go on with the run", ("agent-pipeline resume {run}",))
     if document.outcome is None and status.state == "running":
-        todo = "wait, or look again; kill -USR1 and the process's id write down what every task waits for"
-        return Advice("", todo, ("agent-pipeline why {run} {doc}", "agent-pipeline show {run}"))
+        todo = "wait, and look again; SIGUSR1 lets the process write down what every task waits for"
+        return Advice("", todo, ("agent-pipeline why {run} {doc}", "agent-pipeline show {run}", *_signal(case)))
     if document.outcome == "failed":
         advice = advice_on(document.error_code or "")
         kept = rejected_text_of(document.document_id, case.opened.directory.rejected)
@@ -159,6 +166,10 @@ def _advice(case: _Case) -> Advice:
         todo = "give the run more of its budget and go on" if by_budget else "go on with the run"
         return Advice("", f"{todo}; stages that are done are not paid for again", resume_advice(status).commands)
     return advice_on(document.error_code or "interrupted")
+
+
+def _signal(case: _Case) -> list[str]:
+    return [f"kill -USR1 {one.pid}" for one in case.opened.ledger.sessions() if one.ended_at is None][-1:]
 
 
 def _literal(text: str) -> str:

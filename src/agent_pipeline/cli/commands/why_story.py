@@ -90,6 +90,8 @@ def _waits(attempts: tuple[AttemptRecord, ...]) -> str:
 
 def _cost(attempts: tuple[AttemptRecord, ...], *, simulated: bool) -> str:
     tokens = sum(one.charged_tokens for one in attempts)
+    if not tokens:
+        return "Nothing was charged."
     unknown = sum(one.charged_tokens for one in attempts if one.usage is None)
     known = all(one.cost_micro_usd is not None for one in attempts)
     cost = dollars(sum(one.cost_micro_usd or 0 for one in attempts), known=known)
