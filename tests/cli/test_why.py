@@ -1,5 +1,6 @@
 """`why`: a document's story for each way it can end, or stand."""
 
+import json
 import re
 
 from tests.cli.conftest import Cli
@@ -132,3 +133,17 @@ def test_without_its_logs_the_ledger_still_tells_the_story(look: Cli, past: Samp
     assert "stage review, cycle 3: succeeded" in told
     assert "agent " not in told
     assert labelled(told, "why:") == "the reviewer never approved the document"
+
+
+def test_what_happened_in_an_earlier_session_is_not_told_as_a_cause(look: Cli, past: Sample) -> None:
+    """It was begun anew since."""
+    fallback = {"role": "writer", "fallback": "other", "reason": "unavailable", "error_code": "server_error"}
+    line = {"at": "2026-01-01T00:00:00Z", "event": "FALLBACK", "document_id": "3", "stage": "route", **fallback}
+    written = json.dumps(line, separators=(",", ":")) + "\n"
+    past.edit(past.run.events, lambda before: [written, *before])
+    before = look("why", "trial", "3").out
+    past.edit(past.run.events, lambda lines_: [*lines_, written])
+    after = look("why", "trial", "3").out
+
+    assert "fallback:" not in before
+    assert labelled(after, "fallback:").startswith("route: server_error: role writer could not answer (unavailable)")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.causes import causes_of
 from agent_pipeline.runs.happenings import Happening, happenings_named, happenings_of
 from agent_pipeline.runs.spans import Span, spans_of
-from agent_pipeline.runs.story import DocumentStory, story_of
+from agent_pipeline.runs.story import DocumentStory, StagePass, story_of
 from agent_pipeline.runs.trace import Step, pruned, trace_of
 from agent_pipeline.runs.waits import CAUSES, waits_of
 
@@ -227,3 +228,24 @@ def test_waits_are_added_up_by_whose_they_are(sample: Sample) -> None:
 
     assert list(waits_of(attempts)) == pytest.approx(summed)
     assert {CAUSES[one.reason].owner for one in summed} == {"our retry policy"}
+
+
+def test_of_a_call_s_errors_the_last_one_is_told_first(sample: Sample) -> None:
+    """It is the nearest; an error that came twice is told once."""
+    with open_reader(sample.run.ledger) as ledger:
+        asked = next(row.attempt for row in ledger.attempts() if row.attempt.stage == "route")
+    sample.sql("UPDATE documents SET error_code = 'connection_lost', error = 'gave up' WHERE document_id = '1'")
+    known = story(sample, "1")
+    attempts = [
+        replace(asked, attempt_id=f"a{n}", outcome="failed", number=n, error_code=code, error=code, call_id="c")
+        for n, code in enumerate(("server_error", "server_error", "connection_lost"), start=1)
+    ]
+    told = replace(known, passes=(StagePass("route", 1, None, tuple(attempts)),))
+
+    links = causes_of(told, [])
+
+    assert [(one.kind, one.place, one.code) for one in links] == [
+        ("document", "", "connection_lost"),
+        ("attempt", "route, attempt 3", "connection_lost"),
+        ("attempt", "route, attempt 2", "server_error"),
+    ]
