@@ -86,6 +86,8 @@ def test_an_artifact_that_is_gone_or_changed_is_told(look: Cli, past: Sample) ->
 
 
 def test_the_last_text_of_a_rejected_document_is_named(look: Cli, past: Sample) -> None:
-    """No record names the file."""
+    """No record names the file; others may lie beside it."""
+    (past.run.rejected / "0.md").write_text("another's", encoding="utf-8")
+
     assert labelled(look("show", "trial", "3").out, "last text:").endswith("rejected/3.md")
     assert str(look("show", "trial", "3", "--json").json()["rejected_text"]).endswith("rejected/3.md")

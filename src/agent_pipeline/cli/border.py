@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import current_thread, main_thread
 
 import typer
@@ -94,7 +95,8 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
     with _open_signals(give_back=arguments is not None) as signals:
         code: int | None = None
         try:
-            code = _ended(app, given, signals, name=name)
+            # In a context of its own: what one command keeps secret is not what the next one does.
+            code = copy_context().run(_ended, app, given, signals, name=name)
             signals.leave_with(code)
         except KeyboardInterrupt:  # one more, while another was being answered, or as all was done
             code = signals.ending()[1] if code is None else code

@@ -18,7 +18,12 @@ def hide(redactor: Redactor) -> Redactor:
 
 def without_secrets(text: str) -> str:
     """Return a message as it may be shown, also before any key was loaded."""
-    return (_loaded.get() or Redactor(environment_secrets())).text(text)
+    return _redactor().text(text)
+
+
+def _redactor() -> Redactor:
+    """Return what was loaded, else what the environment keeps secret; made once for a command."""
+    return _loaded.get() or hide(Redactor(environment_secrets()))
 
 
 def shown(text: str, most: int = 4000) -> str:
@@ -28,6 +33,6 @@ def shown(text: str, most: int = 4000) -> str:
 
 def print_hidden(value: Mapping[str, object]) -> None:
     """Write one JSON object as the last line of stdout, without secrets."""
-    cleaned = (_loaded.get() or Redactor(environment_secrets())).value(value)
+    cleaned = _redactor().value(value)
     if isinstance(cleaned, Mapping):
         print_json(cleaned)
