@@ -2,7 +2,7 @@
 
 from agent_pipeline.documents.artifacts import ArtifactWriter
 from agent_pipeline.documents.recorded import artifact_is_whole, artifacts_are_whole, remove_artifacts
-from agent_pipeline.documents.rejected import RejectedTexts
+from agent_pipeline.documents.rejected import RejectedTexts, rejected_text_of
 from agent_pipeline.documents.remains import Recovered
 from agent_pipeline.documents.sources import Source, SourceSpec, open_source
 from agent_pipeline.documents.temporary import tag_of_run
@@ -16,6 +16,7 @@ __all__ = [
     "artifact_is_whole",
     "artifacts_are_whole",
     "open_source",
+    "rejected_text_of",
     "remove_artifacts",
     "tag_of_run",
 ]
