@@ -7,6 +7,9 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.cli.commands.check import check_config as check_config
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
+    from agent_pipeline.cli.commands.list_stages import list_stages as list_stages
+    from agent_pipeline.cli.commands.new_project import init_project as init_project
+    from agent_pipeline.cli.commands.new_stage import make_stage as make_stage
     from agent_pipeline.cli.commands.resume import resume_run as resume_run
     from agent_pipeline.cli.commands.run import run_pipeline as run_pipeline
     from agent_pipeline.cli.commands.simulate import serve_simulator as serve_simulator
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "check_config",
     "exit_code_of",
+    "init_project",
+    "list_stages",
+    "make_stage",
     "resume_run",
     "run_pipeline",
     "serve_simulator",
@@ -28,6 +34,9 @@ __getattr__ = lazy_exports(
     {
         "check_config": "agent_pipeline.cli.commands.check",
         "exit_code_of": "agent_pipeline.compose.verdict",
+        "init_project": "agent_pipeline.cli.commands.new_project",
+        "list_stages": "agent_pipeline.cli.commands.list_stages",
+        "make_stage": "agent_pipeline.cli.commands.new_stage",
         "resume_run": "agent_pipeline.cli.commands.resume",
         "run_pipeline": "agent_pipeline.cli.commands.run",
         "serve_simulator": "agent_pipeline.cli.commands.simulate",

@@ -47,7 +47,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
         load_live_settings(loaded.live, loaded)
     for stage in loaded.stages:
         built_in = BUILT_IN.get(stage.name)
-        roles = check_stage(stage.name, beside=loaded.path.parent) if built_in is None else built_in.roles
+        roles = (check_stage(stage.name, beside=loaded.path.parent) if built_in is None else built_in).roles
         for role in roles:
             resolve_role(loaded.runtime, role)
     check_folder(loaded.artifacts, "artifacts")
