@@ -8,6 +8,10 @@ from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+PRINTED = {
+    "pipeline.ipynb": ("completed 2 of 2", "# ", "manifests: 2"),
+    "pool_and_hub.ipynb": ("40 answers, at most 8 at once", "True True"),
+}
 
 
 @pytest.mark.slow
@@ -23,8 +27,8 @@ def test_a_notebook_runs_to_its_end(path: Path, tmp_path: Path) -> None:
         for cell in notebook.cells
         for output in cell.get("outputs", [])
     )
-    assert "40 answers, at most 8 at once" in printed
-    assert "True True" in printed
+    for words in PRINTED[path.name]:
+        assert words in printed
 
 
 def test_notebooks_are_kept_without_outputs() -> None:

@@ -93,13 +93,31 @@ class Pipeline:
         return cls(config, earlier.options if options is None else replace(options, run=earlier.directory))
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
-        """Run from ordinary code; see `run`."""
+        """Run from ordinary code; see `run`.
+
+        Raises:
+            RuntimeError: an event loop runs here; `run` is for Trio, `run_async` for asyncio.
+        """
+        _refuse_flavour("asyncio", "an asyncio loop runs here, as in a notebook: await pipeline.run_async()")
+        _refuse_flavour("trio", "this is under Trio: await pipeline.run()")
         load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
             strict_exception_groups=True,
         )
+
+    async def run_async(self, *, limit: int | None = None) -> RunResult:
+        """Run from asyncio, in a notebook for example: in a thread with a Trio run of its own; see `run`.
+
+        The caller's loop goes on meanwhile. A task that is cancelled, by Ctrl-C too, cancels the run, and goes on when
+        the run has ended and all of its files are complete.
+
+        Raises:
+            RuntimeError: called under Trio, where `run` is to be awaited.
+        """
+        _refuse_flavour("trio", "this is under Trio: await pipeline.run()")
+        return await bridges.run_in_own_thread(partial(self.run, limit=limit))
 
     async def run(self, *, limit: int | None = None) -> RunResult:
         """Work through the source under Trio; return how it ended.
@@ -138,22 +156,25 @@ class Pipeline:
         runtime: Runtime | None = None
         begun = trio.current_time()
         try:
-            async with open_runtime(self.config, self.stages, options, provider, watch) as runtime:
-                try:
-                    await self._documents(runtime, source, options, tally)
-                except BaseException as exc:
-                    _stop_for(runtime.stop, exc)
-                    raise
-                finally:
-                    proof.note_work()
-                    watch.closing()
+            # Cancelled while it opens, a run would have a directory, and neither an end nor a manifest.
+            with trio.CancelScope(shield=True) as opening:
+                async with open_runtime(self.config, self.stages, options, provider, watch) as runtime:
+                    opening.shield = False
                     try:
-                        with trio.CancelScope(shield=True):
-                            duration = trio.current_time() - begun
-                            results.append(await conclude(runtime, self.config, options, tally, duration))
-                    except LedgerError as exc:  # raised below, outside the nursery that would wrap it
-                        runtime.stop.request_for(exc)
-                        runtime.stop.error = runtime.stop.error or exc
+                        await self._documents(runtime, source, options, tally)
+                    except BaseException as exc:
+                        _stop_for(runtime.stop, exc)
+                        raise
+                    finally:
+                        proof.note_work()
+                        watch.closing()
+                        try:
+                            with trio.CancelScope(shield=True):
+                                duration = trio.current_time() - begun
+                                results.append(await conclude(runtime, self.config, options, tally, duration))
+                        except LedgerError as exc:  # raised below, outside the nursery that would wrap it
+                            runtime.stop.request_for(exc)
+                            runtime.stop.error = runtime.stop.error or exc
         finally:
             watch.closed()
             if runtime is not None:
@@ -204,6 +225,11 @@ class Pipeline:
         if tally.taken == 0 and stop.reason is None:
             error = InputError(f"the source {_source_name(self.config)} has no documents")
             stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _refuse_flavour(flavour: str, instead: str) -> None:
+    if bridges.current_flavour() == flavour:
+        raise RuntimeError(instead)
 
 
 def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOptions, wanted: int) -> int:
