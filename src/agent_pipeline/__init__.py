@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import QuotaExhaustedError as QuotaExhaustedError
     from agent_pipeline.errors import RateLimitedError as RateLimitedError
     from agent_pipeline.errors import RequestRejectedError as RequestRejectedError
+    from agent_pipeline.errors import ResultsError as ResultsError
     from agent_pipeline.errors import RunDirectoryError as RunDirectoryError
     from agent_pipeline.errors import RunInUseError as RunInUseError
     from agent_pipeline.errors import ServerError as ServerError
@@ -156,6 +157,7 @@ __all__ = [
     "DocumentBudgetExceededError",
     "ArtifactError",
     "DiskFullError",
+    "ResultsError",
     "DeadlineExceededError",
     "WaitTooLongError",
     # errors: the run ends

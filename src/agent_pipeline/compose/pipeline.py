@@ -25,6 +25,7 @@ from agent_pipeline.compose.process import (
 from agent_pipeline.compose.proof import ShutdownProof, shutdown_proof, with_proof
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.stage_plan import plan_stages
+from agent_pipeline.compose.tables import check_tables, with_tables
 from agent_pipeline.compose.watch import Watch, open_watch
 from agent_pipeline.compose.written_secrets import refuse_written_secrets
 from agent_pipeline.config.live import load_live_settings
@@ -129,7 +130,7 @@ class Pipeline:
         `trio.Cancelled` goes on.
 
         Raises:
-            InputError: the source can't be used at all.
+            InputError: the source can't be used at all, or a table of results can't be written.
             EnvVarMissingError: a provider has no key.
             ConfigError: the faults file or the live file can't be used, or a key is written in a config file.
         """
@@ -137,6 +138,7 @@ class Pipeline:
         refuse_written_secrets(self.config)
         if self.config.live is not None:
             load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
+        check_tables(self.config)
         source = _open_source(self.config, options)
         provider = choose_provider(self.config, options)
         if options.own_process:
@@ -181,6 +183,8 @@ class Pipeline:
                 resources = proof.conclude(runtime)
                 results = [with_losses(result, runtime.records.telemetry.dropped) for result in results]
                 results = [with_proof(result, resources, strict=options.strict_shutdown) for result in results]
+                ledger = runtime.records.directory.ledger
+                results = [with_tables(result, self.config.results, ledger) for result in results]
                 write_manifest(runtime, self.config, options, resources, *results)
         if runtime.stop.error is not None and (tally.taken == 0 or not results):
             raise runtime.stop.error

@@ -75,6 +75,18 @@ def find_files(search: FileSearch) -> Iterator[tuple[str, Path]]:
             yield str(level.prefix / name), level.folder / name
 
 
+def would_find(search: FileSearch, path: Path) -> bool:
+    """Say whether a file at this absolute path, there or not, would be found."""
+    try:
+        names = path.relative_to(search.folder.absolute()).parts
+    except ValueError:
+        return False
+    states = _close(search.pattern, {0})
+    for name in names:
+        states = _advance(search.pattern, states, name)
+    return len(search.pattern) in states
+
+
 def read_files(search: FileSearch) -> Iterator[SourceEntry]:
     """Yield an entry per file that matches; one that can't be used is an entry with an error."""
     for index, (name, path) in enumerate(find_files(search)):

@@ -17,6 +17,7 @@ from agent_pipeline.documents.folder_documents import (
     read_files,
     search_folder,
     search_glob,
+    would_find,
 )
 from agent_pipeline.documents.json_documents import load_entries
 from agent_pipeline.documents.line_documents import read_csv, read_json_lines
@@ -125,6 +126,14 @@ def open_source(spec: SourceSpec, *, limit: int | None = None, threaded: bool = 
     if is_folder(path):
         return _open_search(search_folder(path), "the folder", limit, threaded=threaded)
     return _open_file(path, limit, threaded=threaded)
+
+
+def is_in_source(spec: SourceSpec, path: Path) -> bool:
+    """Say whether a file at this absolute path, there or not, would be a document of the source, or the source."""
+    if spec.glob is not None:
+        return would_find(search_glob(spec.glob, spec.root), path)
+    place = None if spec.path is None else Path(os.path.normpath(spec.root / spec.path))
+    return place is not None and place in (path, *path.parents)
 
 
 def _open_file(path: Path, limit: int | None, *, threaded: bool) -> Source:

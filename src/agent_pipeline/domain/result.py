@@ -71,6 +71,8 @@ class RunResult:
         dropped: telemetry lost, by sink (full disk, full queue).
         session: the part of this process; `documents`, `usage` and `cost_usd` are the whole run's.
         left_open: what the run opened and did not close, one line each.
+        results: paths of the tables that were written.
+        results_problem: why others were not, None where all were.
     """
 
     run_id: str
@@ -88,3 +90,5 @@ class RunResult:
     dropped: dict[str, int] = field(default_factory=dict)
     session: SessionTotals = field(default_factory=SessionTotals)
     left_open: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    results_problem: str | None = None

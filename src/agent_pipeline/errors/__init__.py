@@ -42,6 +42,7 @@ from agent_pipeline.errors.endings import (
     DocumentRejectedError,
     LedgerError,
     OutputInvalidError,
+    ResultsError,
     StageError,
     WaitTooLongError,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "DocumentRejectedError",
     "ArtifactError",
     "DiskFullError",
+    "ResultsError",
     "DeadlineExceededError",
     "DocumentBudgetExceededError",
     "WaitTooLongError",

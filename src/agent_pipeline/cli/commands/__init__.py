@@ -6,6 +6,7 @@ from agent_pipeline.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from agent_pipeline.cli.commands.check import check_config as check_config
+    from agent_pipeline.cli.commands.export import export_results as export_results
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
     from agent_pipeline.cli.commands.list_stages import list_stages as list_stages
     from agent_pipeline.cli.commands.new_project import init_project as init_project
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_config",
     "exit_code_of",
+    "export_results",
     "init_project",
     "list_stages",
     "make_stage",
@@ -34,6 +36,7 @@ __getattr__ = lazy_exports(
     {
         "check_config": "agent_pipeline.cli.commands.check",
         "exit_code_of": "agent_pipeline.compose.verdict",
+        "export_results": "agent_pipeline.cli.commands.export",
         "init_project": "agent_pipeline.cli.commands.new_project",
         "list_stages": "agent_pipeline.cli.commands.list_stages",
         "make_stage": "agent_pipeline.cli.commands.new_stage",

@@ -13,6 +13,7 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
+from agent_pipeline.compose.tables import check_tables
 from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
@@ -52,6 +53,9 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
             resolve_role(loaded.runtime, role)
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
+    check_tables(loaded)
+    for table in loaded.results:
+        check_folder(table.parent, "results")
     spec = SourceSpec(
         path=loaded.source.path, glob=loaded.source.glob, stdin=loaded.source.stdin, root=loaded.source.directory
     )
@@ -106,6 +110,7 @@ def _as_object(config: PipelineConfig, counts: _Counts | None, missing: dict[str
         },
         "artifacts": str(config.artifacts),
         "logs": str(config.logs),
+        "results": [str(table) for table in config.results],
         "limits": config.limits.model_dump(mode="json"),
         "worst_case_seconds": dataclasses.asdict(_worst_case(config, counts)),
         "missing_keys": missing,
@@ -177,5 +182,6 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
         f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",
+        *(f"results:    {table}" for table in config.results),
     ]
     return paragraphs("\n".join(lines)) + "\n"
