@@ -159,7 +159,7 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_in_an_asyncio_program_ends_the_run_first(tmp_path: Path) -> None:
-    """asyncio cancels the main task, and that is all the run needs."""
+    """Asyncio cancels the main task, and that is all the run needs."""
     project = make_project(tmp_path, prose(2))
     (tmp_path / "faults.yaml").write_text("latency: 30\n", encoding="utf-8")
     process = subprocess.Popen(

@@ -6,8 +6,10 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from agent_pipeline.domain.document import JsonValue
+from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import DocumentRow, LedgerReader, StageResultRow, open_reader
 
 Row = dict[str, JsonValue]
@@ -126,16 +128,24 @@ def _last(results: Iterator[StageResultRow], document: DocumentRow) -> tuple[str
     A stage that was changed and changed back is used again without a new result, so the last one kept need not be the
     last one used: where there is an artifact, it is the last one with its text.
     """
-    chosen: dict[str, JsonValue] = {}
+    chosen: dict[str, Any] = {}
     is_sure = False
     for result in results:
-        value = json.loads(result.output_json)
+        value = _kept(result)
         is_its_text = document.artifact is not None and _sha256(value["text"]) == document.artifact.sha256
         if is_its_text or not is_sure:
             chosen, is_sure = value, is_its_text
-    text, fields = chosen.get("text"), chosen.get("fields")
-    named = fields.items() if isinstance(fields, dict) else ()
-    return text if isinstance(text, str) else None, {f"{FIELD}{name}": value for name, value in named}
+    return chosen.get("text"), {f"{FIELD}{name}": value for name, value in chosen.get("fields", {}).items()}
+
+
+def _kept(result: StageResultRow) -> dict[str, Any]:
+    try:
+        value = json.loads(result.output_json)
+        if isinstance(value, dict) and isinstance(value["text"], str) and isinstance(value["fields"], dict):
+            return value
+    except (ValueError, KeyError, RecursionError):
+        value = None
+    raise LedgerError(f"the result of stage {result.stage} for document {result.document_id!r} is damaged")
 
 
 def _sha256(text: str) -> str:

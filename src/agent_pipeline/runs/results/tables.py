@@ -72,7 +72,7 @@ def _write_csv(rows: Rows, file: BinaryIO) -> int:
     for row in rows:
         names.update(dict.fromkeys(row))
     with _text_of(file) as text:
-        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, names, restval="")
         writer.writerow({name: _cell(name) for name in names})
         count = 0
         for row in rows:
