@@ -186,7 +186,7 @@ class Pipeline:
                 ledger = runtime.records.directory.ledger
                 results = [with_tables(result, self.config.results, ledger) for result in results]
                 write_manifest(runtime, self.config, options, resources, *results)
-        if runtime.stop.error is not None and (tally.taken == 0 or not results):
+        if runtime is not None and runtime.stop.error is not None and (tally.taken == 0 or not results):
             raise runtime.stop.error
         return results[0]
 
