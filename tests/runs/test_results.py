@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.runs.sample import Sample, go_on, kill
+from tests.runs.sample import Sample, go_on, kill, make_sample
 
 from agent_pipeline.errors import InputError, LedgerError, ResultsError
 from agent_pipeline.runs.results import write_results
@@ -226,8 +226,9 @@ def test_an_unknown_format_is_refused_with_the_known_ones(ledger: Path, tmp_path
     assert not (tmp_path / name).exists()
 
 
-def test_a_run_that_went_on_shows_each_document_once(sample: Sample, tmp_path: Path) -> None:
+def test_a_run_that_went_on_shows_each_document_once(tmp_path: Path) -> None:
     """Its second session worked on some of them again."""
+    sample = make_sample(tmp_path / "project")
     go_on(sample)
     kill(sample)
 

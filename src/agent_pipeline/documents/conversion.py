@@ -166,6 +166,8 @@ def _ask(process: subprocess.Popen[bytes], content: bytes, suffix: str, cpu_seco
     if not line.endswith(b"\n"):
         raise _DiedError
     head = json.loads(line)
+    if not isinstance(head, dict) or not ("problem" in head or isinstance(head.get("size"), int)):
+        raise _DiedError
     if head.get("problem") == "memory":
         raise DocumentInvalidError(f"converting it to text took more than {CONVERSION_MEMORY_BYTES:,} bytes of memory")
     if "problem" in head:
@@ -177,4 +179,4 @@ def _ask(process: subprocess.Popen[bytes], content: bytes, suffix: str, cpu_seco
         raise _DiedError
     if not text.strip():
         raise DocumentInvalidError("there is no text in it; a scan has to go through text recognition (OCR) first")
-    return Converted(text.decode("utf-8"), head["title"])
+    return Converted(text.decode("utf-8"), head.get("title"))

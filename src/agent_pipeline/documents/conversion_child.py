@@ -10,11 +10,13 @@ a line of JSON (`size`, `title`), then the markdown; or (`problem`). It ends wit
 import io
 import json
 import os
+import re
 import resource
 import sys
 from contextlib import suppress
 from typing import BinaryIO
 
+from bs4.dammit import EncodingDetector
 from markitdown import DocumentConverter, StreamInfo
 from markitdown.converters import DocxConverter, HtmlConverter, PdfConverter
 
@@ -24,6 +26,10 @@ _CONVERTERS: dict[str, type[DocumentConverter]] = {
     ".html": HtmlConverter,
     ".htm": HtmlConverter,
 }
+_WEB_PAGES = frozenset({".html", ".htm"})
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+"""What no text means: form feeds between pages, NULs, escapes."""
+
 _FORBIDDEN = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "subprocess.", "os.system")
 _FORBIDDEN_TOO = ("os.exec", "os.fork", "os.posix_spawn", "os.spawn", "urllib.Request")
 _LONGEST_PROBLEM = _LONGEST_TITLE = 300
@@ -32,8 +38,18 @@ _LONGEST_PROBLEM = _LONGEST_TITLE = 300
 
 def convert(content: bytes, suffix: str) -> tuple[str, str | None]:
     """Return the markdown of a file, and its title if it says one; the suffix alone decides what it is taken for."""
-    made = _CONVERTERS[suffix]().convert(io.BytesIO(content), StreamInfo(extension=suffix))
-    return made.markdown, made.title
+    charset = _charset(content) if suffix in _WEB_PAGES else None
+    made = _CONVERTERS[suffix]().convert(io.BytesIO(content), StreamInfo(extension=suffix, charset=charset))
+    return _CONTROLS.sub("", made.markdown).strip(), made.title
+
+
+def _charset(content: bytes) -> str:
+    """Return what a web page is written in: UTF-8 if it can be, else what it says, else what browsers take then."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return EncodingDetector.find_declared_encoding(content, is_html=True) or "windows-1252"
+    return "utf-8"
 
 
 def _refuse(event: str, _arguments: object) -> None:

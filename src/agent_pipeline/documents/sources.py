@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import trio
 
-from agent_pipeline.documents.conversion import CONVERTED_SUFFIXES, can_convert, check_can_convert
+from agent_pipeline.documents.conversion import CONVERTED_SUFFIXES, can_convert, check_can_convert, is_converted
 from agent_pipeline.documents.converters import AT_ONCE, Converters, Unconverted
 from agent_pipeline.documents.files import ReadLine, UnbufferedLines, is_folder, open_named
 from agent_pipeline.documents.folder_documents import (
@@ -60,6 +60,8 @@ class Source:
 
     Attributes:
         count_hint: how many entries there will be, where that is known without reading everything.
+        files: yields the files that are read, or converted, when their turn comes, without opening any; None for
+            what is read otherwise.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Source:
         count_hint: int | None = None,
         threaded: bool = True,
         is_endless: bool = False,
+        files: Callable[[], Iterator[Path]] | None = None,
     ) -> None:
         self.count_hint = count_hint
+        self.files = files
         self._read = read
         self._limit = limit
         self._threaded = threaded
@@ -158,11 +162,16 @@ def _open_file(path: Path, limit: int | None, *, threaded: bool) -> Source:
                 raise InputError(f"{path}: the source is empty: it holds no documents")
         return Source(read, limit=limit, threaded=threaded)
     if suffix in _DOCUMENT_SUFFIXES | CONVERTED_SUFFIXES:
-        if suffix in CONVERTED_SUFFIXES:
-            check_can_convert(path)
+        check_can_convert(path)
         # The user named this very file, so a link to it is followed; those found by a search are not.
         resolved = Path(os.path.realpath(path))
-        return Source(lambda: iter([read_file(resolved, path.name, 1)]), limit=limit, count_hint=1, threaded=threaded)
+        return Source(
+            lambda: iter([read_file(resolved, path.name, 1)]),
+            limit=limit,
+            count_hint=1,
+            threaded=threaded,
+            files=partial(iter, [resolved]) if is_converted(resolved) else None,
+        )
     known = ", ".join([".json", *_LINE_FORMATS, *sorted(_DOCUMENT_SUFFIXES | CONVERTED_SUFFIXES)])
     raise InputError(f"{path}: a source of unknown format; known are {known}, a folder, a glob and - (stdin)")
 
@@ -175,7 +184,12 @@ def _open_search(search: FileSearch, name: str, limit: int | None, *, threaded: 
     if not can_convert():
         for _, path in find_files(search):
             check_can_convert(path)
-    return Source(partial(read_files, search), limit=limit, threaded=threaded)
+    return Source(
+        partial(read_files, search),
+        limit=limit,
+        threaded=threaded,
+        files=lambda: (path for _, path in find_files(search)),
+    )
 
 
 def _read_lines(

@@ -11,7 +11,7 @@ ROWS_AT_ONCE = 1000
 CHARACTERS_AT_ONCE = 4 * 1024 * 1024
 """A group is written when it holds so many rows, or so much text."""
 
-_TYPES = {str: "string", int: "int64", float: "double", bool: "bool"}
+_TYPES: dict[type, str] = {str: "string", int: "int64", float: "double", bool: "bool"}
 """Types of values, and pyarrow's names for them."""
 
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1

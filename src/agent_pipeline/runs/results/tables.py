@@ -5,7 +5,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +100,7 @@ _FORMATS: dict[str, Callable[[Rows, BinaryIO], int]] = {
 
 
 @contextmanager
-def _text_of(file: BinaryIO) -> Iterator[io.TextIOWrapper]:
+def _text_of(file: BinaryIO) -> Generator[io.TextIOWrapper]:
     """Write text into an open file, which stays open."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     yield text
@@ -108,7 +108,7 @@ def _text_of(file: BinaryIO) -> Iterator[io.TextIOWrapper]:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
+def _replacing(target: Path) -> Generator[BinaryIO]:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
