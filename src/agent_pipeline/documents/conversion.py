@@ -97,6 +97,7 @@ class ConversionProcess:
             raise
         finally:
             timer.cancel()
+            timer.join()
 
     def kill(self) -> None:
         """End it for good, from any thread; who waits for it goes on at once."""
