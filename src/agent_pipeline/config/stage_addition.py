@@ -33,7 +33,7 @@ def _candidates(source: SourceMap, last: int, spec: str) -> Iterator[str]:
     if line is None:
         return
     lines = source.text.splitlines(keepends=True)
-    end = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    end = "\r\n" if lines[line - 1].endswith("\r\n") else "\n"
     dash = len(lines[line - 1]) - len(lines[line - 1].lstrip(" "))
     until = line
     for number in range(line, len(lines)):
@@ -50,7 +50,8 @@ def _candidates(source: SourceMap, last: int, spec: str) -> Iterator[str]:
     while closing >= 0:
         kept = source.text[:closing].rstrip()
         space = source.text[len(kept) : closing]
-        for written in (spec, f'"{spec}"'):
+        plain, quoted = spec, f'"{spec}"'
+        for written in (quoted, plain) if kept.endswith('"') else (plain, quoted):  # as its neighbour is
             yield f"{kept}, {written}{space}{source.text[closing:]}"
         closing = source.text.find("]", closing + 1)
 

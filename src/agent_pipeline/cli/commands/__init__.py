@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from agent_pipeline.cli.commands.check import check_config as check_config
     from agent_pipeline.cli.commands.export import export_results as export_results
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
-    from agent_pipeline.cli.commands.list_stages import list_stages as list_stages
+    from agent_pipeline.cli.commands.listed_stages import list_stages as list_stages
     from agent_pipeline.cli.commands.new_project import init_project as init_project
     from agent_pipeline.cli.commands.new_stage import make_stage as make_stage
     from agent_pipeline.cli.commands.resume import resume_run as resume_run
@@ -38,7 +38,7 @@ __getattr__ = lazy_exports(
         "exit_code_of": "agent_pipeline.compose.verdict",
         "export_results": "agent_pipeline.cli.commands.export",
         "init_project": "agent_pipeline.cli.commands.new_project",
-        "list_stages": "agent_pipeline.cli.commands.list_stages",
+        "list_stages": "agent_pipeline.cli.commands.listed_stages",
         "make_stage": "agent_pipeline.cli.commands.new_stage",
         "resume_run": "agent_pipeline.cli.commands.resume",
         "run_pipeline": "agent_pipeline.cli.commands.run",
