@@ -123,7 +123,7 @@ def test_a_file_is_no_folder(cli: Cli) -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("odd")])
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     """A half-made project would be refused at the next try."""
-    written = []
+    written: list[str] = []
 
     class Failing(dict[str, str]):
         def items(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
