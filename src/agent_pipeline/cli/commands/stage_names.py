@@ -73,11 +73,15 @@ def check_stage(spec: str, *, beside: Path) -> WrittenStage:
             place=f"{path}:{written.lineno}",
             key="stages",
         )
+    return _described(written, marks, f"{path}:{written.lineno}")
+
+
+def _described(written: ast.AsyncFunctionDef, marks: list[ast.expr], place: str) -> WrittenStage:
     roles = [role for mark in marks if isinstance(mark, ast.Call) for role in _roles_in(mark)]
     return WrittenStage(
         roles=tuple(dict.fromkeys(roles)),
         options=tuple(dict.fromkeys(_options_in(written))),
-        place=f"{path}:{written.lineno}",
+        place=place,
         summary=(ast.get_docstring(written) or "").partition("\n")[0],
     )
 
