@@ -26,14 +26,14 @@ def with_results(project: Project, *paths: str, **more: object) -> Project:
     return project
 
 
-def options(**more: object) -> RunOptions:
+def options(*, limit: int | None = None) -> RunOptions:
     """Run in memory."""
-    return RunOptions(offline=True, virtual=True, seed=1, make_pool=lambda: simulator_pool(Simulator()), **more)  # type: ignore[arg-type]
+    return RunOptions(offline=True, virtual=True, seed=1, make_pool=lambda: simulator_pool(Simulator()), limit=limit)
 
 
-def run(project: Project, **more: object) -> RunResult:
+def run(project: Project, *, limit: int | None = None) -> RunResult:
     """Run to the end."""
-    return Pipeline.from_config(project.config, options=options(**more)).run_sync()
+    return Pipeline.from_config(project.config, options=options(limit=limit)).run_sync()
 
 
 def rows(path: Path) -> list[dict[str, object]]:
