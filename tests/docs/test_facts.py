@@ -123,7 +123,7 @@ def test_every_key_of_the_roles_file_is_explained_and_no_other() -> None:
     assert set(first_cells(section("docs/configuration.md", "The roles file"))) == there
 
 
-def flags_of(command: Any) -> Iterator[str]:
+def flags_of(command: Any) -> Iterator[str]:  # noqa: ANN401 - of a library that typer carries along
     """Yield the flags of a command and of those below it."""
     for parameter in command.params:
         yield from (name for name in parameter.opts if name.startswith("--"))

@@ -9,8 +9,12 @@ if TYPE_CHECKING:
     from agent_pipeline.cli.commands.completion import config_files_beginning_with as config_files_beginning_with
     from agent_pipeline.cli.commands.completion import runs_beginning_with as runs_beginning_with
     from agent_pipeline.cli.commands.doctor import examine as examine
+    from agent_pipeline.cli.commands.export import export_results as export_results
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
+    from agent_pipeline.cli.commands.listed_stages import list_stages as list_stages
     from agent_pipeline.cli.commands.metrics import print_metrics as print_metrics
+    from agent_pipeline.cli.commands.new_project import init_project as init_project
+    from agent_pipeline.cli.commands.new_stage import make_stage as make_stage
     from agent_pipeline.cli.commands.resume import resume_run as resume_run
     from agent_pipeline.cli.commands.role_trial import try_role as try_role
     from agent_pipeline.cli.commands.roles import list_roles as list_roles
@@ -31,6 +35,10 @@ __all__ = [
     "print_metrics",
     "list_roles",
     "list_runs",
+    "export_results",
+    "init_project",
+    "list_stages",
+    "make_stage",
     "resume_run",
     "run_pipeline",
     "runs_beginning_with",
@@ -53,6 +61,10 @@ __getattr__ = lazy_exports(
         "print_metrics": "agent_pipeline.cli.commands.metrics",
         "list_roles": "agent_pipeline.cli.commands.roles",
         "list_runs": "agent_pipeline.cli.commands.runs",
+        "export_results": "agent_pipeline.cli.commands.export",
+        "init_project": "agent_pipeline.cli.commands.new_project",
+        "list_stages": "agent_pipeline.cli.commands.listed_stages",
+        "make_stage": "agent_pipeline.cli.commands.new_stage",
         "resume_run": "agent_pipeline.cli.commands.resume",
         "run_pipeline": "agent_pipeline.cli.commands.run",
         "runs_beginning_with": "agent_pipeline.cli.commands.completion",

@@ -1,4 +1,4 @@
-"""Commands that look at what happened: `runs`, `show`, `trace`, `why`, `verify`, `metrics`."""
+"""Commands that look at what happened: `runs`, `show`, `trace`, `why`, `verify`, `export`, `metrics`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -86,6 +86,25 @@ def metrics(
     return commands.print_metrics(run, output=output, as_json=json)
 
 
+def export(
+    run: RunArgument,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Ends in .jsonl, .csv or .parquet; - writes JSON Lines on stdout.")
+    ],
+    *,
+    text: Annotated[bool, typer.Option("--text", help="With what each document's text was in the end.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Write a run's results as a table: one row per document that ended, with its fields, tokens and cost.
+
+    The run may still go on. Exits 3 where the run can't be read, or the file can't be this table.
+    """
+    del debug  # read at the border of the process
+    return commands.export_results(run, file, with_text=text, overwrite=overwrite, as_json=json)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("runs", rich_help_panel=PANEL)(runs)
@@ -94,3 +113,4 @@ def add_to(app: typer.Typer) -> None:
     app.command("why", rich_help_panel=PANEL)(why)
     app.command("verify", rich_help_panel=PANEL)(verify)
     app.command("metrics", rich_help_panel=PANEL)(metrics)
+    app.command("export", rich_help_panel=PANEL)(export)
