@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import RecordingError as RecordingError
     from agent_pipeline.errors import ReplayMissError as ReplayMissError
     from agent_pipeline.errors import RequestRejectedError as RequestRejectedError
+    from agent_pipeline.errors import ResultsError as ResultsError
     from agent_pipeline.errors import RunDirectoryError as RunDirectoryError
     from agent_pipeline.errors import RunInUseError as RunInUseError
     from agent_pipeline.errors import ServerError as ServerError
@@ -159,6 +160,7 @@ __all__ = [
     "DocumentBudgetExceededError",
     "ArtifactError",
     "DiskFullError",
+    "ResultsError",
     "DeadlineExceededError",
     "WaitTooLongError",
     "ReplayMissError",

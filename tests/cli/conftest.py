@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.runs.sample import Sample, copy_sample, make_sample
 
 from agent_pipeline.cli import main
 
@@ -75,7 +76,32 @@ Cli = Callable[..., Ran]
 def cli(project: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Run a command line in this process."""
     del project
+    return _runner(capsys)
 
+
+@pytest.fixture(scope="session")
+def pristine_run(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A run with documents of every outcome; only to be copied."""
+    return make_sample(tmp_path_factory.mktemp("pristine") / "project")
+
+
+@pytest.fixture
+def past(pristine_run: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
+    """That run, to be looked at or damaged, with its project as the working directory."""
+    copied = copy_sample(pristine_run, tmp_path / "project")
+    monkeypatch.chdir(copied.project.root)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    return copied
+
+
+@pytest.fixture
+def look(past: Sample, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line in this process, where that run is."""
+    del past
+    return _runner(capsys)
+
+
+def _runner(capsys: pytest.CaptureFixture[str]) -> Cli:
     def run(*arguments: str) -> Ran:
         capsys.readouterr()
         code = main(arguments)

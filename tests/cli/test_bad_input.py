@@ -140,7 +140,7 @@ def test_check_tells_what_would_run(cli: Cli, project: Path) -> None:
 
     checked = ran.json()
     assert ran.code == 0
-    assert checked["documents"] == {"total": 3, "usable": 1, "skipped": 2, "invalid": 0}
+    assert checked["documents"] == {"total": 3, "usable": 1, "skipped": 2, "invalid": 0, "files": None}
     assert checked["stages"] == ["name"]
     assert checked["missing_keys"] == {"openai": "OPENAI_API_KEY"}
     assert "2 entries" in ran.err

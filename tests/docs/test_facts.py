@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from pydantic import BaseModel
@@ -17,8 +17,10 @@ from ruamel.yaml import YAML
 from tests.docs.blocks import blocks_of
 from tests.docs.test_blocks import DOCUMENTS
 from tests.house.tracked import ROOT, tracked
+from typer.main import get_command
 
 from agent_pipeline import domain, errors
+from agent_pipeline.cli.app import app
 from agent_pipeline.cli.flags import ResumeFlags, RunFlags
 from agent_pipeline.cli.smoke import SmokeFlags
 from agent_pipeline.compose import verdict
@@ -122,6 +124,14 @@ def test_every_key_of_the_roles_file_is_explained_and_no_other() -> None:
     assert set(first_cells(section("docs/configuration.md", "The roles file"))) == there
 
 
+def flags_of(command: Any) -> Iterator[str]:  # noqa: ANN401 - of a library that typer carries along
+    """Yield the flags of a command and of those below it."""
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+    for below in getattr(command, "commands", {}).values():
+        yield from flags_of(below)
+
+
 def test_every_flag_is_named_and_no_other() -> None:
     """Flags come and go with the code."""
     fields = [*SmokeFlags.__dataclass_fields__, *ResumeFlags.__dataclass_fields__]
@@ -131,16 +141,8 @@ def test_every_flag_is_named_and_no_other() -> None:
 
     assert set(RunFlags.__dataclass_fields__) <= set(SmokeFlags.__dataclass_fields__)
     assert not {flag for flag in flags if flag not in commands}
-    assert named <= flags | FOREIGN_FLAGS | {
-        "--help",
-        "--output",
-        "--port",
-        "--seed",
-        "--first",
-        "--seeds",
-        "--jobs",
-        "--keep",
-    }
+    others = {"--help", "--first", "--seeds", "--jobs", "--keep", "--install-completion"}
+    assert named <= flags | {*flags_of(get_command(app))} | FOREIGN_FLAGS | others
 
 
 def test_every_exit_code_is_explained_and_no_other() -> None:

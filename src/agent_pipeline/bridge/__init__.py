@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge.lifetime import HostedLifetime as HostedLifetime
     from agent_pipeline.bridge.open_loop import DESCRIPTORS_PER_LOOP as DESCRIPTORS_PER_LOOP
     from agent_pipeline.bridge.openinference import OpenInferenceSpans as OpenInferenceSpans
+    from agent_pipeline.bridge.own_thread import run_in_own_thread as run_in_own_thread
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
     from agent_pipeline.bridge.task_tree import TaskTree as TaskTree
     from agent_pipeline.bridge.tracing import open_sdk_tracing as open_sdk_tracing
@@ -40,6 +41,7 @@ __all__ = [
     "Wakeup",
     "current_flavour",
     "in_worker",
+    "run_in_own_thread",
     "within",
 ]
 
@@ -50,6 +52,7 @@ __getattr__ = lazy_exports(
         "Caller": "agent_pipeline.bridge.caller",
         "Hosted": "agent_pipeline.bridge.hosted",
         "HostedLifetime": "agent_pipeline.bridge.lifetime",
+        "run_in_own_thread": "agent_pipeline.bridge.own_thread",
         "current_flavour": "agent_pipeline.bridge.crossing",
         "Wakeup": "agent_pipeline.bridge.either",
         "in_worker": "agent_pipeline.bridge.either",

@@ -8,15 +8,16 @@ import typer
 
 from agent_pipeline.cli.border import run_command
 from agent_pipeline.cli.output import out
-from agent_pipeline.cli.surface import afterwards, beforehand, running
+from agent_pipeline.cli.quick_group import QuickGroup
+from agent_pipeline.cli.surface import afterwards, beforehand, doctor, making, roles, running
 
 NAME = "agent-pipeline"
 
 app = typer.Typer(
     name=NAME,
+    cls=QuickGroup,
     help="Run staged LLM agents over many documents. Results go to stdout, progress and messages to stderr.",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
@@ -37,7 +38,7 @@ def _root(
     del version_wanted  # its callback did the work
 
 
-for room in (beforehand, running, afterwards):
+for room in (making, beforehand, roles, doctor, running, afterwards):
     room.add_to(app)
 
 

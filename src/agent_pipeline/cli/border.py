@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import current_thread, main_thread
 
 import typer
@@ -94,7 +95,8 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
     with _open_signals(give_back=arguments is not None) as signals:
         code: int | None = None
         try:
-            code = _ended(app, given, signals, name=name)
+            # In a context of its own: what one command keeps secret is not what the next one does.
+            code = copy_context().run(_ended, app, given, signals, name=name)
             signals.leave_with(code)
         except KeyboardInterrupt:  # one more, while another was being answered, or as all was done
             code = signals.ending()[1] if code is None else code
@@ -107,12 +109,7 @@ def _ended(app: typer.Typer, given: list[str], signals: _Signals, *, name: str) 
     as_json = "--json" in given
     debug = "--debug" in given or os.environ.get("AGENT_PIPELINE_DEBUG", "") not in {"", "0"}
     try:
-        command = get_command(app)
-        # Not `main`: it would turn some exceptions into exit codes on its own.
-        with command.make_context(name, given) as context:
-            code = command.invoke(context)
-        out().flush()
-        return code if isinstance(code, int) else 0
+        return _invoke(app, given, name)
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
@@ -125,6 +122,21 @@ def _ended(app: typer.Typer, given: list[str], signals: _Signals, *, name: str) 
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(group)):
             return _interrupted(signals, as_json=as_json)
         raise
+
+
+def _invoke(app: typer.Typer, given: list[str], name: str) -> int:
+    """Carry a command line out, or answer a shell that asks what may follow it."""
+    command = get_command(app)
+    if os.environ.get(f"_{name}_COMPLETE".replace("-", "_").upper()):  # as typer names it
+        try:
+            command.main(given, prog_name=name)
+        except SystemExit as exc:
+            return exc.code if isinstance(exc.code, int) else BUG
+    # Not `main`: it would turn some exceptions into exit codes on its own.
+    with command.make_context(name, given) as context:
+        code = command.invoke(context)
+    out().flush()
+    return code if isinstance(code, int) else 0
 
 
 def _usage(exc: typer.TyperException, *, as_json: bool) -> int:

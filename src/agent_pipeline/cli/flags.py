@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeVar, cast, get_type_hints
 
 import typer
 
+from agent_pipeline.cli.surface.arguments import RunArgument
+
 DisplayKind = Literal["full", "plain", "log", "none"]
 
 _WHAT, _LIMITS, _SHOWN = "What runs", "Limits", "What is shown"
@@ -213,10 +215,7 @@ class RunFlags(ContinuedFlags):
 class ResumeFlags(ContinuedFlags):
     """What a run is told when it goes on."""
 
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="The run's directory, its name, or the beginning of its name."),
-    ]
+    run: RunArgument
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", help="Work on documents again that failed.", rich_help_panel=_WHAT),

@@ -26,6 +26,7 @@ _REASONS = {
     "model_not_found": "the provider does not know a role's model; see the failures in the run log",
     "telemetry_dropped": "logs are incomplete: events were lost (is the disk full?)",
     "shutdown_leak": "the run left something open, and --strict-shutdown was given",
+    "results_not_written": "a table of results could not be written; `export` writes it from the ledger",
     "too_few_documents": "fewer documents than expected",
 }
 
@@ -63,6 +64,7 @@ def result_object(ended: Ended) -> dict[str, object]:
         "artifacts": list(result.artifacts),
         "next": list(result.next),
         "left_open": list(result.left_open),
+        "results": list(result.results),
         "failures": failures,
         "dropped_because": {sink: ended.text(why, 4000) for sink, why in result.dropped_because.items()},
         "detail": None if ended.detail is None else ended.text(ended.detail, 4000),
@@ -96,7 +98,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     counts += [f"{count} {name}" for name, count in _unhappy(result)]
     yield f"run {result.outcome} in {result.duration_seconds:.1f} s (exit code {result.exit_code})"
     if result.reason is not None:
-        yield f"reason:     {_reason(result.reason)}"
+        yield f"reason:     {reason_in_words(result.reason)}"
     if ended.detail is not None:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
@@ -119,12 +121,17 @@ def _lines(ended: Ended) -> Iterator[str]:
     for position, thing in enumerate(result.left_open):
         yield f"{'left open:' if position == 0 else '':<11} {one_line(thing)}"
     yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"
+    for position, path in enumerate(result.results):
+        yield f"{'results:' if position == 0 else '':<11} {_near(path)}"
+    if result.results_problem is not None:
+        yield f"{'no results:':<11} {ended.text(result.results_problem, 500)}"
     yield f"run:        {_near(result.run_dir)}"
     for position, command in enumerate(result.next):
         yield f"{'next:' if position == 0 else '':<11} {one_line(command)}"
 
 
-def _reason(reason: str) -> str:
+def reason_in_words(reason: str) -> str:
+    """Return why a run ended as it did, for people; a reason that has no words is its own."""
     if not reason.startswith("budget:"):
         return _REASONS.get(reason, reason)
     reached = [_budget(name) for name in reason.removeprefix("budget:").split(",")]

@@ -27,6 +27,7 @@ from agent_pipeline.compose.proof import ShutdownProof, shutdown_proof, with_pro
 from agent_pipeline.compose.runtime import Provider, Runtime, choose_provider, load_libraries, open_runtime
 from agent_pipeline.compose.snapshots import open_snapshots
 from agent_pipeline.compose.stage_plan import plan_stages
+from agent_pipeline.compose.tables import check_tables, with_tables
 from agent_pipeline.compose.watch import Watch, open_watch
 from agent_pipeline.compose.written_secrets import refuse_written_secrets
 from agent_pipeline.config.live import load_live_settings
@@ -95,13 +96,31 @@ class Pipeline:
         return cls(config, earlier.options if options is None else replace(options, run=earlier.directory))
 
     def run_sync(self, *, limit: int | None = None) -> RunResult:
-        """Run from ordinary code; see `run`."""
+        """Run from ordinary code; see `run`.
+
+        Raises:
+            RuntimeError: an event loop runs here; `run` is for Trio, `run_async` for asyncio.
+        """
+        _refuse_flavour("asyncio", "an asyncio loop runs here, as in a notebook: await pipeline.run_async()")
+        _refuse_flavour("trio", "this is under Trio: await pipeline.run()")
         load_libraries()
         return trio.run(
             lambda: self.run(limit=limit),
             restrict_keyboard_interrupt_to_checkpoints=True,
             strict_exception_groups=True,
         )
+
+    async def run_async(self, *, limit: int | None = None) -> RunResult:
+        """Run from asyncio, in a notebook for example: in a thread with a Trio run of its own; see `run`.
+
+        The caller's loop goes on meanwhile. A task that is cancelled, by Ctrl-C too, cancels the run, and goes on when
+        the run has ended and all of its files are complete.
+
+        Raises:
+            RuntimeError: called under Trio, where `run` is to be awaited.
+        """
+        _refuse_flavour("trio", "this is under Trio: await pipeline.run()")
+        return await bridges.run_in_own_thread(partial(self.run, limit=limit))
 
     async def run(self, *, limit: int | None = None) -> RunResult:
         """Work through the source under Trio; return how it ended.
@@ -113,7 +132,7 @@ class Pipeline:
         `trio.Cancelled` goes on.
 
         Raises:
-            InputError: the source can't be used at all.
+            InputError: the source can't be used at all, or a table of results can't be written.
             EnvVarMissingError: a provider has no key.
             ConfigError: the faults file, the live file or the OTLP endpoint can't be used, or a key is written in a
                 config file.
@@ -123,6 +142,7 @@ class Pipeline:
         refuse_written_secrets(self.config)
         if self.config.live is not None:
             load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
+        check_tables(self.config)
         source = _open_source(self.config, options)
         provider = choose_provider(self.config, options)
         options = with_export(self.config, options)
@@ -143,30 +163,35 @@ class Pipeline:
         runtime: Runtime | None = None
         begun = trio.current_time()
         try:
-            async with open_runtime(self.config, self.stages, options, provider, watch) as runtime:
-                try:
-                    await self._documents(runtime, source, options, tally)
-                except BaseException as exc:
-                    _stop_for(runtime.stop, exc)
-                    raise
-                finally:
-                    proof.note_work()
-                    watch.closing()
+            # Cancelled while it opens, a run would have a directory, and neither an end nor a manifest.
+            with trio.CancelScope(shield=True) as opening:
+                async with open_runtime(self.config, self.stages, options, provider, watch) as runtime:
+                    opening.shield = False
                     try:
-                        with trio.CancelScope(shield=True):
-                            duration = trio.current_time() - begun
-                            results.append(await conclude(runtime, self.config, options, tally, duration))
-                    except LedgerError as exc:  # raised below, outside the nursery that would wrap it
-                        runtime.stop.request_for(exc)
-                        runtime.stop.error = runtime.stop.error or exc
+                        await self._documents(runtime, source, options, tally)
+                    except BaseException as exc:
+                        _stop_for(runtime.stop, exc)
+                        raise
+                    finally:
+                        proof.note_work()
+                        watch.closing()
+                        try:
+                            with trio.CancelScope(shield=True):
+                                duration = trio.current_time() - begun
+                                results.append(await conclude(runtime, self.config, options, tally, duration))
+                        except LedgerError as exc:  # raised below, outside the nursery that would wrap it
+                            runtime.stop.request_for(exc)
+                            runtime.stop.error = runtime.stop.error or exc
         finally:
             watch.closed()
             if runtime is not None:
                 resources = proof.conclude(runtime)
                 results = [with_losses(result, runtime.records.telemetry.statistics()) for result in results]
                 results = [with_proof(result, resources, strict=options.strict_shutdown) for result in results]
+                ledger = runtime.records.directory.ledger
+                results = [with_tables(result, self.config.results, ledger) for result in results]
                 write_manifest(runtime, self.config, options, resources, *results)
-        if runtime.stop.error is not None and (tally.taken == 0 or not results):
+        if runtime is not None and runtime.stop.error is not None and (tally.taken == 0 or not results):
             raise runtime.stop.error
         return results[0]
 
@@ -214,6 +239,11 @@ class Pipeline:
         if tally.taken == 0 and stop.reason is None:
             error = InputError(f"the source {_source_name(self.config)} has no documents")
             stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _refuse_flavour(flavour: str, instead: str) -> None:
+    if bridges.current_flavour() == flavour:
+        raise RuntimeError(instead)
 
 
 def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOptions, wanted: int) -> int:

@@ -7,6 +7,9 @@ import resource
 DESCRIPTORS_PER_DOCUMENT = 1
 """For what a stage opens itself; what a document's asyncio loop holds comes on top."""
 
+MOST_PER_LOOP = 2
+"""Descriptors that trio-asyncio's own loops hold; lighter ones, where they can be used, hold none."""
+
 _DESCRIPTORS_FOR_US = 96  # files of the run, the interpreter, and artifacts written together
 
 
@@ -27,10 +30,21 @@ def documents_that_fit(wanted: int, *, connections: int, per_loop: int) -> int:
         per_loop: what a document's asyncio loop holds while it is open.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    room = soft - _DESCRIPTORS_FOR_US - connections
-    return max(1, min(wanted, room // (DESCRIPTORS_PER_DOCUMENT + per_loop)))
+    room = documents_under(soft, connections=connections, per_loop=per_loop)
+    return wanted if room is None else min(wanted, room)
+
+
+def documents_under(descriptors: int, *, connections: int, per_loop: int) -> int | None:
+    """Return how many documents a limit on open files allows, at least 1; None where there is no limit."""
+    if descriptors == resource.RLIM_INFINITY:
+        return None
+    room = descriptors - _DESCRIPTORS_FOR_US - connections
+    return max(1, room // (DESCRIPTORS_PER_DOCUMENT + per_loop))
+
+
+def descriptor_limits() -> tuple[int, int]:
+    """Return the soft and the hard limit on open files; a run raises the first to the second."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def tune_garbage_collector() -> None:

@@ -41,7 +41,7 @@ __all__ = [
     "load_pipeline_config",
 ]
 
-_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live", "prices"})
+_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
 _TIMEOUTS: KeyPath = ("limits", "timeouts")
 
 
@@ -69,6 +69,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         raise roles.error(problem, key)
     _check_addresses(runtime, roles)
     directory = path.parent.resolve()
+    _check_results(written, path.resolve(), source)
     return PipelineConfig(
         name=written.name,
         path=path,
@@ -80,6 +81,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         artifacts=_beside(directory, written.artifacts),
         logs=_beside(directory, written.logs),
         live=None if written.live is None else _beside(directory, written.live),
+        results=tuple(_beside(directory, text) for text in written.results),
         stages=stages,
         limits=limits,
         prices=written.prices,
@@ -99,6 +101,22 @@ def _source(written: SourceText, directory: Path) -> SourceConfig:
     stdin = written.path == STDIN
     path = None if stdin or written.path is None else _beside(directory, written.path)
     return SourceConfig(path=path, glob=written.glob, stdin=stdin, directory=directory)
+
+
+def _check_results(written: PipelineText, path: Path, source: SourceMap) -> None:
+    """Refuse a table of results in the place of something else; its format is looked at later."""
+    directory, artifacts = path.parent, _beside(path.parent, written.artifacts)
+    taken = {path: "this file", _beside(directory, written.roles): "the roles file"}
+    if written.source.path is not None:
+        taken[_beside(directory, written.source.path)] = "the source"
+    for index, text in enumerate(written.results):
+        table = _beside(directory, text)
+        what = next((what for place, what in taken.items() if place in (table, *table.parents)), None)
+        if what is not None:
+            raise source.error(f"results can't be written there: {text} is {what}, or in it", ("results", index))
+        if artifacts in (table, *table.parents):
+            raise source.error("the artifacts folder holds artifacts and nothing else", ("results", index))
+        taken[table] = "named twice"
 
 
 def _beside(directory: Path, text: str) -> Path:

@@ -61,6 +61,7 @@ class PipelineText(ConfigModel):
     artifacts: PathText
     logs: PathText
     live: PathText | None = None
+    results: list[PathText] = Field(default_factory=list)
     stages: list[JsonValue]
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     prices: PriceTable = Field(default_factory=dict)
@@ -115,6 +116,7 @@ class PipelineConfig(ConfigModel):
         runtime: its content, with the overrides of the command line.
         overrides: what those were.
         live: file with values that may change while the run goes on; it need not be there.
+        results: tables that are written as a session ends.
     """
 
     name: str
@@ -127,6 +129,7 @@ class PipelineConfig(ConfigModel):
     artifacts: Path
     logs: Path
     live: Path | None = None
+    results: tuple[Path, ...] = ()
     stages: tuple[StageConfig, ...]
     limits: LimitsConfig
     prices: PriceTable = Field(default_factory=dict)

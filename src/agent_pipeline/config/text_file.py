@@ -1,6 +1,7 @@
-"""Read one small UTF-8 text file, or say what is wrong with it and where."""
+"""Read one small UTF-8 text file, or say what is wrong with it and where; replace it in one step."""
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -48,3 +49,25 @@ def _read_capped(path: Path) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"the file is larger than {MAX_FILE_BYTES} bytes", place=str(path))
     return data
+
+
+def replace_text_file(path: Path, text: str) -> None:
+    """Put another text in the place of a file's, in one step and with the same permissions; a link stays a link.
+
+    Raises:
+        ConfigError: it can't be written; the file is as it was.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        try:
+            with temporary.open("x", encoding="utf-8", newline="") as file:
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"the file can't be written: {exc.strerror or exc}", place=str(path)) from exc

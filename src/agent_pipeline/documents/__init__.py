@@ -2,9 +2,9 @@
 
 from agent_pipeline.documents.artifacts import ArtifactWriter
 from agent_pipeline.documents.recorded import artifact_is_whole, artifacts_are_whole, remove_artifacts
-from agent_pipeline.documents.rejected import RejectedTexts
+from agent_pipeline.documents.rejected import RejectedTexts, rejected_text_of
 from agent_pipeline.documents.remains import Recovered
-from agent_pipeline.documents.sources import Source, SourceSpec, open_source
+from agent_pipeline.documents.sources import Source, SourceSpec, is_in_source, open_source
 from agent_pipeline.documents.temporary import tag_of_run
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "SourceSpec",
     "artifact_is_whole",
     "artifacts_are_whole",
+    "is_in_source",
     "open_source",
+    "rejected_text_of",
     "remove_artifacts",
     "tag_of_run",
 ]

@@ -100,9 +100,11 @@ def listed_entry(place: Place, value: object) -> SourceEntry:
     return _entry(place, document_id, _first_text(value, URL_KEYS) or place.where, _text(value, TEXT_KEYS), metadata)
 
 
-def text_entry(place: Place, document_id: str, text: str) -> SourceEntry:
+def text_entry(
+    place: Place, document_id: str, text: str, metadata: Mapping[str, JsonValue] | None = None
+) -> SourceEntry:
     """Return the entry of a file that is a document by itself."""
-    return _entry(place, document_id, place.where, text, {})
+    return _entry(place, document_id, place.where, text, dict(metadata or {}))
 
 
 def _entry(place: Place, document_id: str, source: str, text: object, metadata: object) -> SourceEntry:

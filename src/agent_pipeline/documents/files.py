@@ -45,10 +45,23 @@ def is_folder(path: Path) -> bool:
 
 
 def read_document(path: Path, limit_bytes: int) -> str:
-    """Read a document that was found by a glob or in a folder, where links are not followed.
+    """Read a text that was found by a glob or in a folder, where links are not followed.
 
     Raises:
         DocumentInvalidError: no regular file, too large, not UTF-8, or unreadable.
+    """
+    content = read_content(path, limit_bytes)
+    try:
+        return decode(content)
+    except UnicodeDecodeError as exc:
+        raise DocumentInvalidError(f"{path}: not UTF-8 text (byte {exc.start})") from exc
+
+
+def read_content(path: Path, limit_bytes: int) -> bytes:
+    """Read the bytes of such a file.
+
+    Raises:
+        DocumentInvalidError: no regular file, too large, or unreadable.
     """
     try:
         with _open(path, os.O_NOFOLLOW) as file:
@@ -64,10 +77,7 @@ def read_document(path: Path, limit_bytes: int) -> str:
         raise DocumentInvalidError(f"{path}: the name can't be opened: {exc}") from exc
     if is_too_large or len(content) > limit_bytes:
         raise DocumentInvalidError(f"{path}: the document has more than {limit_bytes} bytes")
-    try:
-        return decode(content)
-    except UnicodeDecodeError as exc:
-        raise DocumentInvalidError(f"{path}: not UTF-8 text (byte {exc.start})") from exc
+    return content
 
 
 def decode(content: bytes) -> str:

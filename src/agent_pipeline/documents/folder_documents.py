@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from agent_pipeline.documents.conversion import is_converted
+from agent_pipeline.documents.converters import Unconverted
 from agent_pipeline.documents.entries import MAX_DOCUMENT_BYTES, Place, read_id, text_entry
 from agent_pipeline.documents.files import read_document
 from agent_pipeline.domain.document import SourceEntry
@@ -75,14 +77,26 @@ def find_files(search: FileSearch) -> Iterator[tuple[str, Path]]:
             yield str(level.prefix / name), level.folder / name
 
 
-def read_files(search: FileSearch) -> Iterator[SourceEntry]:
+def would_find(search: FileSearch, path: Path) -> bool:
+    """Say whether a file at this absolute path, there or not, would be found."""
+    try:
+        names = path.relative_to(search.folder.absolute()).parts
+    except ValueError:
+        return False
+    states = _close(search.pattern, {0})
+    for name in names:
+        states = _advance(search.pattern, states, name)
+    return len(search.pattern) in states
+
+
+def read_files(search: FileSearch) -> Iterator[SourceEntry | Unconverted]:
     """Yield an entry per file that matches; one that can't be used is an entry with an error."""
     for index, (name, path) in enumerate(find_files(search)):
         yield read_file(path, name, index + 1)
 
 
-def read_file(path: Path, name: str, position: int) -> SourceEntry:
-    """Return the entry of one file, whose name below the source is its id."""
+def read_file(path: Path, name: str, position: int) -> SourceEntry | Unconverted:
+    """Return the entry of one file, whose name below the source is its id; what has to be converted is not read yet."""
     shown = os.fsencode(path).decode("utf-8", "replace")
     place = Place(position, shown)
     try:
@@ -90,6 +104,8 @@ def read_file(path: Path, name: str, position: int) -> SourceEntry:
     except InputError as exc:
         error = DocumentInvalidError(f"{shown}: {exc}")
         return SourceEntry(position, f"file-{position}", shown, error=error)
+    if is_converted(path):
+        return Unconverted(path, document_id, place)
     try:
         return text_entry(place, document_id, read_document(path, MAX_DOCUMENT_BYTES))
     except DocumentInvalidError as exc:

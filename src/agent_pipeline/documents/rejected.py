@@ -15,6 +15,16 @@ from agent_pipeline.documents.temporary import fill, tag_in, temporary_file
 from agent_pipeline.domain.document import Document
 
 
+def rejected_text_of(document_id: str, directory: Path) -> Path | None:
+    """Return where a document's last text is kept, None where none is."""
+    stem = lasting_stem(document_id)
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return None
+    return next((directory / name for name in names if tag_in(name) is None and name.rpartition(".")[0] == stem), None)
+
+
 class RejectedTexts:
     """Keeps these texts in a folder that belongs to one run.
 

@@ -6,9 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
+from agent_pipeline.documents.conversion import CONVERTED_SUFFIXES, can_convert, check_can_convert, is_converted
+from agent_pipeline.documents.converters import AT_ONCE, Converters, Unconverted
 from agent_pipeline.documents.files import ReadLine, UnbufferedLines, is_folder, open_named
 from agent_pipeline.documents.folder_documents import (
     FileSearch,
@@ -17,6 +20,7 @@ from agent_pipeline.documents.folder_documents import (
     read_files,
     search_folder,
     search_glob,
+    would_find,
 )
 from agent_pipeline.documents.json_documents import load_entries
 from agent_pipeline.documents.line_documents import read_csv, read_json_lines
@@ -56,18 +60,22 @@ class Source:
 
     Attributes:
         count_hint: how many entries there will be, where that is known without reading everything.
+        files: yields the files that are read, or converted, when their turn comes, without opening any; None for
+            what is read otherwise.
     """
 
     def __init__(
         self,
-        read: Callable[[], Iterator[SourceEntry]],
+        read: Callable[[], Iterator[SourceEntry | Unconverted]],
         *,
         limit: int | None,
         count_hint: int | None = None,
         threaded: bool = True,
         is_endless: bool = False,
+        files: Callable[[], Iterator[Path]] | None = None,
     ) -> None:
         self.count_hint = count_hint
+        self.files = files
         self._read = read
         self._limit = limit
         self._threaded = threaded
@@ -76,21 +84,24 @@ class Source:
     async def entries(self) -> AsyncGenerator[SourceEntry, None]:
         """Yield the entries in order, read in a thread a few at a time; close it (`aclosing`) when leaving early.
 
-        Cancelled while waiting for standard input, the waiting thread is left behind; a file is closed in any case.
+        Cancelled while waiting for standard input, the waiting thread is left behind; a file is closed in any case,
+        and a process that converts one is killed.
 
         Raises:
             InputError: standard input holds no entry, or reading broke off.
         """
         reader = _limited(self._read(), self._limit)
+        converters = Converters(threaded=self._threaded)
         try:
             while batch := await self._next_batch(reader):
-                for entry in batch:
+                for entry in await converters.converted(batch):
                     yield entry
         finally:
+            converters.close()
             if not self._is_endless:
                 reader.close()
 
-    async def _next_batch(self, reader: Iterator[SourceEntry]) -> list[SourceEntry]:
+    async def _next_batch(self, reader: Iterator[SourceEntry | Unconverted]) -> list[SourceEntry | Unconverted]:
         # One at a time where entries come as somebody sends them: a batch would hold the first back for the last.
         collect = partial(_collect, reader, 1 if self._is_endless else _BATCH_ENTRIES)
         if self._threaded:
@@ -127,6 +138,14 @@ def open_source(spec: SourceSpec, *, limit: int | None = None, threaded: bool = 
     return _open_file(path, limit, threaded=threaded)
 
 
+def is_in_source(spec: SourceSpec, path: Path) -> bool:
+    """Say whether a file at this absolute path, there or not, would be a document of the source, or the source."""
+    if spec.glob is not None:
+        return would_find(search_glob(spec.glob, spec.root), path)
+    place = None if spec.path is None else Path(os.path.normpath(spec.root / spec.path))
+    return place is not None and place in (path, *path.parents)
+
+
 def _open_file(path: Path, limit: int | None, *, threaded: bool) -> Source:
     suffix = path.suffix.lower()
     with open_named(path) as file:
@@ -142,11 +161,18 @@ def _open_file(path: Path, limit: int | None, *, threaded: bool) -> Source:
             if next(reader, None) is None:
                 raise InputError(f"{path}: the source is empty: it holds no documents")
         return Source(read, limit=limit, threaded=threaded)
-    if suffix in _DOCUMENT_SUFFIXES:
+    if suffix in _DOCUMENT_SUFFIXES | CONVERTED_SUFFIXES:
+        check_can_convert(path)
         # The user named this very file, so a link to it is followed; those found by a search are not.
         resolved = Path(os.path.realpath(path))
-        return Source(lambda: iter([read_file(resolved, path.name, 1)]), limit=limit, count_hint=1, threaded=threaded)
-    known = ", ".join([".json", *_LINE_FORMATS, *sorted(_DOCUMENT_SUFFIXES)])
+        return Source(
+            lambda: iter([read_file(resolved, path.name, 1)]),
+            limit=limit,
+            count_hint=1,
+            threaded=threaded,
+            files=partial(iter, [resolved]) if is_converted(resolved) else None,
+        )
+    known = ", ".join([".json", *_LINE_FORMATS, *sorted(_DOCUMENT_SUFFIXES | CONVERTED_SUFFIXES)])
     raise InputError(f"{path}: a source of unknown format; known are {known}, a folder, a glob and - (stdin)")
 
 
@@ -155,7 +181,15 @@ def _open_search(search: FileSearch, name: str, limit: int | None, *, threaded: 
         raise InputError(f"{str(search.folder)!r}: the source does not exist or is no folder")
     if next(find_files(search), None) is None:
         raise InputError(f"{search.folder}: the source is empty: {name} matches no file (hidden ones don't count)")
-    return Source(partial(read_files, search), limit=limit, threaded=threaded)
+    if not can_convert():
+        for _, path in find_files(search):
+            check_can_convert(path)
+    return Source(
+        partial(read_files, search),
+        limit=limit,
+        threaded=threaded,
+        files=lambda: (path for _, path in find_files(search)),
+    )
 
 
 def _read_lines(
@@ -174,7 +208,10 @@ def _read_stdin(descriptor: int) -> Iterator[SourceEntry]:
         raise InputError("stdin: the source is empty: expected JSON Lines, one document per line")
 
 
-def _limited(entries: Iterator[SourceEntry], limit: int | None) -> Generator[SourceEntry, None, None]:
+EntryT = TypeVar("EntryT", bound=SourceEntry | Unconverted)
+
+
+def _limited(entries: Iterator[EntryT], limit: int | None) -> Generator[EntryT, None, None]:
     """Stop at the limit without asking for another entry, which might never come."""
     taken = 0
     try:
@@ -182,21 +219,25 @@ def _limited(entries: Iterator[SourceEntry], limit: int | None) -> Generator[Sou
             entry = next(entries, None)
             if entry is None:
                 return
-            taken += entry.skipped is None
+            taken += isinstance(entry, Unconverted) or entry.skipped is None  # what is converted is never skipped
             yield entry
     finally:
         if isinstance(entries, Generator):
             entries.close()
 
 
-def _collect(reader: Iterator[SourceEntry], most: int) -> list[SourceEntry]:
-    batch: list[SourceEntry] = []
-    characters = 0
+def _collect(reader: Iterator[SourceEntry | Unconverted], most: int) -> list[SourceEntry | Unconverted]:
+    batch: list[SourceEntry | Unconverted] = []
+    characters = unconverted = 0
     try:
         for entry in reader:
             batch.append(entry)
-            characters += 0 if entry.document is None else len(entry.document.text)
-            if len(batch) >= most or characters >= _BATCH_CHARACTERS:
+            if isinstance(entry, Unconverted):
+                unconverted += 1
+            elif entry.document is not None:
+                characters += len(entry.document.text)
+            # Those that can be converted at once, and no more: the first of them waits for the last.
+            if len(batch) >= most or characters >= _BATCH_CHARACTERS or unconverted >= AT_ONCE:
                 break
     except OSError as exc:
         raise InputError(f"reading the source broke off: {exc.strerror or exc}") from exc

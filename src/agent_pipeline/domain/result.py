@@ -94,6 +94,8 @@ class RunResult:
         session: the part of this process; `documents`, `usage` and `cost_usd` are the whole run's.
         left_open: what the run opened and did not close, one line each.
         recording: that was made or replayed, None without one.
+        results: paths of the tables that were written.
+        results_problem: why others were not, None where all were.
     """
 
     run_id: str
@@ -113,3 +115,5 @@ class RunResult:
     session: SessionTotals = field(default_factory=SessionTotals)
     left_open: tuple[str, ...] = ()
     recording: RecordingTotals | None = None
+    results: tuple[str, ...] = ()
+    results_problem: str | None = None

@@ -44,6 +44,7 @@ from agent_pipeline.errors.endings import (
     LedgerError,
     OutputInvalidError,
     ReplayMissError,
+    ResultsError,
     StageError,
     WaitTooLongError,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "DocumentRejectedError",
     "ArtifactError",
     "DiskFullError",
+    "ResultsError",
     "DeadlineExceededError",
     "DocumentBudgetExceededError",
     "WaitTooLongError",

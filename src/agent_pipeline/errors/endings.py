@@ -58,6 +58,12 @@ class ReplayMissError(AgentPipelineError):
         self.field = field
 
 
+class ResultsError(AgentPipelineError):
+    """A table of results could not be written; the run itself, and what was there under that name, is as it was."""
+
+    code = "results_not_written"
+
+
 class DeadlineExceededError(AgentPipelineError):
     """A rung of the deadline ladder above the attempt ran out.
 

@@ -4,6 +4,7 @@ Free of the OpenAI client, whose import takes over a second.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -59,6 +60,17 @@ def missing_keys(runtime: RuntimeConfig) -> list[str]:
         and not _is_local(runtime.providers[one])
         and resolve_api_key(runtime.providers[one]) is None
     ]
+
+
+KeyState = Literal["set", "missing", "none"]
+
+
+def key_state(runtime: RuntimeConfig, provider_id: str) -> KeyState:
+    """Say whether a provider's key is set, or is missing, or none is needed."""
+    provider = runtime.providers[provider_id]
+    if resolve_api_key(provider) is not None:
+        return "set"
+    return "missing" if provider.env_key is not None and not _is_local(provider) else "none"
 
 
 def _is_local(provider: ProviderConfig) -> bool:

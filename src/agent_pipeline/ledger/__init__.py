@@ -16,22 +16,28 @@ from agent_pipeline.ledger.answers import (
 )
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
+from agent_pipeline.ledger.summaries import FailureGroup, RoleModel, StageTimes, Totals, WaitSum
 
 __all__ = [
     "AttemptCount",
     "AttemptRow",
     "DocumentCount",
     "DocumentRow",
+    "FailureGroup",
     "KnownDocument",
     "LatencyCount",
     "Ledger",
     "LedgerReader",
+    "RoleModel",
     "RoleUsage",
     "RunRow",
     "Session",
     "SessionRow",
     "StageResultRow",
     "WaitCount",
+    "StageTimes",
+    "Totals",
+    "WaitSum",
     "open_ledger",
     "open_reader",
     "recorded_artifacts",

@@ -10,9 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_pipeline.domain.document import Artifact
+from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import LedgerError
+from agent_pipeline.ledger import summaries
 from agent_pipeline.ledger.answers import (
     AttemptCount,
     AttemptRow,
@@ -140,6 +141,54 @@ class LedgerReader:
         return self._rows(
             "stage, count(*)", "stage_results GROUP BY stage ORDER BY stage", lambda row: (row[0], row[1])
         )
+
+    def document_at(self, position: int) -> DocumentRow | None:
+        """Look up the document at a position of the source, from 1."""
+        return next(self._rows(_DOCUMENT_COLUMNS, "documents WHERE position = ?", _document, str(position)), None)
+
+    def document_ids(self) -> Iterator[str]:
+        """Read the ids of all documents in source order."""
+        return self._rows("document_id", "documents ORDER BY position, rowid", lambda row: str(row[0]))
+
+    def outcomes(self) -> dict[Outcome | None, int]:
+        """Count the documents by how they ended; None where they have not."""
+        return dict(self._rows(summaries.OUTCOME_COLUMNS, summaries.OUTCOMES, lambda row: (row[0], row[1])))
+
+    def totals(self) -> summaries.Totals:
+        """Add up all HTTP requests."""
+        return next(self._rows(summaries.TOTAL_COLUMNS, summaries.TOTALS, summaries.totals))
+
+    def totals_of(self, document_id: str) -> summaries.Totals:
+        """Add up those of one document."""
+        return next(self._rows(summaries.TOTAL_COLUMNS, summaries.TOTALS_OF_DOCUMENT, summaries.totals, document_id))
+
+    def stage_times(self) -> Iterator[summaries.StageTimes]:
+        """Read how long the stages took, in the order they were first gone through in."""
+        return self._rows(summaries.STAGE_COLUMNS, summaries.STAGES, lambda row: summaries.StageTimes(*row))
+
+    def failures(self) -> Iterator[summaries.FailureGroup]:
+        """Read which documents failed alike, the most frequent first, then those that were cancelled alike."""
+        return self._rows(summaries.FAILURE_COLUMNS, summaries.FAILURES, summaries.failure_group)
+
+    def waits(self) -> Iterator[summaries.WaitSum]:
+        """Read for how long requests waited and for what, the longest sum first."""
+        return self._rows(summaries.WAIT_COLUMNS, summaries.WAITS, lambda row: summaries.WaitSum(*row))
+
+    def models(self) -> Iterator[summaries.RoleModel]:
+        """Read which models the roles' requests went to, of each role the most frequent first."""
+        return self._rows(summaries.MODEL_COLUMNS, summaries.MODELS, lambda row: summaries.RoleModel(*row))
+
+    def slowest_documents(self, most: int) -> Iterator[DocumentRow]:
+        """Read the documents that took longest, at most so many."""
+        return self._rows(_DOCUMENT_COLUMNS, summaries.SLOWEST_DOCUMENTS, _document, str(most))
+
+    def slowest_stage_results(self, most: int) -> Iterator[StageResultRow]:
+        """Read the results that took longest to make, likewise."""
+        return self._rows(_RESULT_COLUMNS, summaries.SLOWEST_RESULTS, _stage_result, str(most))
+
+    def slowest_attempts(self, most: int) -> Iterator[AttemptRow]:
+        """Read the HTTP requests that took longest, likewise."""
+        return self._rows(_ATTEMPT_COLUMNS, summaries.SLOWEST_ATTEMPTS, _attempt, str(most))
 
     def integrity_problems(self) -> list[str]:
         """Return what is wrong with the file itself, and results of documents that are not there; reads all of it."""

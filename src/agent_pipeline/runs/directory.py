@@ -1,5 +1,6 @@
 """Where a run leaves what it leaves behind; names as users and programs know them."""
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -15,6 +16,10 @@ from pathlib import Path
 from agent_pipeline.errors import InputError, RunDirectoryError, RunInUseError
 
 _RUN_ID = re.compile(r"(?P<name>.+)-\d{4}-\d\d-\d\d_\d\dh\d\dm\d\ds-(?P<tag>[0-9a-f]{6})")
+
+
+_NEAR = 0.7
+"""Likeness from which on a name may be what was meant, as difflib measures it: one letter of four may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +162,9 @@ def find_run(text: str, logs: Path) -> RunDirectory:
         RunDirectoryError: there is none, there are several, or the directory is not a run's.
     """
     given = Path(text)
-    if given.is_dir():
+    if text and given.is_dir():
         return _as_run(given.resolve())
-    names = sorted(path.name for path in logs.iterdir() if path.is_dir()) if logs.is_dir() else []
-    runs = [name for name in names if _RUN_ID.fullmatch(name)]
+    runs = sorted(run_names(logs))
     if text in runs:
         return _as_run((logs / text).absolute())
     found = [name for name in runs if text and name.startswith(text)]
@@ -168,8 +172,38 @@ def find_run(text: str, logs: Path) -> RunDirectory:
         return _as_run((logs / found[0]).absolute())
     if found:
         raise RunDirectoryError(f"{len(found)} runs in {logs} begin with {text!r}: {_some(found)}")
-    known = f"; there are {_some(runs[::-1])}" if runs else "; there are none"
+    meant = _nearest(text, run_names(logs))
+    if meant is not None:
+        raise RunDirectoryError(f"no run {text!r} in {logs}; did you mean {meant!r}?")
+    known = f"; there are {_some(run_names(logs))}" if runs else "; there are none"
     raise RunDirectoryError(f"no run {text!r} in {logs}{known}")
+
+
+def run_names(logs: Path) -> list[str]:
+    """Return the names of the runs in `logs`, the newest first; none where there is no such folder.
+
+    Raises:
+        RunDirectoryError: the folder can't be read.
+    """
+    try:
+        found = [path.name for path in logs.iterdir() if _RUN_ID.fullmatch(path.name) and path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise RunDirectoryError(f"{logs}: the runs can't be listed: {exc.strerror}") from exc
+    return sorted(found, key=lambda name: (_begun(name), name), reverse=True)
+
+
+def _nearest(text: str, names: list[str]) -> str | None:
+    """Return the name whose beginning was probably meant, the first of those that are as near; None if none is near."""
+    likeness = {name: difflib.SequenceMatcher(None, text, name[: len(text)]).ratio() for name in names}
+    best = max(likeness, key=lambda name: likeness[name], default=None)
+    return best if best is not None and likeness[best] >= _NEAR else None
+
+
+def _begun(name: str) -> str:
+    """Return the part of a run's name that says when it was begun, and its tag; names sort by their pipeline first."""
+    return name[-len("YYYY-MM-DD_HHhMMmSSs-xxxxxx") :]
 
 
 def _some(names: list[str]) -> str:

@@ -7,6 +7,7 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.testing.cancellation import cancel_at_every_step as cancel_at_every_step
     from agent_pipeline.testing.cancellation import virtual_clock as virtual_clock
+    from agent_pipeline.testing.one_stage import run_stage as run_stage
     from agent_pipeline.testing.scripted_provider import ScriptedProvider as ScriptedProvider
     from agent_pipeline.testing.scripted_provider import Step as Step
     from agent_pipeline.testing.simulator_thread import SimulatorThread as SimulatorThread
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from agent_pipeline.testing.worlds.world import simulate_world as simulate_world
 
 __all__ = [
+    # one stage, one document
+    "run_stage",
     # one attempt
     "ScriptedProvider",
     "Step",
@@ -35,6 +38,7 @@ __getattr__ = lazy_exports(
         "Step": "agent_pipeline.testing.scripted_provider",
         "WorldReport": "agent_pipeline.testing.worlds.world",
         "cancel_at_every_step": "agent_pipeline.testing.cancellation",
+        "run_stage": "agent_pipeline.testing.one_stage",
         "simulate_world": "agent_pipeline.testing.worlds.world",
         "virtual_clock": "agent_pipeline.testing.cancellation",
     },

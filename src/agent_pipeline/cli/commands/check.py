@@ -13,6 +13,7 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
+from agent_pipeline.compose.tables import check_tables
 from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
@@ -47,16 +48,21 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
         load_live_settings(loaded.live, loaded)
     for stage in loaded.stages:
         built_in = BUILT_IN.get(stage.name)
-        roles = check_stage(stage.name, beside=loaded.path.parent) if built_in is None else built_in.roles
+        roles = (check_stage(stage.name, beside=loaded.path.parent) if built_in is None else built_in).roles
         for role in roles:
             resolve_role(loaded.runtime, role)
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
+    check_tables(loaded)
+    for table in loaded.results:
+        check_folder(table.parent, "results")
     spec = SourceSpec(
         path=loaded.source.path, glob=loaded.source.glob, stdin=loaded.source.stdin, root=loaded.source.directory
     )
     source = open_source(spec)
-    counts = None if source.count_hint is None else trio.run(_count, source)
+    # A file is not opened here: some take seconds to convert.
+    files = None if source.files is None else Counter(path.suffix.lower() for path in source.files())
+    counts = None if source.count_hint is None or files is not None else trio.run(_count, source)
     missing = {name: loaded.runtime.providers[name].env_key or "" for name in missing_keys(loaded.runtime)}
     for provider, variable in missing.items():
         say(f"warning: no key for {provider}: {variable} is not set; a run needs it, or --offline")
@@ -65,9 +71,9 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     if counts is not None and counts.skipped + counts.invalid:
         say(f"warning: {counts.skipped} entries of the source would be skipped, {counts.invalid} are not usable")
     if as_json:
-        print_json(_as_object(loaded, counts, missing))
+        print_json(_as_object(loaded, counts, files, missing))
     else:
-        out().write(_as_text(loaded, counts))
+        out().write(_as_text(loaded, counts, files))
         out().flush()
     return 0
 
@@ -85,7 +91,9 @@ def _source_name(config: PipelineConfig) -> str:
     return "standard input" if source.stdin else str(source.path or source.glob)
 
 
-def _as_object(config: PipelineConfig, counts: _Counts | None, missing: dict[str, str]) -> dict[str, object]:
+def _as_object(
+    config: PipelineConfig, counts: _Counts | None, files: Counter[str] | None, missing: dict[str, str]
+) -> dict[str, object]:
     total = None if counts is None else counts.documents + counts.skipped + counts.invalid
     return {
         "config": str(config.path),
@@ -103,9 +111,11 @@ def _as_object(config: PipelineConfig, counts: _Counts | None, missing: dict[str
             "usable": None if counts is None else counts.documents,
             "skipped": None if counts is None else counts.skipped,
             "invalid": None if counts is None else counts.invalid,
+            "files": None if files is None else dict(files.most_common()),
         },
         "artifacts": str(config.artifacts),
         "logs": str(config.logs),
+        "results": [str(table) for table in config.results],
         "limits": config.limits.model_dump(mode="json"),
         "worst_case_seconds": dataclasses.asdict(_worst_case(config, counts)),
         "missing_keys": missing,
@@ -157,9 +167,15 @@ def _more_limits(config: PipelineConfig) -> Iterator[str]:
         yield f"read again while the run goes on: {config.live}"
 
 
-def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
+def _known(counts: _Counts | None, files: Counter[str] | None) -> str:
+    if files is not None:
+        kinds = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in files.most_common(8))
+        return f"{files.total():,} {'file' if files.total() == 1 else 'files'} ({kinds}), read when their turn comes"
+    return "counted when the run reads them" if counts is None else f"{counts.documents}"
+
+
+def _as_text(config: PipelineConfig, counts: _Counts | None, files: Counter[str] | None) -> str:
     limits = config.limits
-    known = "counted when the run reads them" if counts is None else f"{counts.documents}"
     lines = [
         f"{config.path}: valid",
         f"name:       {config.name}",
@@ -170,12 +186,13 @@ def _as_text(config: PipelineConfig, counts: _Counts | None) -> str:
             for position, (name, role) in enumerate(config.runtime.roles.items())
         ),
         f"source:     {_source_name(config)}",
-        f"documents:  {known}",
+        f"documents:  {_known(counts, files)}",
         f"limits:     {limits.documents_in_flight} documents and {_requests(limits.requests_in_flight)} in flight, "
         + _budget(limits.budget, none="no token budget"),
         *(f"{'':<11} {line}" for line in _more_limits(config)),
         f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",
+        *(f"results:    {table}" for table in config.results),
     ]
     return paragraphs("\n".join(lines)) + "\n"

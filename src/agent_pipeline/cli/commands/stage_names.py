@@ -1,16 +1,34 @@
-"""Is there a stage under a name? Looked up in the module's text, since importing it would run it."""
+"""What does a stage's name lead to? Looked up in the module's text, since importing it would run it."""
 
 import ast
 import difflib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from agent_pipeline.errors import ConfigError
 
 
-def check_stage(spec: str, *, beside: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class WrittenStage:
+    """What a stage's own text says of it; empty where it says nothing, or is no text.
+
+    Attributes:
+        roles: those that the decorator names, as far as they are written out.
+        options: those that its function looks up in `context.options` by a written name, in that order.
+        place: `file:line`, or the file.
+        summary: the first line of its docstring.
+    """
+
+    roles: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    place: str = ""
+    summary: str = ""
+
+
+def check_stage(spec: str, *, beside: Path) -> WrittenStage:
     """See that the module of `package.module:name` is there, parses, and binds the name to what may be a stage.
 
     Args:
@@ -18,7 +36,7 @@ def check_stage(spec: str, *, beside: Path) -> list[str]:
         beside: a folder that is searched after the Python path.
 
     Returns:
-        The roles that the stage names, as far as they are written out.
+        What is written there.
 
     Raises:
         ConfigError: it is not there, would fail to import for its syntax, or is no async function.
@@ -30,7 +48,7 @@ def check_stage(spec: str, *, beside: Path) -> list[str]:
             f"stage {spec!r}: no module {module_name!r} on the Python path or beside the config", key="stages"
         )
     if found.origin is None or not found.origin.endswith(".py"):
-        return []
+        return WrittenStage(place=found.origin or "")
     path = Path(found.origin)
     try:
         tree = ast.parse(path.read_bytes())
@@ -48,14 +66,24 @@ def check_stage(spec: str, *, beside: Path) -> list[str]:
         raise ConfigError(f"stage {spec!r}: {path} has no {first!r}{hint}", key="stages")
     written = next((one for one in tree.body if isinstance(one, _FUNCTIONS) and one.name == first), None)
     if written is None or not (marks := [mark for mark in written.decorator_list if _is_stage(mark)]):
-        return []
+        return WrittenStage(place=str(path))
     if isinstance(written, ast.FunctionDef):
         raise ConfigError(
             f"stage {spec!r}: a stage is an async function; write `async def {first}`",
             place=f"{path}:{written.lineno}",
             key="stages",
         )
-    return [role for mark in marks if isinstance(mark, ast.Call) for role in _roles_in(mark)]
+    return _described(written, marks, f"{path}:{written.lineno}")
+
+
+def _described(written: ast.AsyncFunctionDef, marks: list[ast.expr], place: str) -> WrittenStage:
+    roles = [role for mark in marks if isinstance(mark, ast.Call) for role in _roles_in(mark)]
+    return WrittenStage(
+        roles=tuple(dict.fromkeys(roles)),
+        options=tuple(dict.fromkeys(_options_in(written))),
+        place=place,
+        summary=(ast.get_docstring(written) or "").partition("\n")[0],
+    )
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -76,6 +104,21 @@ def _roles_in(call: ast.Call) -> Iterator[str]:
             for node in ast.walk(keyword.value):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield node.value
+
+
+def _options_in(function: ast.AsyncFunctionDef) -> Iterator[str]:
+    """Yield the written names in `....options["name"]` and `....options.get("name")`, in the order of the text."""
+    found: list[tuple[int, int, str]] = []
+    for node in ast.walk(function):
+        match node:
+            case ast.Subscript(value=ast.Attribute(attr="options"), slice=ast.Constant(value=str(name))):
+                found.append((node.lineno, node.col_offset, name))
+            case ast.Call(
+                func=ast.Attribute(attr="get", value=ast.Attribute(attr="options")),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                found.append((node.lineno, node.col_offset, name))
+    yield from (name for _, _, name in sorted(found))
 
 
 def _find_module(name: str, path: list[str]) -> ModuleSpec | None:
