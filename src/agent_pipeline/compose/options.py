@@ -31,6 +31,7 @@ class RunOptions:
         faults: of the embedded simulator, as in a faults file.
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
+        keeps_logs: write run log, events, reviews and the SDK's traces and log; without them `sinks` are all there is.
         seed: of jitter and of the embedded simulator.
         run: goes on with this run, instead of beginning one.
         retry_failed: going on, work on documents again that failed.
@@ -50,6 +51,7 @@ class RunOptions:
     faults: str | None = None
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None
+    keeps_logs: bool = True
     seed: int | None = None
     run: RunDirectory | None = None
     retry_failed: bool = False
