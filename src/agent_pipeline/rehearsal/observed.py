@@ -15,6 +15,7 @@ from agent_pipeline.domain.events import (
 )
 from agent_pipeline.domain.limit_events import BreakerChanged, LimitChanged
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.simulator.clock import trio_time
 
 _WANTED = (
     AttemptFinished,
@@ -53,7 +54,7 @@ class Observed:
     """A sink that counts.
 
     Attributes:
-        on_finish: called at the end of each document.
+        on_finish: called at the end of each document, with their number and the time of the run in seconds.
         outcomes: documents by outcome.
         failures: documents that failed, by error code; and one message for each code.
         incomplete_roles: roles whose answers were cut short, by number of attempts.
@@ -65,12 +66,12 @@ class Observed:
         slowest: longest document, in seconds, and its id.
         spent: in all.
         unconfirmed: of it, what no answer reported; it may be billed or not.
-        wasted: of it, what was spent on documents that failed.
+        wasted: what was spent on documents that failed, as far as it was reported.
         stopping: why the run ended early.
         clamped: documents in flight that this process can have, where that is fewer than configured.
     """
 
-    on_finish: Callable[[], object] = lambda: None
+    on_finish: Callable[[int, float], object] = lambda _count, _seconds: None
     name: str = "rehearsal"
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -131,11 +132,12 @@ class Observed:
         self.spent.add(attempt)
         if attempt.usage is None and attempt.charged_tokens:
             self.unconfirmed.add(attempt)
+        elif attempt.document_id is not None:
+            self._of_document.setdefault(attempt.document_id, Spent()).add(attempt)
         if attempt.document_id is not None:
             calls = self._calls.setdefault(attempt.document_id, set())
             self.retried += attempt.call_id in calls
             calls.add(attempt.call_id)
-            self._of_document.setdefault(attempt.document_id, Spent()).add(attempt)
 
     def _document(self, event: DocumentFinished) -> None:
         self.outcomes[event.outcome] += 1
@@ -146,4 +148,4 @@ class Observed:
             if spent is not None:
                 self.wasted.add_all(spent)
         self.slowest = max(self.slowest, (event.duration_seconds, event.document_id))
-        self.on_finish()
+        self.on_finish(self.outcomes.total(), trio_time())

@@ -13,7 +13,7 @@ from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.documents import open_source
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.rehearsal.cast import MOST_ORIGINALS, Cast, choose_cast
-from agent_pipeline.rehearsal.observed import Observed
+from agent_pipeline.rehearsal.observed import Observed, Spent
 from agent_pipeline.rehearsal.stand_ins import StandIns
 from agent_pipeline.rehearsal.takes import Takes
 from agent_pipeline.rehearsal.virtual_run import VirtualRun
@@ -52,6 +52,14 @@ class Rehearsal:
         return self.result.documents.failed
 
     @property
+    def at_risk(self) -> Spent:
+        """What may have been spent for nothing: on documents that failed, or on requests that nobody confirmed."""
+        risk = Spent()
+        for part in (self.observed.wasted, self.observed.unconfirmed):
+            risk.add_all(part)
+        return risk
+
+    @property
     def unfinished(self) -> int:
         """Documents that the run did not come to, or broke off; `resume` takes them up."""
         return self.cast.size - self.finished - self.lost
@@ -64,7 +72,7 @@ def rehearse(
     *,
     documents: int | None = None,
     announce: Callable[[Cast], object] = lambda _cast: None,
-    on_finish: Callable[[], object] = lambda: None,
+    on_finish: Callable[[int, float], object] = lambda _count, _seconds: None,
 ) -> Rehearsal:
     """Run a pipeline against the simulator in virtual time; outside of Trio only, in the main thread.
 
@@ -76,7 +84,7 @@ def rehearse(
         faults: what goes wrong.
         documents: how many; None takes those of the source, `USUAL_DOCUMENTS` at most.
         announce: told who takes part, before anything runs.
-        on_finish: called at the end of each document.
+        on_finish: called at the end of each document, with their number and the time of the run in seconds.
 
     Raises:
         AgentPipelineError: the pipeline, or its source, can't be used.

@@ -1,6 +1,7 @@
 """A run in virtual time that leaves nothing behind: the user's pipeline, its files in a folder that goes with it."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -56,7 +57,7 @@ class VirtualRun:
             AgentPipelineError: as `Pipeline.run`.
         """
         load_libraries()
-        with _folder() as folder:
+        with _quiet_sdk(), _folder() as folder:
             here = {"artifacts": folder / "artifacts", "logs": folder / "logs", "live": None}
             options = replace(
                 self.options,
@@ -114,6 +115,20 @@ class _Unwritten(ArtifactWriter):
 async def _forget(document: Document) -> None:
     del document
     await trio.lowlevel.checkpoint()
+
+
+@contextmanager
+def _quiet_sdk() -> Generator[None]:
+    """Keep the SDK's logger from stderr, where it would say of each fault that it met one."""
+    logger = logging.getLogger("openai.agents")
+    handler, propagates = logging.NullHandler(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = propagates
+        logger.removeHandler(handler)
 
 
 @contextmanager
