@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from agent_pipeline.config.limits import LimitsConfig
-from agent_pipeline.planning.estimate import StageEstimate, worst_request
+from agent_pipeline.planning.estimate import StageEstimate
 from agent_pipeline.planning.needs import Need
 from agent_pipeline.planning.sizes import Sizes
 
@@ -102,7 +102,7 @@ def _lanes(
         calls = (stage.attempts.expected or 0) / sizes.count
         lane.calls += calls
         lane.tokens += (stage.tokens.expected or 0) / sizes.count
-        lane.worst += calls * worst_request(need, sizes)
+        lane.worst += calls * stage.worst_request
     return {key: lane for key, lane in lanes.items() if lane.calls}
 
 

@@ -25,6 +25,7 @@ class StageEstimate:
         attempts: HTTP requests; those that a 429 answers come on top, and cost nothing.
         micro_usd: None in all three where a price is unknown.
         from_history: whether `expected` is what an earlier run needed.
+        worst_request: tokens that a budget holds for one request, on average; 0 where that is not known.
     """
 
     stage: str
@@ -34,6 +35,7 @@ class StageEstimate:
     tokens: Figures
     micro_usd: Figures
     from_history: bool
+    worst_request: float
 
 
 def estimate(
@@ -66,6 +68,7 @@ def estimate(
         tokens=Figures(low.tokens, expected.tokens, tokens_high),
         micro_usd=money if is_priced else Figures(),
         from_history=history is not None,
+        worst_request=_worst_request(need, wanted, history),
     )
 
 
@@ -150,10 +153,10 @@ def _plus(total: int | None, options: list[int | None], times: int) -> int | Non
     return total + times * max(one or 0 for one in options)
 
 
-def worst_request(need: Need, sizes: Sizes) -> int:
-    """Return the tokens that a budget holds for one request of a document of mean size; 0 where that is not known."""
+def _worst_request(need: Need, sizes: Sizes, history: StageHistory | None) -> float:
+    """Return the tokens that a budget holds for one request of the stage, on average; 0 where that is not known."""
+    if history is not None and history.attempts_made:
+        return history.reserved_tokens / history.attempts_made
     if need.is_silent or not sizes.count:
-        return 0
-    asked = need.chains[0][0]
-    around = asked.around_bytes // 8  # most of it is room for what is seldom there
-    return around + need.texts * (sizes.text_bytes // sizes.count) + (asked.cap or 0)
+        return 0.0
+    return _AROUND_BYTES + need.texts * sizes.text_bytes / sizes.count + (need.chains[0][0].cap or 0)

@@ -18,6 +18,11 @@ MOST_DOCUMENTS = 20_000
 
 _MOST_RUNS = 20
 
+_ITS_OWN_FAULT = frozenset(
+    {"agent_failed", "incomplete_answer", "output_invalid", "poisoned", "rejected", "request_rejected", "stage_failed"}
+)
+"""Failures that a document will meet again, and that cost as much again; others say nothing of what one needs."""
+
 
 @dataclass(slots=True)
 class Needed:
@@ -72,6 +77,8 @@ class StageHistory:
 
     Attributes:
         most_calls: of one pass.
+        reserved_tokens: that a budget held for its attempts, one after the other.
+        attempts_made: how many those were.
         models: that were asked.
     """
 
@@ -81,6 +88,8 @@ class StageHistory:
     micro_usd: Line = field(default_factory=Line)
     unpriced: bool = False
     most_calls: int = 0
+    reserved_tokens: int = 0
+    attempts_made: int = 0
     models: set[tuple[str, str, str]] = field(default_factory=set)
 
 
@@ -91,7 +100,7 @@ class History:
     Attributes:
         run_id: its name.
         simulated: whether no model was asked in it; its figures are the simulator's then.
-        documents: that it finished, by id, with the hash of what they were.
+        documents: that it came to the end of, by id, with the hash of what they were.
         stages: those it ran.
         latency: mean seconds of an answer, None without one.
     """
@@ -164,7 +173,8 @@ def history_of(run: RunDirectory) -> History | None:
 
 def _finished(ledger: LedgerReader) -> Iterator[tuple[str, str]]:
     for row in ledger.documents():
-        if row.outcome == "succeeded" and row.content_sha256 is not None:
+        has_ended = row.outcome == "succeeded" or (row.outcome == "failed" and row.error_code in _ITS_OWN_FAULT)
+        if has_ended and row.content_sha256 is not None:
             yield row.document_id, row.content_sha256
 
 
@@ -182,6 +192,8 @@ def _read_attempts(
         is_first = attempt.call_id not in calls
         calls.add(attempt.call_id)
         needed[attempt.document_id].setdefault(attempt.stage, Needed()).add(attempt, is_first=is_first)
+        stage.reserved_tokens += attempt.reserved_tokens
+        stage.attempts_made += 1
         stage.unpriced |= attempt.cost_micro_usd is None
         stage.models.add((attempt.role, attempt.provider, attempt.model))
         key = (attempt.document_id, attempt.stage, attempt.cycle)
