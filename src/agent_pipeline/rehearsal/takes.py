@@ -9,7 +9,7 @@ from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.pipeline.context import StageContext
 from agent_pipeline.pipeline.failures import as_own_error, passing_part
 from agent_pipeline.pipeline.stage import StageFunction
-from agent_pipeline.simulator import Simulator, SimulatorReply, SimulatorRequest
+from agent_pipeline.simulator import FaultPlan, Simulator, SimulatorReply, SimulatorRequest
 from agent_pipeline.simulator.clock import trio_time
 
 Pass = tuple[str, str, int]
@@ -63,7 +63,8 @@ class Takes(Simulator):
     name = "takes"
 
     def __init__(self, *, seed: int) -> None:
-        super().__init__(seed=seed)
+        # Without it, what is asked together would begin and end at one instant with what is asked next.
+        super().__init__(seed=seed, faults=FaultPlan(latency=0.001))
         self.passes: dict[Pass, Take] = {}
         self._sent: dict[str | None, tuple[SimulatorRequest, float]] = {}
 
