@@ -80,9 +80,7 @@ def test_flags_of_the_run_change_the_rehearsal(cli: Cli) -> None:
         (("--skip", "name"), 3, "no stage is left"),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    cli: Cli, project: Path, arguments: tuple[str, ...], code: int, words: str
-) -> None:
+def test_a_mistake_is_one_sentence(cli: Cli, project: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
     (project / "bad.yaml").write_text("faults: [{kind: storm}]\n", encoding="utf-8")
 
     ran = cli("rehearse", *arguments, "--json")

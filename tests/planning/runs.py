@@ -1,5 +1,7 @@
 """Real runs on the simulator, in virtual time, to hold plans against."""
 
+from tests.integration.project import Project
+
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.config.pipeline import load_pipeline_config
 from agent_pipeline.domain.result import RunResult
@@ -7,15 +9,12 @@ from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.planning.figures import Figures, added
 from agent_pipeline.planning.plan import Plan, make_plan
 from agent_pipeline.simulator import FaultPlan, Simulator
-from tests.integration.project import Project
 
 
 def run(project: Project, *, faults: dict[str, object] | None = None, limit: int | None = None) -> RunResult:
     """Run a project against the simulator without sockets."""
     simulator = Simulator(faults=FaultPlan.from_mapping(faults or {}))
-    options = RunOptions(
-        offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator), seed=1, limit=limit
-    )
+    options = RunOptions(offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator), seed=1, limit=limit)
     return Pipeline.from_config(project.config, options=options).run_sync()
 
 

@@ -1,4 +1,4 @@
-"""What a plan says at the most is never passed, and what it expects after one run comes true; held against real runs."""
+"""What a plan says at the most is never passed, and what it expects after one run comes true; on real runs."""
 
 from pathlib import Path
 
@@ -27,7 +27,9 @@ GROWING: list[JsonValue] = [{"id": f"d{n}", "text": "One sentence of some words.
 
 
 @pytest.mark.parametrize("faults", [{}, STATUS, SILENCE], ids=["calm", "errors", "breaks"])
-@pytest.mark.parametrize("documents", [REWORKED, ESCAPED, GROWING, prose(9)], ids=["reworked", "escaped", "sizes", "many"])
+@pytest.mark.parametrize(
+    "documents", [REWORKED, ESCAPED, GROWING, prose(9)], ids=["reworked", "escaped", "sizes", "many"]
+)
 @pytest.mark.parametrize("stages", [BUILT_IN, IN_THIS_PROCESS], ids=["built-in", "own"])
 def test_a_run_stays_between_low_and_high(
     tmp_path: Path, documents: list[JsonValue], stages: tuple[JsonValue, ...], faults: dict[str, object]

@@ -211,10 +211,10 @@ def test_artifact_names_that_clash_are_found_where_no_stage_names_them(tmp_path:
     assert (own.same_name.first, named.same_name.first) == (["guide"], [])
 
 
-def resumed(project: Project, **changes: bool) -> Plan:
+def resumed(project: Project, *, retry_failed: bool = False) -> Plan:
     """Plan what is left of a project's newest run."""
     earlier = find_earlier_run(project.runs()[-1], project.logs)
-    return make_plan(load_pipeline_config(project.config), replace(earlier.options, **changes))
+    return make_plan(load_pipeline_config(project.config), replace(earlier.options, retry_failed=retry_failed))
 
 
 def test_a_resume_pays_for_what_is_left_only(tmp_path: Path) -> None:

@@ -25,12 +25,12 @@ def rehearsed(
     documents: int | None = None,
     *,
     overrides: Overrides | None = None,
-    **options: int | None,
+    seed: int = 1,
 ) -> Rehearsal:
     """Rehearse a project."""
     plan = load_plan(faults) if isinstance(faults, str) else FaultPlan.from_mapping(faults)
     config = load_pipeline_config(project.config, overrides)
-    return rehearse(config, RunOptions(**{"seed": 1, **options}), plan, documents=documents)
+    return rehearse(config, RunOptions(seed=seed), plan, documents=documents)
 
 
 def advised(project: Project, rehearsal: Rehearsal) -> str:

@@ -98,9 +98,7 @@ class Resumption:
 
     def _may_keep(self, entry: SourceEntry, known: KnownDocument | None) -> bool:
         plan_sha256 = self._itinerary.plan_sha256
-        return may_keep(
-            entry, known, plan_sha256=plan_sha256, reasons=self._reasons, retry_failed=self._retry_failed
-        )
+        return may_keep(entry, known, plan_sha256=plan_sha256, reasons=self._reasons, retry_failed=self._retry_failed)
 
     def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
         if known is None:

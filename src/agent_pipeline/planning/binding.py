@@ -79,21 +79,20 @@ def bind(
     if not sizes.count:
         return Binding(latency, (), (), 0.0)
     lanes = _lanes(needs, estimates, sizes)
-    paces = sorted(_paces(lanes, limits, in_flight if sizes.count > in_flight else None, latency), key=lambda one: one.documents_per_hour)
+    paces = sorted(
+        _paces(lanes, limits, in_flight if sizes.count > in_flight else None, latency),
+        key=lambda one: one.documents_per_hour,
+    )
     in_a_row = sum(lane.calls for lane in lanes.values()) * latency
     seconds = sizes.count / paces[0].documents_per_hour * 3600 + in_a_row if paces else None
     endings = list(_budget_endings(estimates, lanes, sizes.count, tokens_left, micro_usd_left))
     run = limits.timeouts.run
     if run is not None and seconds is not None and seconds > run:
-        endings.append(
-            Ending("timeouts.run", max(0, int((run - in_a_row) * paces[0].documents_per_hour / 3600)))
-        )
+        endings.append(Ending("timeouts.run", max(0, int((run - in_a_row) * paces[0].documents_per_hour / 3600))))
     return Binding(latency, tuple(paces), tuple(sorted(endings, key=lambda one: one.document)), seconds)
 
 
-def _lanes(
-    needs: Sequence[Need], estimates: Sequence[StageEstimate], sizes: Sizes
-) -> dict[tuple[str, str], _Lane]:
+def _lanes(needs: Sequence[Need], estimates: Sequence[StageEstimate], sizes: Sizes) -> dict[tuple[str, str], _Lane]:
     """Return what a document needs of each provider and model, on average."""
     lanes: dict[tuple[str, str], _Lane] = {}
     for need, stage in zip(needs, estimates, strict=True):

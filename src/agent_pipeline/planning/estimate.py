@@ -52,9 +52,7 @@ def estimate(
     """
     low, expected, high = _least(need, wanted), _expected(need, wanted, history), _most(need, at_most, history)
     expected_attempts = expected.requests if history is None else history.attempts.total(wanted)
-    attempts = Figures(
-        low.requests, expected_attempts, None if high.requests is None else high.requests * max_attempts
-    )
+    attempts = Figures(low.requests, expected_attempts, None if high.requests is None else high.requests * max_attempts)
     is_priced = all(asked.price is not None for chain in need.chains for asked in chain)
     is_priced &= not (need.is_silent and history is not None and history.unpriced)
     tokens_high = None if high.tokens is None else high.tokens * max_attempts

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.ledger import LedgerReader, open_reader
 from agent_pipeline.planning.sizes import Sizes
 from agent_pipeline.runs.directory import RunDirectory, find_run

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.price_table import priced_by
-from agent_pipeline.config.prices import FindPrice, context_window
+from agent_pipeline.config.prices import FindPrice, Price, context_window
 from agent_pipeline.config.rates import Rates
-from agent_pipeline.config.prices import Price
 from agent_pipeline.config.roles import fallbacks_of, resolve_role
 from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.stages import BUILT_IN

@@ -24,7 +24,7 @@ from agent_pipeline.planning.estimate import StageEstimate, estimate
 from agent_pipeline.planning.history import History, history_of, newest_history
 from agent_pipeline.planning.needs import BYTES_PER_TOKEN, Need, needs_of
 from agent_pipeline.planning.remaining import Remaining, spent_in
-from agent_pipeline.planning.survey import Survey, Surveyor, Threshold
+from agent_pipeline.planning.survey import StagesKept, Survey, Surveyor, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ def make_plan(config: PipelineConfig, options: RunOptions) -> Plan:
     if config.source.stdin:
         return _without_count(config, fit)
     with ExitStack() as stack:
-        history, spent, remaining = None, NOTHING_SPENT, _all
+        history: History | None
+        remaining: StagesKept = _all
+        spent = NOTHING_SPENT
         if options.run is None:
             history = newest_history(config.logs, config.name)
         else:

@@ -70,7 +70,7 @@ class Survey:
     over: list[tuple[Threshold, Found]] = field(default_factory=list)
 
 
-Remaining = Callable[[SourceEntry], frozenset[int] | None]
+StagesKept = Callable[[SourceEntry], frozenset[int] | None]
 """Says which stages, by number, an entry needs no more; None where it needs no work at all."""
 
 
@@ -89,7 +89,7 @@ class Surveyor:
     stages: int
     thresholds: Sequence[Threshold]
     history: History | None
-    remaining: Remaining
+    remaining: StagesKept
     name_of: Callable[[Document], str] | None
     survey: Survey = field(default_factory=Survey)
     _ids: set[bytes] = field(default_factory=set)

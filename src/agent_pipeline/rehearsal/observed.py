@@ -80,7 +80,7 @@ class Observed:
     incomplete_roles: Counter[str] = field(default_factory=Counter)
     endings: Counter[str | None] = field(default_factory=Counter)
     retried: int = 0
-    waits: Counter[str] = field(default_factory=Counter)
+    waits: dict[str, float] = field(default_factory=dict)
     lowest_limits: dict[str, int] = field(default_factory=dict)
     breaker: Counter[str] = field(default_factory=Counter)
     slowest: tuple[float, str] = (0.0, "")
@@ -128,7 +128,8 @@ class Observed:
         if attempt.error_code == "incomplete_answer":
             self.incomplete_roles[attempt.role] += 1
         if attempt.wait_reason is not None:
-            self.waits[attempt.wait_reason] += attempt.wait_seconds
+            waited = self.waits.get(attempt.wait_reason, 0.0)
+            self.waits[attempt.wait_reason] = waited + attempt.wait_seconds
         self.spent.add(attempt)
         if attempt.usage is None and attempt.charged_tokens:
             self.unconfirmed.add(attempt)

@@ -12,13 +12,13 @@ from agent_pipeline.config.limits import BudgetConfig
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.documents import open_source
 from agent_pipeline.domain.result import RunResult
+from agent_pipeline.errors import InputError
 from agent_pipeline.rehearsal.cast import MOST_ORIGINALS, Cast, choose_cast
 from agent_pipeline.rehearsal.observed import Observed, Spent
 from agent_pipeline.rehearsal.stand_ins import StandIns
 from agent_pipeline.rehearsal.takes import Takes
 from agent_pipeline.rehearsal.virtual_run import VirtualRun
 from agent_pipeline.simulator import FaultPlan, Simulator
-from agent_pipeline.errors import InputError
 
 USUAL_DOCUMENTS = 1000
 """Documents that are rehearsed where nobody says how many, and the source has more."""

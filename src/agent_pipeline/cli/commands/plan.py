@@ -108,7 +108,8 @@ def _lines(plan: Plan, options: RunOptions) -> Iterator[str]:
     more = "" if survey.is_complete else "at least "
     kept = f"; {survey.kept:,} are finished and kept" if options.run is not None else ""
     reused = f", {survey.reused:,} stage results are not paid for again" if survey.reused else ""
-    yield f"documents:  {more}{survey.sizes.count:,} to work on, {survey.sizes.text_bytes:,} bytes of text{kept}{reused}"
+    sizes = survey.sizes
+    yield f"documents:  {more}{sizes.count:,} to work on, {sizes.text_bytes:,} bytes of text{kept}{reused}"
     yield f"{'':<11} {'low':>14} {'expected':>14} {'high':>14}"
     for name, figures in _totals(plan).items():
         show = _usd if name == "money" else _count
@@ -153,7 +154,7 @@ def _limits(plan: Plan) -> Iterator[str]:
         rest = "".join(f"; {one.limit} {one.documents_per_hour:,.0f}" for one in others)
         yield f"pace:       {first.limit} binds first: {first.documents_per_hour:,.0f} documents an hour{rest}"
     for ending in binding.endings:
-        yield f"ends early: {ending.limit} is reached at about document {ending.document:,}; `resume` goes on from there"
+        yield f"ends early: {ending.limit} is reached at about document {ending.document:,}; `resume` goes on there"
 
 
 def _totals(plan: Plan) -> dict[str, Figures]:
@@ -176,9 +177,9 @@ def _usd(micro_usd: int | None) -> str:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "without end"
-    if seconds < 120:  # noqa: PLR2004 - two minutes
+    if seconds < 120:
         return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"  # noqa: PLR2004 - two hours
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _dollars(figures: Figures) -> dict[str, float | None]:

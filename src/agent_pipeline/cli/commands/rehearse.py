@@ -121,17 +121,17 @@ def _as_text(ended: Rehearsal, config: PipelineConfig, flags: RehearseFlags) -> 
     slowest, name = seen.slowest
     ends = ", ".join(f"{count:,} {code}" for code, count in seen.endings.most_common() if code is not None)
     at_risk = ended.at_risk
+    took = f"{_time(result.duration_seconds)} of the run; the slowest document took {_time(slowest)}"
+    whose = f"{_money(seen.wasted)} for documents that were lost, {_money(seen.unconfirmed)} for requests"
+    cost = f"cost {_money(seen.spent)}, at risk {_money(at_risk)}"
     lines = [
         f"rehearsal of {config.name}: plan {one_line(_plan_name(flags), 200)}, seed {flags.seed}; all of it simulated",
         f"documents:  {ended.finished:,} of {ended.cast.size:,} finished, {lost}{codes and f' ({codes})'}",
         f"requests:   {result.usage.requests:,}, in {result.usage.attempts:,} HTTP attempts{ends and f': {ends}'}",
         f"tokens:     {result.usage.charged_tokens:,} charged, {seen.unconfirmed.tokens:,} of them unconfirmed",
-        f"time:       {_time(result.duration_seconds)} of the run; the slowest document took {_time(slowest)}"
-        f" ({one_line(name, 80)})",
-        f"at risk:    {_money(at_risk)}: {_money(seen.wasted)} for documents that were lost, "
-        f"{_money(seen.unconfirmed)} for requests that nobody confirmed",
-        f"with your settings: {lost}, {seen.retried:,} retried, {hours:,.2f} hours, cost {_money(seen.spent)}, "
-        f"at risk {_money(at_risk)}",
+        f"time:       {took} ({one_line(name, 80)})",
+        f"at risk:    {_money(at_risk)}: {whose} that nobody confirmed",
+        f"with your settings: {lost}, {seen.retried:,} retried, {hours:,.2f} hours, {cost}",
     ]
     for position, line in enumerate(advice(ended, config)):
         lines.append(f"{'change:' if position == 0 else '':<11} {one_line(without_secrets(line), 700)}")
@@ -164,7 +164,11 @@ def _as_object(ended: Rehearsal, config: PipelineConfig, flags: RehearseFlags, c
         "retried": seen.retried,
         "attempt_errors": {code: count for code, count in seen.endings.items() if code is not None},
         "wait_seconds": {reason: round(seconds, 3) for reason, seconds in seen.waits.items()},
-        "tokens": {"charged": seen.spent.tokens, "unconfirmed": seen.unconfirmed.tokens, "at_risk": ended.at_risk.tokens},
+        "tokens": {
+            "charged": seen.spent.tokens,
+            "unconfirmed": seen.unconfirmed.tokens,
+            "at_risk": ended.at_risk.tokens,
+        },
         "cost_usd": _usd(seen.spent),
         "at_risk_usd": _usd(ended.at_risk),
         "lost_usd": _usd(seen.wasted),
