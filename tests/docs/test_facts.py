@@ -19,7 +19,7 @@ from tests.docs.test_blocks import DOCUMENTS
 from tests.house.tracked import ROOT, tracked
 
 from agent_pipeline import domain, errors
-from agent_pipeline.cli.flags import ResumeFlags, RunFlags
+from agent_pipeline.cli.flags import PlanFlags, RehearseFlags, ResumeFlags, RunFlags
 from agent_pipeline.cli.smoke import SmokeFlags
 from agent_pipeline.compose import verdict
 from agent_pipeline.config.limits import LimitsConfig
@@ -126,11 +126,21 @@ def test_every_flag_is_named_and_no_other() -> None:
     fields = [*SmokeFlags.__dataclass_fields__, *ResumeFlags.__dataclass_fields__]
     flags = {f"--{name.replace('_', '-')}" for name in fields if name != "run"}
     commands = section("README.md", "Commands")
+    before = [*PlanFlags.__dataclass_fields__, *RehearseFlags.__dataclass_fields__]
+    flags_before = {f"--{name.replace('_', '-')}" for name in before}
     named = {flag for document in DOCUMENTS for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose(document))}
 
     assert set(RunFlags.__dataclass_fields__) <= set(SmokeFlags.__dataclass_fields__)
     assert not {flag for flag in flags if flag not in commands}
-    assert named <= flags | FOREIGN_FLAGS | {"--help", "--port", "--seed", "--first", "--seeds", "--jobs", "--keep"}
+    assert named <= flags | flags_before | FOREIGN_FLAGS | {
+        "--help",
+        "--port",
+        "--seed",
+        "--first",
+        "--seeds",
+        "--jobs",
+        "--keep",
+    }
 
 
 def test_every_exit_code_is_explained_and_no_other() -> None:

@@ -13,7 +13,7 @@ from agent_pipeline.compose.process import documents_that_fit
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.worst_case import WorstCase, crowded_minute, worst_case
-from agent_pipeline.documents import open_source
+from agent_pipeline.documents import Source, open_source
 from agent_pipeline.documents.names import candidate_names, folded
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.usage import NOTHING_SPENT, Spending
@@ -81,19 +81,7 @@ def make_plan(config: PipelineConfig, options: RunOptions) -> Plan:
     )
     if config.source.stdin:
         return _without_count(config, fit)
-    with ExitStack() as stack:
-        history: History | None
-        remaining: StagesKept = _all
-        spent = NOTHING_SPENT
-        if options.run is None:
-            history = newest_history(config.logs, config.name)
-        else:
-            history = history_of(options.run)
-            ledger = stack.enter_context(open_reader(options.run.ledger))
-            spent = spent_in(ledger)
-            remaining = Remaining(ledger, stages, config, retry_failed=options.retry_failed)
-        surveyor = Surveyor(len(stages), list(_thresholds(needs)), history, remaining, _name_of(stages))
-        survey = trio.run(surveyor.read, source)
+    history, spent, survey = _look(config, options, stages, needs, source)
     estimates = tuple(
         estimate(
             need,
@@ -116,18 +104,32 @@ def make_plan(config: PipelineConfig, options: RunOptions) -> Plan:
         micro_usd_left=_left(budget.micro_usd, spent.micro_usd),
     )
     count = survey.sizes.count if survey.is_complete else None
-    return Plan(
-        config=config,
-        survey=survey,
-        stages=estimates,
-        history=history,
-        spent=spent,
-        worst=worst_case(config.limits, count),
-        binding=binding,
-        in_flight=fit,
-        crowd=crowded_minute(config.limits, count),
-        assumptions=tuple(_assumptions(needs, history)),
-    )
+    worst, crowd = worst_case(config.limits, count), crowded_minute(config.limits, count)
+    assumptions = tuple(_assumptions(needs, history))
+    return Plan(config, survey, estimates, history, spent, worst, binding, fit, crowd, assumptions)
+
+
+def _look(
+    config: PipelineConfig,
+    options: RunOptions,
+    stages: Sequence[PlannedStage],
+    needs: Sequence[Need],
+    source: Source,
+) -> tuple[History | None, Spending, Survey]:
+    """Read the earlier run, what it spent where it is gone on with, and the source."""
+    history: History | None
+    kept: StagesKept = _nothing_kept
+    spent = NOTHING_SPENT
+    with ExitStack() as stack:
+        if options.run is None:
+            history = newest_history(config.logs, config.name)
+        else:
+            history = history_of(options.run)
+            ledger = stack.enter_context(open_reader(options.run.ledger))
+            spent = spent_in(ledger)
+            kept = Remaining(ledger, stages, config, retry_failed=options.retry_failed)
+        surveyor = Surveyor(len(stages), list(_thresholds(needs)), history, kept, _name_of(stages))
+        return history, spent, trio.run(surveyor.read, source)
 
 
 def _without_count(config: PipelineConfig, fit: int) -> Plan:
@@ -135,7 +137,7 @@ def _without_count(config: PipelineConfig, fit: int) -> Plan:
     return Plan(config, None, (), None, NOTHING_SPENT, worst, None, fit, crowd, ())
 
 
-def _all(_entry: SourceEntry) -> frozenset[int] | None:
+def _nothing_kept(_entry: SourceEntry) -> frozenset[int] | None:
     return frozenset()
 
 

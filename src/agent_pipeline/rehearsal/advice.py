@@ -153,7 +153,6 @@ def _slowest_wait(rehearsal: Rehearsal) -> str:
         return "nothing: no document was lost, and requests hardly waited"
     reason = max(waits, key=lambda one: waits[one])
     return (
-        f"nothing has to: no document was lost; requests waited {sum(waits.values()) / 3600:,.1f} hours together, most "
-        f"of it for "
-        f"{_WAITED_FOR.get(reason, reason)}"
+        f"nothing has to: no document was lost; requests waited {sum(waits.values()) / 3600:,.1f} hours together, "
+        f"most of it for {_WAITED_FOR.get(reason, reason)}"
     )
