@@ -1,6 +1,8 @@
 """Real runs on the simulator, in virtual time, to hold plans against."""
 
+import trio
 from tests.integration.project import Project
+from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.config.pipeline import load_pipeline_config
@@ -16,6 +18,14 @@ def run(project: Project, *, faults: dict[str, object] | None = None, limit: int
     simulator = Simulator(faults=FaultPlan.from_mapping(faults or {}))
     options = RunOptions(offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator), seed=1, limit=limit)
     return Pipeline.from_config(project.config, options=options).run_sync()
+
+
+def in_virtual_time(project: Project, *, latency: float) -> RunResult:
+    """Run a project against a simulator that takes its time, which does not really pass."""
+    simulator = Simulator(faults=FaultPlan(latency=latency))
+    options = RunOptions(offline=True, virtual=True, make_pool=lambda: simulator_pool(simulator))
+    pipeline = Pipeline.from_config(project.config, options=options)
+    return trio.run(pipeline.run, clock=MockClock(autojump_threshold=0))
 
 
 def plan(project: Project, options: RunOptions | None = None) -> Plan:

@@ -1,17 +1,20 @@
 """What a plan says beside its sums: limits, endings, clashes, documents that are too long, what is unknown."""
 
 import json
+import sqlite3
 import tracemalloc
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.integration.project import BUILT_IN, IN_THIS_PROCESS, Project, make_project, prose
-from tests.planning.runs import attempts, money, plan, requests, run, tokens
+from tests.planning.runs import attempts, in_virtual_time, money, plan, requests, run, tokens
 
 from agent_pipeline.compose import RunOptions
 from agent_pipeline.compose.earlier_run import find_earlier_run
 from agent_pipeline.config.pipeline import Overrides, load_pipeline_config
+from agent_pipeline.config.prices import context_window
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.planning.plan import Plan, make_plan
@@ -278,3 +281,33 @@ def test_a_plan_leaves_everything_as_it_was(tmp_path: Path) -> None:
 
     assert not project.artifacts.exists()
     assert not project.logs.exists()
+
+
+def test_the_latency_of_a_real_provider_is_reckoned_with(tmp_path: Path) -> None:
+    """That of the simulator says nothing of one."""
+    project = make_project(tmp_path, prose(4), stages=IN_THIS_PROCESS)
+    in_virtual_time(project, latency=2.0)
+    simulated = plan(project).binding
+    with closing(sqlite3.connect(project.runs()[0] / "ledger.sqlite3")) as ledger, ledger:
+        ledger.execute("""UPDATE run SET options_json = replace(options_json, '"offline": true', '"offline": false')""")
+
+    real = plan(project).binding
+
+    assert simulated is not None
+    assert real is not None
+    assert (simulated.latency, real.latency) == (5.0, pytest.approx(2.0))
+
+
+def test_models_without_a_known_window_are_too_small_for_nothing(tmp_path: Path) -> None:
+    """Unknown is unknown."""
+    assert context_window("openai", "gpt-5-mini") == 400_000
+    assert context_window("openai", "house-model") is None
+    project = make_project(tmp_path, [{"id": "huge", "text": "word " * 400_000}], stages=IN_THIS_PROCESS)
+    project.roles.write_text(
+        project.roles.read_text(encoding="utf-8").replace("gpt-5-mini", "house-model"), encoding="utf-8"
+    )
+
+    survey = plan(project).survey
+
+    assert survey is not None
+    assert survey.over == []

@@ -7,14 +7,15 @@ import pytest
 from tests.integration.project import BUILT_IN, IN_THIS_PROCESS, Project, make_project, prose
 from tests.planning.runs import run
 
-from agent_pipeline.compose import RunOptions
+from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.config.pipeline import Overrides, load_pipeline_config
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import ConfigError, InputError
+from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.rehearsal.advice import advice
 from agent_pipeline.rehearsal.fault_plans import load_plan, plan_file, plan_names
 from agent_pipeline.rehearsal.rehearse import Rehearsal, rehearse
-from agent_pipeline.simulator import DEFECT, LASTING_DEFECT, FaultPlan
+from agent_pipeline.simulator import DEFECT, LASTING_DEFECT, FaultPlan, Simulator
 
 PLANS = ("429-storm", "5xx-burst", "dead-provider", "mixed", "none", "slow-provider", "truncation")
 
@@ -317,3 +318,25 @@ def test_without_memory_for_files_a_folder_on_disk_will_do(tmp_path: Path, monke
 
     assert Path(rehearsal.result.run_dir).parents[2] == tmp_path
     assert not any(path.name.startswith("agent-pipeline-rehearsal") for path in tmp_path.iterdir())
+
+
+def test_stand_ins_of_one_document_are_no_poisoned_request(tmp_path: Path) -> None:
+    """They send what it sent; a gate that took them for one request would give it up for failing again and again."""
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS, limits={"retry": {"max_attempts": 20}})
+    faults: dict[str, object] = {"latency": 1, "faults": [{"kind": "status", "status": 500, "rate": 0.4}]}
+
+    rehearsal = rehearsed(project, faults, documents=200)
+
+    assert (rehearsal.lost, rehearsal.finished) == (0, 200)
+
+
+def test_no_logs_are_kept(tmp_path: Path) -> None:
+    """Forty thousand requests are half a million lines, which nobody will read."""
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS)
+    simulator = Simulator()
+    options = RunOptions(offline=True, virtual=True, keeps_logs=False, make_pool=lambda: simulator_pool(simulator))
+
+    result = Pipeline.from_config(project.config, options=options).run_sync()
+
+    left = {path.name for path in Path(result.run_dir).iterdir()}
+    assert left == {"config.yaml", "roles.yaml", "ledger.sqlite3", "manifest.json"}
