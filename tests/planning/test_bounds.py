@@ -50,6 +50,19 @@ def test_a_run_stays_between_low_and_high(
         assert (money(before).low or 0) <= (result.cost_usd or 0) * 1e6
 
 
+def test_high_holds_where_every_request_takes_all_its_attempts(tmp_path: Path) -> None:
+    """Four of five answers break off, each is charged in full; and the document is large."""
+    documents: list[JsonValue] = [{"id": "large", "text": "Some words. " * 9000}]
+    limits: dict[str, JsonValue] = {"documents_in_flight": 1}
+    project = make_project(tmp_path, documents, stages=IN_THIS_PROCESS, params={"max_tokens": 30_000}, limits=limits)
+    high = tokens(plan(project)).high or 0
+
+    result = run(project, faults={"faults": [{"kind": "reset_mid_body", "script": [1, 2, 3, 4]}]})
+
+    assert (result.documents.succeeded, result.usage.attempts) == (1, 5)
+    assert 4 * (108_000 + 30_000) < result.usage.unknown_tokens <= high < 2 * result.usage.charged_tokens
+
+
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("stages", [BUILT_IN, IN_THIS_PROCESS], ids=["built-in", "own"])
 def test_after_one_run_the_expected_comes_true(tmp_path: Path, stages: tuple[JsonValue, ...], api: str) -> None:

@@ -14,7 +14,7 @@ from agent_pipeline.errors import ConfigError, InputError
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.rehearsal.advice import advice
 from agent_pipeline.rehearsal.fault_plans import load_plan, plan_file, plan_names
-from agent_pipeline.rehearsal.rehearse import Rehearsal, rehearse
+from agent_pipeline.rehearsal.rehearse import Rehearsal, rehearse, take_down
 from agent_pipeline.simulator import DEFECT, LASTING_DEFECT, FaultPlan, Simulator
 
 PLANS = ("429-storm", "5xx-burst", "dead-provider", "mixed", "none", "slow-provider", "truncation")
@@ -203,14 +203,21 @@ def test_a_budget_ends_it_and_the_advice_says_how_much_would_do(tmp_path: Path) 
     assert needed <= said <= 1.25 * needed
 
 
-def test_takes_are_not_stopped_by_the_users_own_budget(tmp_path: Path) -> None:
-    """What documents ask for has to be known, also where there is money for one of them only."""
-    project = make_project(tmp_path, prose(5), stages=IN_THIS_PROCESS, limits={"documents_in_flight": 1})
+def test_takes_are_not_stopped_by_the_users_own_limits(tmp_path: Path) -> None:
+    """What documents ask for has to be known, also where there is money for none of them."""
+    limits: dict[str, JsonValue] = {
+        "budget": {"tokens": 3},
+        "budget_per_document": {"tokens": 2},
+        "requests_per_minute": 1,
+        "tokens_per_minute": 1,
+    }
+    project = make_project(tmp_path, prose(5), stages=IN_THIS_PROCESS, limits=limits)
+    cast = rehearsed(project, documents=10).cast
 
-    rehearsal = rehearsed(project, documents=10, overrides=Overrides(budget_tokens=3000))
+    takes = take_down(load_pipeline_config(project.config), RunOptions(), cast, 1)
 
-    assert rehearsal.result.reason == "budget:tokens"
-    assert 0 < rehearsal.finished < 10
+    assert sorted(takes.passes) == [(f"d000{number}", "summarise", 1) for number in range(1, 6)]
+    assert [len(take.requests) for take in takes.passes.values()] == [1] * 5
 
 
 def test_lost_documents_and_unconfirmed_requests_are_money_at_risk(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def rehearse(
         raise InputError("the source has no document to rehearse with")
     announce(cast)
     seed = options.seed or 0
-    takes = _take_down(config, options, cast, seed) if cast.stand_ins else None
+    takes = take_down(config, options, cast, seed) if cast.stand_ins else None
     stand_ins = StandIns(cast.stand_ins, takes)
     observed = Observed(on_finish=on_finish)
 
@@ -122,7 +122,7 @@ async def _choose(config: PipelineConfig, options: RunOptions, documents: int | 
     return (await choose_cast(source, USUAL_DOCUMENTS)).without_repeats()
 
 
-def _take_down(config: PipelineConfig, options: RunOptions, cast: Cast, seed: int) -> Takes:
+def take_down(config: PipelineConfig, options: RunOptions, cast: Cast, seed: int) -> Takes:
     """Let the originals run where nothing goes wrong and nothing is limited, and note what they ask for."""
     takes = Takes(seed=seed)
     VirtualRun(
