@@ -64,3 +64,16 @@ def test_no_more_is_remembered_than_was_asked_for() -> None:
     assert answers[4] == answers[2]
     assert answers[5] == answers[0]
     assert len({str(answer) for answer in answers}) == 4
+
+
+def test_an_answer_is_never_that_to_another_request() -> None:
+    """Also where what is remembered was never answered, so that there is room."""
+    plan = FaultPlan.from_mapping({"faults": [{"kind": "status", "status": 500, "match": {"contains": "first"}}]})
+    plain, remembering = Simulator(faults=plan), Simulator(faults=plan, remembers=1)
+    for simulator in (plain, remembering):
+        simulator.respond(asked("the first"))
+    requests = [asked(f"Document {number}.") for number in range(20)]
+
+    answers = [[said(one.respond(request)) for request in requests] for one in (plain, remembering)]
+
+    assert answers[0] == answers[1]

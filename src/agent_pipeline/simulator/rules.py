@@ -74,7 +74,7 @@ class Simulator:
         self._clock = Clock()
         self._remembers = remembers
         self._asks: dict[tuple[str, bytes], Ask] = {}
-        self._made: dict[int, Made] = {}  # by the identity of an ask that is kept
+        self._made: dict[int, Made | None] = {}  # by the identity of each ask that is kept
         self._storage = Storage(self._answer_line, self._plan)
         self.statistics = Statistics()
 
@@ -133,14 +133,16 @@ class Simulator:
         ask = APIS[path].understand(parse_body(request.body))
         if len(self._asks) < self._remembers:
             self._asks[key] = ask
+            self._made[id(ask)] = None
         return ask
 
     def _make(self, api: Api, arrival: Arrival, identity: Identity) -> Made:
-        made = self._made.get(id(arrival.ask)) if self._remembers else None
+        key = id(arrival.ask)
+        made = self._made.get(key)
         if made is None:
             made = api.make(arrival.ask, identity, self._plan.chunk_delay)
-            if len(self._made) < len(self._asks):
-                self._made[id(arrival.ask)] = made
+            if key in self._made:
+                self._made[key] = made
         return made
 
     def _identity(self, request: SimulatorRequest) -> Identity:
