@@ -15,6 +15,8 @@ from agent_pipeline.gateway.parameters import body_params
 
 OutputT = TypeVar("OutputT")
 
+_JSON = {"content-type": "application/json"}
+
 
 def make_client(base_url: str, transport: httpx2.AsyncBaseTransport) -> AsyncOpenAI:
     """Build an OpenAI client that decides nothing: no retries, no timeouts, no redirects, nothing from the environment.
@@ -59,7 +61,20 @@ class RoleClient:
         self.transport = transport
         self.client = make_client(binding.base_url, transport)
         self._body = {**body_params(api, params, official=official), "model": binding.model}
+        self._urls: dict[str, httpx2.URL] = {}
         self._streamed = bool(params.get("stream"))
+
+    async def send_again(self, path: str, body: bytes) -> None:
+        """Send a body that some request had before, through the gate like any other; its answer is judged and dropped.
+
+        Raises:
+            ProviderError: what the gate could not cure.
+            BudgetExceededError: the worst case no longer fits.
+        """
+        if path not in self._urls:
+            self._urls[path] = httpx2.URL(self.base_url).join(path)
+        request = httpx2.Request("POST", self._urls[path], headers=_JSON, content=body)
+        await self.transport.handle_async_request(request)
 
     @overload
     async def ask(self, prompt: str, output_type: None = None) -> str: ...
