@@ -8,7 +8,7 @@ import typer
 
 from agent_pipeline.cli.border import run_command
 from agent_pipeline.cli.output import out
-from agent_pipeline.cli.surface import afterwards, beforehand, running
+from agent_pipeline.cli.surface import afterwards, beforehand, reporting, running
 
 NAME = "agent-pipeline"
 
@@ -37,7 +37,7 @@ def _root(
     del version_wanted  # its callback did the work
 
 
-for room in (beforehand, running, afterwards):
+for room in (beforehand, running, afterwards, reporting):
     room.add_to(app)
 
 

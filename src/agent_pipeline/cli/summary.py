@@ -91,7 +91,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     counts += [f"{count} {name}" for name, count in _unhappy(result)]
     yield f"run {result.outcome} in {result.duration_seconds:.1f} s (exit code {result.exit_code})"
     if result.reason is not None:
-        yield f"reason:     {_reason(result.reason)}"
+        yield f"reason:     {reason_words(result.reason)}"
     if ended.detail is not None:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
@@ -115,7 +115,8 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"{'next:' if position == 0 else '':<11} {one_line(command)}"
 
 
-def _reason(reason: str) -> str:
+def reason_words(reason: str) -> str:
+    """Return why a run ended early, for people; the word itself where it says enough."""
     if not reason.startswith("budget:"):
         return _REASONS.get(reason, reason)
     reached = [_budget(name) for name in reason.removeprefix("budget:").split(",")]

@@ -7,6 +7,7 @@ from agent_pipeline.lazy import lazy_exports
 if TYPE_CHECKING:
     from agent_pipeline.cli.commands.check import check_config as check_config
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
+    from agent_pipeline.cli.commands.report import report_run as report_run
     from agent_pipeline.cli.commands.resume import resume_run as resume_run
     from agent_pipeline.cli.commands.run import run_pipeline as run_pipeline
     from agent_pipeline.cli.commands.simulate import serve_simulator as serve_simulator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_config",
     "exit_code_of",
+    "report_run",
     "resume_run",
     "run_pipeline",
     "serve_simulator",
@@ -28,6 +30,7 @@ __getattr__ = lazy_exports(
     {
         "check_config": "agent_pipeline.cli.commands.check",
         "exit_code_of": "agent_pipeline.compose.verdict",
+        "report_run": "agent_pipeline.cli.commands.report",
         "resume_run": "agent_pipeline.cli.commands.resume",
         "run_pipeline": "agent_pipeline.cli.commands.run",
         "serve_simulator": "agent_pipeline.cli.commands.simulate",

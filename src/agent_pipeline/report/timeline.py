@@ -1,0 +1,122 @@
+"""The course of a run in a bounded number of steps: requests in flight, their limit, refusals, failures, spending."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import add
+
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.report.working_time import WorkingTime
+
+STEPS = 300
+"""More than a screen can tell apart; the page stays small however long the run was."""
+
+Lane = tuple[str, str]
+"""A provider and a model: what has a limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStep:
+    """From `at` (seconds since the epoch) on, so many requests may be in flight in a lane."""
+
+    at: float
+    lane: Lane
+    limit: int
+
+
+@dataclass(slots=True)
+class Course:
+    """What a timeline is made of; 40 bytes for each request."""
+
+    starts: "array[float]" = field(default_factory=lambda: array("d"))
+    ends: "array[float]" = field(default_factory=lambda: array("d"))
+    tokens: "array[int]" = field(default_factory=lambda: array("q"))
+    micro_usd: "array[int]" = field(default_factory=lambda: array("q"))
+    kinds: "array[int]" = field(default_factory=lambda: array("b"))
+    steps: list[LimitStep] = field(default_factory=list)
+    limits: dict[Lane, int] = field(default_factory=dict)
+    documents: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def add(self, attempt: AttemptRecord) -> None:
+        """Take one request."""
+        start = attempt.started_at.timestamp()
+        self.starts.append(start)
+        self.ends.append(start + attempt.latency_seconds)
+        self.tokens.append(attempt.charged_tokens)
+        self.micro_usd.append(attempt.cost_micro_usd or 0)
+        refused = attempt.status_code == 429
+        self.kinds.append(1 if refused else 2 if attempt.outcome == "failed" else 0)
+
+
+def timeline(course: Course, time: WorkingTime) -> dict[str, object]:
+    """Return the series of the charts; all have one value for each step of `x`, which is seconds of work."""
+    starts = [time.at(value) for value in course.starts]
+    # An answer that came after its session's end (a virtual clock knows no wall time) counts where it would end.
+    ends = [start + (end - begun) for start, end, begun in zip(starts, course.ends, course.starts, strict=True)]
+    total = max([time.total, *ends])
+    width = total / STEPS or 1.0
+    places = [min(int(end / width), STEPS - 1) for end in ends]
+    return {
+        "x": [round((step + 1) * width, 4) for step in range(STEPS)],
+        "in_flight": _peaks(starts, ends, width),
+        "limit": _limits(course, time, width),
+        "refused": _counts(places, course.kinds, 1),
+        "failed": _counts(places, course.kinds, 2),
+        "tokens": _sums(places, course.tokens),
+        "usd": [round(value / 1e6, 6) for value in _sums(places, course.micro_usd)],
+        "documents": _ended(course, time, width),
+        "sessions": [round(value, 4) for value in time.beginnings],
+    }
+
+
+def _peaks(starts: Sequence[float], ends: Sequence[float], width: float) -> list[int]:
+    """Return the most requests that were in flight at one moment of each step."""
+    peaks, now, step = [0] * STEPS, 0, 0
+    for at, change in sorted([*((end, -1) for end in ends), *((start, 1) for start in starts)]):
+        reached = min(int(at / width), STEPS - 1)
+        for passed in range(step + 1, reached + 1):
+            peaks[passed] = now
+        step, now = reached, now + change
+        peaks[step] = max(peaks[step], now)
+    return peaks
+
+
+def _limits(course: Course, time: WorkingTime, width: float) -> list[int | None]:
+    """Return how many requests might be in flight at the end of each step, over all providers and models."""
+    if not course.limits:
+        return [None] * STEPS
+    limits = dict(course.limits)
+    steps = _in_order(course.steps, time)
+    following = next(steps, None)
+    found: list[int | None] = []
+    for step in range(STEPS):
+        while following is not None and following[0] <= (step + 1) * width:
+            limits[following[1].lane] = following[1].limit
+            following = next(steps, None)
+        found.append(sum(limits.values()))
+    return found
+
+
+def _in_order(steps: Sequence[LimitStep], time: WorkingTime) -> Iterator[tuple[float, LimitStep]]:
+    yield from ((time.at(step.at), step) for step in sorted(steps, key=lambda one: one.at))
+
+
+def _counts(places: Sequence[int], kinds: Sequence[int], wanted: int) -> list[int]:
+    found = [0] * STEPS
+    for place, kind in zip(places, kinds, strict=True):
+        found[place] += kind == wanted
+    return found
+
+
+def _sums(places: Sequence[int], values: Sequence[int]) -> list[int]:
+    """Return the sum of all values up to the end of each step."""
+    found = [0] * STEPS
+    for place, value in zip(places, values, strict=True):
+        found[place] += value
+    return list(accumulate(found, add))
+
+
+def _ended(course: Course, time: WorkingTime, width: float) -> list[int]:
+    places = [min(int(time.at(value) / width), STEPS - 1) for value in course.documents]
+    return _sums(places, [1] * len(places))
