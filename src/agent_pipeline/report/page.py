@@ -76,7 +76,8 @@ class Page:
                 f"`agent-pipeline resume {self.facts.run.run_id}` goes on with it."
             )
         reason = self.facts.run.reason
-        return "" if reason is None else f"{self.reason_words(reason)}."
+        words = "" if reason is None else self.reason_words(reason)
+        return words and f"{words[0].upper()}{words[1:]}."
 
     @property
     def never_begun(self) -> int:
@@ -104,7 +105,6 @@ class Page:
             "unconfirmed": sum(role.spent.unknown_tokens for role in roles),
             "refused": sum(stage.refused for stage in self.facts.stages.values()),
             "failed": sum(stage.outcomes["failed"] for stage in self.facts.stages.values()),
-            "peak": max((int(str(value)) for value in _numbers(self.timeline["in_flight"])), default=0),
         }
 
     @property
@@ -130,10 +130,6 @@ class Page:
         if details < rows:
             found.append(f"{rows - details:,} of the listed documents come without their requests one by one.")
         return found
-
-
-def _numbers(values: object) -> list[object]:
-    return values if isinstance(values, list) else []
 
 
 def render(page: Page, writer: Writer) -> str:

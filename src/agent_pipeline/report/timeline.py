@@ -1,6 +1,7 @@
 """The course of a run in a bounded number of steps: requests in flight, their limit, refusals, failures, spending."""
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -8,6 +9,9 @@ from operator import add
 
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.report.working_time import WorkingTime
+
+MOST_LANES = 4
+"""Lanes with lines of their own in the chart; more could not be told apart."""
 
 STEPS = 300
 """More than a screen can tell apart; the page stays small however long the run was."""
@@ -27,13 +31,15 @@ class LimitStep:
 
 @dataclass(slots=True)
 class Course:
-    """What a timeline is made of; 40 bytes for each request."""
+    """What a timeline is made of; 42 bytes for each request."""
 
     starts: "array[float]" = field(default_factory=lambda: array("d"))
     ends: "array[float]" = field(default_factory=lambda: array("d"))
     tokens: "array[int]" = field(default_factory=lambda: array("q"))
     micro_usd: "array[int]" = field(default_factory=lambda: array("q"))
     kinds: "array[int]" = field(default_factory=lambda: array("b"))
+    places: "array[int]" = field(default_factory=lambda: array("h"))
+    lanes: dict[Lane, int] = field(default_factory=dict)
     steps: list[LimitStep] = field(default_factory=list)
     limits: dict[Lane, int] = field(default_factory=dict)
     documents: "array[float]" = field(default_factory=lambda: array("d"))
@@ -47,6 +53,7 @@ class Course:
         self.micro_usd.append(attempt.cost_micro_usd or 0)
         refused = attempt.status_code == 429
         self.kinds.append(1 if refused else 2 if attempt.outcome == "failed" else 0)
+        self.places.append(self.lanes.setdefault((attempt.provider, attempt.model), len(self.lanes)))
 
 
 def timeline(course: Course, time: WorkingTime) -> dict[str, object]:
@@ -59,8 +66,8 @@ def timeline(course: Course, time: WorkingTime) -> dict[str, object]:
     places = [min(int(end / width), STEPS - 1) for end in ends]
     return {
         "x": [round((step + 1) * width, 4) for step in range(STEPS)],
-        "in_flight": _peaks(starts, ends, width),
-        "limit": _limits(course, time, width),
+        "peak": max(_peaks(starts, ends, width)),
+        "lanes": [_lane(course, lane, starts, ends, time, width) for lane in _busiest(course)],
         "refused": _counts(places, course.kinds, 1),
         "failed": _counts(places, course.kinds, 2),
         "tokens": _sums(places, course.tokens),
@@ -82,19 +89,37 @@ def _peaks(starts: Sequence[float], ends: Sequence[float], width: float) -> list
     return peaks
 
 
-def _limits(course: Course, time: WorkingTime, width: float) -> list[int | None]:
-    """Return how many requests might be in flight at the end of each step, over all providers and models."""
-    if not course.limits:
+def _busiest(course: Course) -> list[Lane]:
+    """Return the lanes with most requests, the busiest first."""
+    counts = Counter(course.places)
+    return sorted(course.lanes, key=lambda lane: -counts[course.lanes[lane]])[:MOST_LANES]
+
+
+def _lane(
+    course: Course, lane: Lane, starts: Sequence[float], ends: Sequence[float], time: WorkingTime, width: float
+) -> dict[str, object]:
+    number = course.lanes[lane]
+    own = [place for place, other in enumerate(course.places) if other == number]
+    return {
+        "name": " ".join(lane),
+        "in_flight": _peaks([starts[place] for place in own], [ends[place] for place in own], width),
+        "limit": _limits(course, lane, time, width),
+    }
+
+
+def _limits(course: Course, lane: Lane, time: WorkingTime, width: float) -> list[int | None]:
+    """Return how many requests might be in flight in a lane at the end of each step."""
+    if lane not in course.limits:
         return [None] * STEPS
-    limits = dict(course.limits)
-    steps = _in_order(course.steps, time)
+    limit = course.limits[lane]
+    steps = _in_order([step for step in course.steps if step.lane == lane], time)
     following = next(steps, None)
     found: list[int | None] = []
     for step in range(STEPS):
         while following is not None and following[0] <= (step + 1) * width:
-            limits[following[1].lane] = following[1].limit
+            limit = following[1].limit
             following = next(steps, None)
-        found.append(sum(limits.values()))
+        found.append(limit)
     return found
 
 

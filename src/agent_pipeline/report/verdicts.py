@@ -12,8 +12,11 @@ MOST_WORDS = 600
 """Characters of issues and of suggestions that are shown."""
 
 MOST_PER_DOCUMENT = 5
-MOST_SHOWN = 25
-"""Verdicts against documents that are listed beside the counts."""
+MOST_OBJECTIONS = 25
+"""Different objections that are listed beside the counts."""
+
+MOST_DOCUMENTS = 8
+"""Documents that are named for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +32,44 @@ class Verdict:
 
 
 @dataclass(slots=True)
+class Objection:
+    """What reviewers said against documents, in the same words of each; the first documents are named."""
+
+    stage: str
+    issues: str
+    suggestions: str
+    count: int = 0
+    documents: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def more(self) -> int:
+        """Times it was said that stand for no document named here."""
+        return self.count - len(self.documents)
+
+
+@dataclass(slots=True)
 class Verdicts:
     """All verdicts of a run, the words of some.
 
     Attributes:
         by_cycle: how many approved and how many did not, by the cycle.
         of: those on documents that were asked for.
-        against: the first that did not approve.
+        against: objections in the order they first came; what comes when the list is full is only counted.
     """
 
     by_cycle: Counter[tuple[int, bool]] = field(default_factory=Counter)
     of: dict[str, list[Verdict]] = field(default_factory=dict)
-    against: list[Verdict] = field(default_factory=list)
+    against: dict[tuple[str, str, str], Objection] = field(default_factory=dict)
     unreadable: int = 0
 
     def cycles(self) -> list[tuple[int, int, int]]:
         """Return for each cycle how many were approved and how many were not."""
         numbers = sorted({cycle for cycle, _ in self.by_cycle})
         return [(cycle, self.by_cycle[cycle, True], self.by_cycle[cycle, False]) for cycle in numbers]
+
+    def objections(self) -> list[Objection]:
+        """Return what was said most often first."""
+        return sorted(self.against.values(), key=lambda one: -one.count)
 
 
 def read_verdicts(reviews: Path, wanted: Collection[str], texts: Texts) -> Verdicts:
@@ -80,5 +103,15 @@ def _keep(found: Verdicts, verdict: Verdict, wanted: Collection[str]) -> None:
         known = found.of.setdefault(verdict.document_id, [])
         if len(known) < MOST_PER_DOCUMENT:
             known.append(verdict)
-    if not verdict.approved and len(found.against) < MOST_SHOWN:
-        found.against.append(verdict)
+    if not verdict.approved:
+        _object(found, verdict)
+
+
+def _object(found: Verdicts, verdict: Verdict) -> None:
+    words = (verdict.stage, verdict.issues, verdict.suggestions)
+    if words not in found.against and len(found.against) == MOST_OBJECTIONS:
+        return
+    objection = found.against.setdefault(words, Objection(*words))
+    objection.count += 1
+    if len(objection.documents) < MOST_DOCUMENTS:
+        objection.documents[verdict.document_id] = None

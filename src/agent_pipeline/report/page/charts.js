@@ -63,7 +63,7 @@ const count = (value) => (value === null || value === undefined ? "–" : value.
     const style = getComputedStyle(document.documentElement);
     const read = (name) => style.getPropertyValue(name).trim();
     return { ink: read("--quiet"), line: read("--line"), accent: read("--accent"), soft: read("--accent-soft"),
-      good: read("--good"), fair: read("--fair"), bad: read("--bad") };
+      good: read("--good"), fair: read("--fair"), bad: read("--bad"), lanes: [read("--accent"), read("--good"), read("--fair"), read("--bad")] };
   }
 
   function ticks(values, step) {
@@ -71,6 +71,7 @@ const count = (value) => (value === null || value === undefined ? "–" : value.
       : step >= 60 ? `${+(value / 60).toFixed(1)} min` : `${+value.toFixed(3)} s`));
   }
 
+  const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((factor) => factor * 10 ** power)).flat();
   const compact = (value) => (value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1e4 ? `${+(value / 1e3).toFixed(1)}k`
     : count(+value.toFixed(4)));
 
@@ -98,7 +99,7 @@ const count = (value) => (value === null || value === undefined ? "–" : value.
     const lines = makeLines(colour);
     const axis = { stroke: colour.ink, grid: { stroke: colour.line, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     const axes = [{ ...axis, size: 26, values: (_, values, __, ___, step) => ticks(values, step) },
-      { ...axis, size: 48, values: (_, values) => values.map(compact) }];
+      { ...axis, size: 48, values: (_, values) => values.map(compact), incrs: WHOLE }];
     if (rightAxis) {
       axes.push({ ...axis, scale: "usd", side: 1, size: 56, grid: { show: false },
         values: (_, values) => values.map((value) => `$${+value.toPrecision(6)}`) });
@@ -124,10 +125,15 @@ const count = (value) => (value === null || value === undefined ? "–" : value.
   function drawAll() {
     for (const { plot } of shown) plot.destroy();
     shown.length = 0;
-    draw("chart-flight", (colour) => [
-      line("in flight", series.in_flight, colour.accent, { fill: colour.soft, paths: step }),
-      ...(series.limit[0] === null ? [] : [line("limit", series.limit, colour.fair, { paths: step, dash: [5, 4], width: 1.25 })]),
-    ]);
+    const several = series.lanes.length > 1;
+    draw("chart-flight", (colour) => series.lanes.flatMap((lane, number) => {
+      const own = colour.lanes[number];
+      const name = several ? lane.name : "in flight";
+      return [
+        line(name, lane.in_flight, own, { paths: step, ...(several ? {} : { fill: colour.soft }) }),
+        ...(lane.limit[0] === null ? [] : [line("limit", lane.limit, several ? own : colour.fair, { paths: step, dash: [4, 4], width: 1 })]),
+      ];
+    }));
     draw("chart-trouble", (colour) => [
       line("429", series.refused, colour.fair, { paths: bars, fill: colour.fair, width: 0 }),
       line("failed otherwise", series.failed, colour.bad, { paths: bars, fill: colour.bad, width: 0 }),

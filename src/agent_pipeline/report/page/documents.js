@@ -1,7 +1,7 @@
 "use strict";
 /* The list of documents: filtered, sorted, a page at a time, so that ten thousand stay quick. */
 (async function () {
-  const PAGE = 50;
+  const PAGE = 25;
   const { names } = report;
   const table = document.getElementById("table");
   const body = table.tBodies[0];
@@ -72,7 +72,8 @@
       }
       const value = column.show(row);
       if (column.key === "outcome") return element("td", {}, element("span", { class: `outcome ${value}` }, value));
-      return element("td", { class: column.number ? "n" : column.file ? "file" : "" }, element("bdi", {}, value));
+      if (column.file) return element("td", { class: "file", title: value }, element("bdi", {}, value));
+      return element("td", { class: column.number ? "n" : "" }, element("bdi", {}, value));
     });
     return element("tr", { class: "row" }, ...cells);
   }

@@ -2,7 +2,7 @@
 /* One document's way: passes through stages, and in each the requests, with what they waited and what they took. */
 const waterfall = (function () {
   const LABEL = 150;
-  const RIGHT = 250;
+  const LETTER = 6.3; // pixels of one, about, in the labels' size
   const PASS = 22;
   const REQUEST = 17;
   const { names } = report;
@@ -47,7 +47,8 @@ const waterfall = (function () {
     const passes = story.passes || [];
     const attempts = (story.attempts || []).map(attempt);
     const end = Math.max(1, ...passes.map((pass) => pass[2] + pass[3]), ...attempts.map((one) => one.start + one.took));
-    const room = Math.max(width - LABEL - RIGHT, 120);
+    const right = 16 + LETTER * Math.max(8, ...attempts.map((one) => words(one).length));
+    const room = Math.max(width - LABEL - right, 120);
     const at = (ms) => LABEL + (ms / end) * room;
     const height = 20 + passes.length * PASS + attempts.length * REQUEST;
     const svg = shape("svg", { class: "fall", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
