@@ -8,10 +8,10 @@ def seconds(value: float | None) -> str:
     """Return a duration in its two largest units.
 
     >>> [seconds(value) for value in (None, 0.0042, 0.35, 12.34, 125, 11520)]
-    ['–', '4 ms', '350 ms', '12.3 s', '2 min 5 s', '3 h 12 min']
+    ['-', '4 ms', '350 ms', '12.3 s', '2 min 5 s', '3 h 12 min']
     """
     if value is None:
-        return "–"
+        return "-"
     if value < 0.9995:
         return f"{value * 1000:.0f} ms"
     if value < 99.95:
@@ -39,10 +39,10 @@ def share(part: float, whole: float) -> str:
     """Return a part in percent, never 0 for what is there or 100 for what is not all.
 
     >>> [share(*pair) for pair in ((0, 0), (1, 3), (1, 9999), (9998, 9999), (3, 3))]
-    ['–', '33 %', '<1 %', '>99 %', '100 %']
+    ['-', '33 %', '<1 %', '>99 %', '100 %']
     """
     if not whole:
-        return "–"
+        return "-"
     percent = 100 * part / whole
     if 0 < percent < 1:
         return "<1 %"
@@ -53,16 +53,16 @@ def change(before: float | None, after: float | None) -> str:
     """Return by how much a figure changed, with its sign.
 
     >>> [change(*pair) for pair in ((None, 1), (0, 0), (0, 3), (4, 4), (4, 5), (4, 1))]
-    ['–', '=', 'new', '=', '+25 %', '−75 %']
+    ['-', '=', 'new', '=', '+25 %', '-75 %']
     """
     if before is None or after is None:
-        return "–"
+        return "-"
     if before == after:
         return "="
     if not before:
         return "new"
     percent = 100 * (after - before) / before
-    sign = "+" if percent > 0 else "−"
+    sign = "+" if percent > 0 else "-"
     return f"{sign}{abs(percent):.0f} %" if abs(percent) >= 1 else f"{sign}{abs(percent):.1f} %"
 
 

@@ -1,12 +1,15 @@
 """Two runs side by side: figures, stages, documents that ended otherwise, and what differs in their files."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
+from itertools import chain
 
 from agent_pipeline.ledger import DocumentRow, LedgerReader
 from agent_pipeline.report import amounts
 from agent_pipeline.report.facts import RunFacts
+from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
 
 MOST_DOCUMENTS = 200
@@ -53,35 +56,39 @@ class Comparison:
     diffs: dict[str, tuple[str, ...]]
 
 
+_KINDS = ("ended otherwise", "another artifact", "only in the second run", "only in the first run")
+"""What may differ, what matters most first."""
+
 _Ending = tuple[str, str | None, str | None]
 """Outcome, error code, hash of the artifact."""
 
 
-def compare(
-    first: RunFacts, second: RunFacts, ledgers: tuple[LedgerReader, LedgerReader], texts: Texts
-) -> Comparison:
+def compare(first: RunFacts, second: RunFacts, ledgers: tuple[LedgerReader, LedgerReader], texts: Texts) -> Comparison:
     """Compare two runs; documents are the same where their ids are."""
     endings = {document.document_id: _ending(document) for document in ledgers[0].documents()}
-    same = differing = 0
-    shown: list[Difference] = []
+    same, counts = 0, Counter[str]()
+    shown: dict[str, list[Difference]] = {what: [] for what in _KINDS}
+
+    def differ(document_id: str, before: _Ending | None, after: _Ending | None) -> None:
+        what = _kind(before, after)
+        counts[what] += 1
+        if len(shown[what]) < MOST_DOCUMENTS:
+            shown[what].append(Difference(texts.line(document_id, 120), _words(before), _words(after), what))
+
     for document in ledgers[1].documents():
         before, after = endings.pop(document.document_id, None), _ending(document)
         if before == after:
             same += 1
-            continue
-        differing += 1
-        if len(shown) < MOST_DOCUMENTS:
-            shown.append(_difference(document.document_id, before, after, texts))
-    for document_id, before in endings.items():
-        differing += 1
-        if len(shown) < MOST_DOCUMENTS:
-            shown.append(_difference(document_id, before, None, texts))
+        else:
+            differ(document.document_id, before, after)
+    for document_id, ending in endings.items():
+        differ(document_id, ending, None)
     return Comparison(
         tuple(_figures(first, second)),
         tuple(_stages(first, second)),
         same,
-        differing,
-        tuple(shown),
+        counts.total(),
+        tuple(chain.from_iterable(shown.values()))[:MOST_DOCUMENTS],
         {name: _diff(first, second, name, texts) for name in FILES},
     )
 
@@ -91,19 +98,17 @@ def _ending(document: DocumentRow) -> _Ending:
     return document.outcome or "unfinished", document.error_code, sha256
 
 
-def _difference(document_id: str, before: _Ending | None, after: _Ending | None, texts: Texts) -> Difference:
-    if before is None or after is None:
-        what = "only in the second run" if before is None else "only in the first run"
-    elif before[:2] != after[:2]:
-        what = "ended otherwise"
-    else:
-        what = "another artifact"
-    return Difference(texts.line(document_id, 120), _words(before), _words(after), what)
+def _kind(before: _Ending | None, after: _Ending | None) -> str:
+    if before is None:
+        return "only in the second run"
+    if after is None:
+        return "only in the first run"
+    return "ended otherwise" if before[:2] != after[:2] else "another artifact"
 
 
 def _words(ending: _Ending | None) -> str:
     if ending is None:
-        return "–"
+        return "-"
     outcome, code, sha256 = ending
     return " ".join(filter(None, (outcome, code, "" if sha256 is None else sha256[:10])))
 
@@ -119,14 +124,9 @@ def _figures(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
     for outcome in ("succeeded", "failed", "skipped", "cancelled", "unfinished"):
         if first.outcomes[outcome] or second.outcomes[outcome]:
             yield counted(outcome, first.outcomes[outcome], second.outcomes[outcome])
-    for name, pick in (
-        ("HTTP requests", lambda role: role.attempts),
-        ("tokens in", lambda role: role.usage.input_tokens),
-        ("tokens out", lambda role: role.usage.output_tokens),
-        ("tokens charged", lambda role: role.spent.tokens),
-        ("of them unconfirmed", lambda role: role.spent.unknown_tokens),
-    ):
-        yield counted(name, *(sum(pick(role) for role in facts.roles) for facts in (first, second)))
+    before, after = sums(first), sums(second)
+    for name, value in before.items():
+        yield counted(name, value, after[name])
     change = amounts.change(first.cost, second.cost)
     yield Figure("cost", amounts.money(first.cost), amounts.money(second.cost), change)
     yield timed("time of work", first.time.total, second.time.total)
@@ -135,19 +135,40 @@ def _figures(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
         yield timed(name, *(amounts.quantile(one, part) for one in durations))
 
 
+def sums(facts: RunFacts) -> dict[str, int]:
+    """Return what all roles came to, by what it is called."""
+    roles = facts.roles
+    return {
+        "HTTP requests": sum(role.attempts for role in roles),
+        "tokens in": sum(role.usage.input_tokens for role in roles),
+        "tokens out": sum(role.usage.output_tokens for role in roles),
+        "tokens charged": sum(role.spent.tokens for role in roles),
+        "of them unconfirmed": sum(role.spent.unknown_tokens for role in roles),
+    }
+
+
 def _stages(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
     for stage in dict.fromkeys([*first.stages, *second.stages]):
-        spreads = [facts.stages[stage].spread() if stage in facts.stages else None for facts in (first, second)]
-        for name in ("pass p50", "pass p95", "request p50", "request p95"):
-            field = {"pass p50": "pass_p50", "pass p95": "pass_p95", "request p50": "p50", "request p95": "p95"}[name]
-            one, two = (None if spread is None else getattr(spread, field) for spread in spreads)
+        before, after = (_spread(facts, stage) for facts in (first, second))
+        for name, one in before.items():
+            two = after[name]
             if one is not None or two is not None:
                 yield Figure(name, amounts.seconds(one), amounts.seconds(two), amounts.change(one, two), stage)
 
 
+def _spread(facts: RunFacts, stage: str) -> dict[str, float | None]:
+    spread = facts.stages.get(stage, StageFigures(stage)).spread()
+    return {
+        "pass p50": spread.pass_p50,
+        "pass p95": spread.pass_p95,
+        "request p50": spread.p50,
+        "request p95": spread.p95,
+    }
+
+
 def _diff(first: RunFacts, second: RunFacts, name: str, texts: Texts) -> tuple[str, ...]:
-    both = [read_text(facts, name, texts).splitlines() for facts in (first, second)]
-    lines = [line.rstrip("\n") for line in unified_diff(*both, first.run.run_id, second.run.run_id, lineterm="", n=2)]
+    before, after = (read_text(facts, name, texts).splitlines() for facts in (first, second))
+    lines = list(unified_diff(before, after, first.run.run_id, second.run.run_id, lineterm="", n=2))
     more = len(lines) - MOST_DIFF_LINES
     return tuple(lines if more <= 0 else [*lines[:MOST_DIFF_LINES], f"({more:,} more lines)"])
 

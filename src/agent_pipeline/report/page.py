@@ -69,11 +69,13 @@ class Page:
     def reason(self) -> str:
         """Why it ended early, or what is to know about one that did not end."""
         if self.facts.state == "going_on":
-            return "A process works on this run. The page shows what was on record when it was made; make it again later."
+            return (
+                "A process works on this run. The page shows what was on record when it was made; make it again later."
+            )
         if self.facts.state == "killed":
             return (
-                "Its process ended without a word (killed, or the machine went down). The page shows what was on record; "
-                f"`agent-pipeline resume {self.facts.run.run_id}` goes on with it."
+                "Its process ended without a word (killed, or the machine went down). The page shows what was on "
+                f"record; `agent-pipeline resume {self.facts.run.run_id}` goes on with it."
             )
         reason = self.facts.run.reason
         words = "" if reason is None else self.reason_words(reason)
@@ -136,16 +138,20 @@ def render(page: Page, writer: Writer) -> str:
     """Return the page as HTML."""
     styles = [_part("uplot/uPlot.min.css"), _part("report.css")]
     scripts = [_part("uplot/uPlot.iife.min.js"), _part("charts.js"), _part("waterfall.js"), _part("documents.js")]
-    return _environment(page.texts).get_template("report.html.j2").render(
-        page=page,
-        facts=page.facts,
-        policy=_policy(styles, scripts),
-        styles=[Markup(style) for style in styles],  # noqa: S704 - our own files
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
-        data=_data(page, writer),
-        licence=Markup(_part("uplot/LICENSE")),  # noqa: S704 - as it came with uPlot
-        made_at=datetime.now(UTC),
-        made_by=version("agent-pipeline"),
+    return (
+        _environment(page.texts)
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            facts=page.facts,
+            policy=_policy(styles, scripts),
+            styles=[Markup(style) for style in styles],  # noqa: S704 - our own files
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+            data=_data(page, writer),
+            licence=Markup(_part("uplot/LICENSE")),  # noqa: S704 - as it came with uPlot
+            made_at=datetime.now(UTC),
+            made_by=version("agent-pipeline"),
+        )
     )
 
 
@@ -212,10 +218,10 @@ def _environment(texts: Texts) -> jinja2.Environment:
     environment.filters.update(
         seconds=amounts.seconds,
         money=amounts.money,
+        share=amounts.share,
         count=lambda value: f"{value:,}",
         moment=lambda value: value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         preformatted=_preformatted,
         id=lambda value: texts.line(value, MOST_ID),
     )
-    environment.globals["share"] = amounts.share
     return environment

@@ -67,7 +67,7 @@ def timeline(course: Course, time: WorkingTime) -> dict[str, object]:
     return {
         "x": [round((step + 1) * width, 4) for step in range(STEPS)],
         "peak": max(_peaks(starts, ends, width)),
-        "lanes": [_lane(course, lane, starts, ends, time, width) for lane in _busiest(course)],
+        "lanes": [_lane(course, lane, (starts, ends), time, width) for lane in _busiest(course)],
         "refused": _counts(places, course.kinds, 1),
         "failed": _counts(places, course.kinds, 2),
         "tokens": _sums(places, course.tokens),
@@ -96,13 +96,13 @@ def _busiest(course: Course) -> list[Lane]:
 
 
 def _lane(
-    course: Course, lane: Lane, starts: Sequence[float], ends: Sequence[float], time: WorkingTime, width: float
+    course: Course, lane: Lane, spans: tuple[Sequence[float], Sequence[float]], time: WorkingTime, width: float
 ) -> dict[str, object]:
     number = course.lanes[lane]
     own = [place for place, other in enumerate(course.places) if other == number]
     return {
         "name": " ".join(lane),
-        "in_flight": _peaks([starts[place] for place in own], [ends[place] for place in own], width),
+        "in_flight": _peaks([spans[0][place] for place in own], [spans[1][place] for place in own], width),
         "limit": _limits(course, lane, time, width),
     }
 

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from agent_pipeline.ledger import SessionRow
 
@@ -25,8 +24,9 @@ class WorkingTime:
         for session in sessions:
             start = session.started_at.timestamp()
             seen = max(last_seen.get(session.session, start), start)
-            told = session.ended_at is not None and session.reason != KILLED
-            end = max(session.ended_at.timestamp(), seen) if told and session.ended_at is not None else seen
+            # A killed session's end is written when the next one begins, hours later perhaps.
+            told = None if session.reason == KILLED else session.ended_at
+            end = seen if told is None else max(told.timestamp(), seen)
             self._starts.append(start)
             self._offsets.append(total)
             self._lengths.append(end - start)
@@ -38,11 +38,13 @@ class WorkingTime:
         """When each session after the first began, in seconds of work."""
         return self._offsets[1:]
 
-    def at(self, moment: datetime | float) -> float:
-        """Return the seconds of work before a moment; one between two sessions counts as the end of the former."""
-        when = moment if isinstance(moment, float) else moment.timestamp()
-        position = max(bisect_right(self._starts, when) - 1, 0)
+    def at(self, when: float) -> float:
+        """Return the seconds of work before a moment (seconds since the epoch).
+
+        One between two sessions counts as the end of the former.
+        """
         if not self._starts:
             return 0.0
+        position = max(bisect_right(self._starts, when) - 1, 0)
         into = min(max(when - self._starts[position], 0.0), self._lengths[position])
         return self._offsets[position] + into

@@ -20,9 +20,7 @@ def report(
     *,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", metavar="FILE", help="Where to write; by default report.html in the run's directory."
-        ),
+        typer.Option("--output", metavar="FILE", help="Where to write; by default report.html in the run's directory."),
     ] = None,
     json: JsonFlag = False,
     debug: DebugFlag = False,

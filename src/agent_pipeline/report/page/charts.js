@@ -11,7 +11,7 @@ function element(name, attributes, ...children) {
 }
 
 function seconds(value) {
-  if (value === null || value === undefined) return "–";
+  if (value === null || value === undefined) return "-";
   if (value < 0.9995) return `${Math.round(value * 1000)} ms`;
   if (value < 99.95) return value >= 10 ? `${value.toFixed(1)} s` : `${value.toFixed(2)} s`;
   const whole = Math.round(value);
@@ -26,7 +26,7 @@ function money(microUsd) {
   return `$${(microUsd / 1e6).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 
-const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
+const count = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en"));
 
 (function theme() {
   const root = document.documentElement;
@@ -140,7 +140,7 @@ const count = (value) => (value === null || value === undefined ? "–" : value.
     ]);
     draw("chart-spending", (colour) => [
       line("tokens", series.tokens, colour.accent, { fill: colour.soft }),
-      line("dollars", series.usd, colour.good, { scale: "usd", value: (_, value) => (value === null ? "–" : money(value * 1e6)) }),
+      line("dollars", series.usd, colour.good, { scale: "usd", value: (_, value) => (value === null ? "-" : money(value * 1e6)) }),
     ], true);
     draw("chart-documents", (colour) => [line("documents", series.documents, colour.good, {})]);
   }

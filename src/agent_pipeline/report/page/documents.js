@@ -23,7 +23,7 @@
     return;
   }
   const { columns, stories } = data;
-  const text = (value) => value || "–";
+  const text = (value) => value || "-";
   const described = [
     { name: "document", key: "id" },
     { name: "ended", key: "outcome", show: (row) => names.outcomes[row.outcome] },

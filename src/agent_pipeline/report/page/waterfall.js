@@ -108,8 +108,8 @@ const waterfall = (function () {
     const body = (story.attempts || []).map((values, number) => {
       const one = attempt(values);
       const [stage, cycle] = story.passes[one.pass];
-      const waited = one.waited ? `${seconds(one.waited / 1000)}${one.why ? ` ${one.why}` : ""}` : "–";
-      const cells = [names.stages[stage] || "–", String(cycle || "–"), one.role, one.model, String(one.number),
+      const waited = one.waited ? `${seconds(one.waited / 1000)}${one.why ? ` ${one.why}` : ""}` : "-";
+      const cells = [names.stages[stage] || "-", String(cycle || "-"), one.role, one.model, String(one.number),
         `${one.outcome} ${one.status === null ? "" : one.status}`, waited, seconds(one.took / 1000),
         count(one.input), count(one.output), money(one.cost), [one.code, (story.errors || {})[number]].filter(Boolean).join(": ")];
       return element("tr", {}, ...cells.map((value, place) => cell("td", value, place)));
