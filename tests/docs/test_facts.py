@@ -130,7 +130,16 @@ def test_every_flag_is_named_and_no_other() -> None:
 
     assert set(RunFlags.__dataclass_fields__) <= set(SmokeFlags.__dataclass_fields__)
     assert not {flag for flag in flags if flag not in commands}
-    assert named <= flags | FOREIGN_FLAGS | {"--help", "--port", "--seed", "--first", "--seeds", "--jobs", "--keep"}
+    assert named <= flags | FOREIGN_FLAGS | {
+        "--help",
+        "--output",
+        "--port",
+        "--seed",
+        "--first",
+        "--seeds",
+        "--jobs",
+        "--keep",
+    }
 
 
 def test_every_exit_code_is_explained_and_no_other() -> None:

@@ -46,6 +46,7 @@ class ReadPage(HTMLParser):
         self._open = "data" if is_data else tag if tag in self.inlined else None
 
     def handle_endtag(self, tag: str) -> None:
+        del tag
         self._open = None
 
     def handle_data(self, data: str) -> None:
@@ -122,7 +123,14 @@ def plant(sample: Sample, text: str) -> None:
             for table in ("documents", "attempts", "stage_results")
         ),
     )
-    verdict = {"document_id": text, "stage": "review", "cycle": 1, "approved": False, "issues": text, "suggestions": text}
+    verdict = {
+        "document_id": text,
+        "stage": "review",
+        "cycle": 1,
+        "approved": False,
+        "issues": text,
+        "suggestions": text,
+    }
     event = {"at": "2026-11-20T12:00:00.000000Z", "event": "PIPELINE_STOPPING", "reason": text, "detail": text}
     for path, line in ((sample.run.reviews, verdict), (sample.run.events, event)):
         with path.open("a", encoding="utf-8") as file:
@@ -142,7 +150,8 @@ def multiply(sample: Sample, documents: int, attempts: int) -> None:
         SELECT 'letter-' || n, 1000 + n, 'https://archive.example.org/letters/' || n,
             iif(n % 50 = 0, 'failed', 'succeeded'), iif(n % 50 = 0, 'attempt_timeout', NULL),
             iif(n % 50 = 0, 'attempt 3 exceeded its 120 s timeout; document letter-' || n, NULL),
-            iif(n % 50 = 0, 'transform', NULL), n % 3, iif(n % 50 = 0, NULL, '/somewhere/out/a-slug-of-words-' || n || '.md'),
+            iif(n % 50 = 0, 'transform', NULL), n % 3,
+            iif(n % 50 = 0, NULL, '/somewhere/out/a-slug-of-words-' || n || '.md'),
             iif(n % 50 = 0, NULL, hex(randomblob(32))), 1234,
             strftime('%Y-%m-%dT%H:%M:%f', '2026-11-20', printf('+%f seconds', n * 0.1)) || '+00:00',
             strftime('%Y-%m-%dT%H:%M:%f', '2026-11-20', printf('+%f seconds', n * 0.1 + 5 + abs(random() % 9000) / 1e3))
@@ -150,12 +159,14 @@ def multiply(sample: Sample, documents: int, attempts: int) -> None:
         FROM numbers
         """,  # noqa: S608 - a test's own numbers
         f"""
-        WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {documents * attempts - 1})
-        INSERT INTO attempts (attempt_id, document_id, stage, cycle, role, provider, model, number, outcome, status_code,
-            wait_seconds, wait_reason, latency_seconds, input_tokens, output_tokens, reserved_tokens, charged_tokens,
-            cost_micro_usd, method, path, started_at, session, call_id)
-        SELECT 'a' || n, 'letter-' || (n / {attempts} + 1), 'transform', 1, 'markdown_cleaner', 'openai', 'gpt-5-mini', 1,
-            'succeeded', 200, abs(random() % 3000) / 1e3, 'admission', abs(random() % 4000) / 1e3, abs(random() % 4000),
+        WITH RECURSIVE
+            numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {documents * attempts - 1})
+        INSERT INTO attempts (attempt_id, document_id, stage, cycle, role, provider, model, number, outcome,
+            status_code, wait_seconds, wait_reason, latency_seconds, input_tokens, output_tokens, reserved_tokens,
+            charged_tokens, cost_micro_usd, method, path, started_at, session, call_id)
+        SELECT 'a' || n, 'letter-' || (n / {attempts} + 1), 'transform', 1, 'markdown_cleaner', 'openai',
+            'gpt-5-mini', 1, 'succeeded', 200, abs(random() % 3000) / 1e3, 'admission', abs(random() % 4000) / 1e3,
+            abs(random() % 4000),
             abs(random() % 1000), 9000, 3000, abs(random() % 9000), 'POST', '/v1/responses',
             strftime('%Y-%m-%dT%H:%M:%f', '2026-11-20', printf('+%f seconds', n * 0.1 / {attempts} + n % {attempts}))
                 || '+00:00', 1, 'c' || n

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from agent_pipeline.report.documents import MOST_ID, Documents, Writer
 from agent_pipeline.report.facts import RunFacts
 from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
+from agent_pipeline.report.timeline import Timeline
 from agent_pipeline.report.verdicts import Verdicts
 
 _FOLDER = Path(__file__).with_name("page")
@@ -43,7 +44,7 @@ class Page:
     texts: Texts
     reason_words: Callable[[str], str]
     documents: Documents
-    timeline: Mapping[str, object]
+    timeline: Timeline
     verdicts: Verdicts
     other: RunFacts | None = None
     comparison: Comparison | None = None
@@ -178,7 +179,7 @@ def _data(page: Page, writer: Writer) -> Markup:
     documents = {"columns": page.documents.columns, "stories": page.documents.stories}
     packed = gzip.compress(_json(documents).encode(), 9, mtime=0)
     data = {
-        "timeline": page.timeline,
+        "timeline": asdict(page.timeline),
         "documents": base64.b64encode(packed).decode(),
         "names": {
             "stages": writer.stages.all(page.texts),

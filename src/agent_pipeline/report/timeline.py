@@ -56,25 +56,60 @@ class Course:
         self.places.append(self.lanes.setdefault((attempt.provider, attempt.model), len(self.lanes)))
 
 
-def timeline(course: Course, time: WorkingTime) -> dict[str, object]:
-    """Return the series of the charts; all have one value for each step of `x`, which is seconds of work."""
+@dataclass(frozen=True, slots=True)
+class LaneLine:
+    """The most requests in flight to a provider and model in each step, and how many might be at its end."""
+
+    name: str
+    in_flight: list[int]
+    limit: list[int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The series of the charts; all have one value for each step.
+
+    Attributes:
+        x: seconds of work at the end of each step.
+        lanes: the busiest providers and models.
+        peak: the most requests in flight at one moment, over all of them.
+        refused: answers with status 429 in each step; `failed` those that failed otherwise.
+        tokens: charged up to the end of each step; likewise `usd`, of known price, and `documents` that ended.
+        sessions: when each session after the first began, in seconds of work.
+    """
+
+    x: list[float]
+    lanes: list[LaneLine]
+    peak: int
+    refused: list[int]
+    failed: list[int]
+    tokens: list[int]
+    usd: list[float]
+    documents: list[int]
+    sessions: list[float]
+
+
+def timeline(course: Course, time: WorkingTime) -> Timeline:
+    """Return the course of a run in `STEPS` steps."""
     starts = [time.at(value) for value in course.starts]
     # An answer that came after its session's end (a virtual clock knows no wall time) counts where it would end.
-    ends = [start + (end - begun) for start, end, begun in zip(starts, course.ends, course.starts, strict=True)]
+    ends = [
+        start + max(end - begun, 1e-6) for start, end, begun in zip(starts, course.ends, course.starts, strict=True)
+    ]
     total = max([time.total, *ends])
     width = total / STEPS or 1.0
     places = [min(int(end / width), STEPS - 1) for end in ends]
-    return {
-        "x": [round((step + 1) * width, 4) for step in range(STEPS)],
-        "peak": max(_peaks(starts, ends, width)),
-        "lanes": [_lane(course, lane, (starts, ends), time, width) for lane in _busiest(course)],
-        "refused": _counts(places, course.kinds, 1),
-        "failed": _counts(places, course.kinds, 2),
-        "tokens": _sums(places, course.tokens),
-        "usd": [round(value / 1e6, 6) for value in _sums(places, course.micro_usd)],
-        "documents": _ended(course, time, width),
-        "sessions": [round(value, 4) for value in time.beginnings],
-    }
+    return Timeline(
+        x=[round((step + 1) * width, 4) for step in range(STEPS)],
+        lanes=[_lane(course, lane, (starts, ends), time, width) for lane in _busiest(course)],
+        peak=max(_peaks(starts, ends, width)),
+        refused=_counts(places, course.kinds, 1),
+        failed=_counts(places, course.kinds, 2),
+        tokens=_sums(places, course.tokens),
+        usd=[round(value / 1e6, 6) for value in _sums(places, course.micro_usd)],
+        documents=_ended(course, time, width),
+        sessions=[round(value, 4) for value in time.beginnings],
+    )
 
 
 def _peaks(starts: Sequence[float], ends: Sequence[float], width: float) -> list[int]:
@@ -97,14 +132,11 @@ def _busiest(course: Course) -> list[Lane]:
 
 def _lane(
     course: Course, lane: Lane, spans: tuple[Sequence[float], Sequence[float]], time: WorkingTime, width: float
-) -> dict[str, object]:
+) -> LaneLine:
     number = course.lanes[lane]
     own = [place for place, other in enumerate(course.places) if other == number]
-    return {
-        "name": " ".join(lane),
-        "in_flight": _peaks([spans[0][place] for place in own], [spans[1][place] for place in own], width),
-        "limit": _limits(course, lane, time, width),
-    }
+    in_flight = _peaks([spans[0][place] for place in own], [spans[1][place] for place in own], width)
+    return LaneLine(" ".join(lane), in_flight, _limits(course, lane, time, width))
 
 
 def _limits(course: Course, lane: Lane, time: WorkingTime, width: float) -> list[int | None]:

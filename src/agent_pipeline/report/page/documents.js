@@ -95,8 +95,8 @@
     const first = state.page * PAGE;
     const last = Math.min(first + PAGE, state.rows.length);
     body.replaceChildren(...state.rows.slice(first, last).map(line));
-    const of = state.rows.length === rows.length ? count(rows.length) : `${count(state.rows.length)} of ${count(rows.length)}`;
-    found.textContent = state.rows.length ? `${count(first + 1)}–${count(last)} of ${of}` : `none of ${count(rows.length)}`;
+    const all = state.rows.length === rows.length ? "" : ` (${count(rows.length)} in all)`;
+    found.textContent = state.rows.length ? `${count(first + 1)} to ${count(last)} of ${count(state.rows.length)}${all}` : `none${all}`;
     previous.disabled = state.page === 0;
     next.disabled = last >= state.rows.length;
   }
