@@ -105,7 +105,7 @@ def test_each_lane_has_its_own_line_and_limit() -> None:
     found = timeline(course, WorkingTime([session(1, 0, 100)], {}))
 
     busy, idle = found.lanes
-    assert (busy.name, idle.name) == ("p busy", "p idle")
+    assert (busy.name, idle.name) == ("busy", "idle")
     assert (busy.limit[0], busy.limit[148], busy.limit[151]) == (10, 10, 20)
     assert set(idle.limit) == {10}
     assert (max(busy.in_flight), max(idle.in_flight)) == (2, 1)

@@ -13,6 +13,7 @@ from tests.report.reading import HOSTILE, multiply, plant, read, written
 from tests.runs.sample import DOCUMENTS, Sample, copy_sample, go_on, kill
 
 from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import InputError, LedgerError
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.ledger import open_reader

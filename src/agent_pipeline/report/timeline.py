@@ -136,7 +136,8 @@ def _lane(
     number = course.lanes[lane]
     own = [place for place, other in enumerate(course.places) if other == number]
     in_flight = _peaks([spans[0][place] for place in own], [spans[1][place] for place in own], width)
-    return LaneLine(" ".join(lane), in_flight, _limits(course, lane, time, width))
+    several = len({provider for provider, _ in course.lanes}) > 1
+    return LaneLine(" ".join(lane) if several else lane[1], in_flight, _limits(course, lane, time, width))
 
 
 def _limits(course: Course, lane: Lane, time: WorkingTime, width: float) -> list[int | None]:

@@ -27,8 +27,8 @@
   const described = [
     { name: "document", key: "id" },
     { name: "ended", key: "outcome", show: (row) => names.outcomes[row.outcome] },
-    { name: "at", key: "stage", show: (row) => text(names.stages[row.stage]) },
-    { name: "code", key: "code", show: (row) => text(names.codes[row.code]) },
+    { name: "at", key: "stage", word: true, show: (row) => text(names.stages[row.stage]) },
+    { name: "code", key: "code", word: true, show: (row) => text(names.codes[row.code]) },
     { name: "reworks", key: "reworks", number: true, show: (row) => count(row.reworks) },
     { name: "requests", key: "attempts", number: true, show: (row) => count(row.attempts) },
     { name: "tokens", key: "tokens", number: true, show: (row) => count(row.tokens) },
@@ -73,7 +73,7 @@
       const value = column.show(row);
       if (column.key === "outcome") return element("td", {}, element("span", { class: `outcome ${value}` }, value));
       if (column.file) return element("td", { class: "file", title: value }, element("bdi", {}, value));
-      return element("td", { class: column.number ? "n" : "" }, element("bdi", {}, value));
+      return element("td", { class: column.number ? "n" : column.word ? "word" : "" }, element("bdi", {}, value));
     });
     return element("tr", { class: "row" }, ...cells);
   }
