@@ -112,11 +112,15 @@ def read(sample: Sample, *, secrets: Sequence[str] = ()) -> ReadPage:
 
 
 def plant(sample: Sample, text: str) -> None:
-    """Put a text wherever others may have put theirs: id, source, error, artifact, verdict, file, event."""
+    """Put a text wherever others may have put theirs: ids, errors, names, verdicts, files, events."""
     quoted = text.replace("'", "''")
     sample.sql(
         f"UPDATE documents SET error = '{quoted}', source = '{quoted}' WHERE document_id = '3'",  # noqa: S608
         f"UPDATE attempts SET error = '{quoted}' WHERE document_id = '3'",  # noqa: S608
+        f"UPDATE attempts SET role = '{quoted}', model = '{quoted}' WHERE document_id = '1'",  # noqa: S608
+        f"UPDATE documents SET failed_stage = '{quoted}', error_code = '{quoted}' WHERE document_id = '5'",  # noqa: S608
+        f"UPDATE stage_results SET stage = '{quoted}' WHERE document_id = '1' AND stage = 'route'",  # noqa: S608
+        f"UPDATE run SET reason = '{quoted}'",  # noqa: S608
         "PRAGMA foreign_keys = OFF",
         *(
             f"UPDATE {table} SET document_id = '{quoted}' WHERE document_id = '3'"  # noqa: S608
