@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -178,8 +178,9 @@ def _data(page: Page, writer: Writer) -> Markup:
     """Return what scripts read; the documents are compressed, since they are nearly all of it."""
     documents = {"columns": page.documents.columns, "stories": page.documents.stories}
     packed = gzip.compress(_json(documents).encode(), 9, mtime=0)
+    lanes = [replace(lane, name=page.texts.line(lane.name, 60)) for lane in page.timeline.lanes]
     data = {
-        "timeline": asdict(page.timeline),
+        "timeline": asdict(replace(page.timeline, lanes=lanes)),
         "documents": base64.b64encode(packed).decode(),
         "names": {
             "stages": writer.stages.all(page.texts),
