@@ -145,6 +145,16 @@ def test_choosing_keeps_to_its_bound(documents: list[tuple[bool, int]], most: in
     assert sum(one.trouble for one in chosen) >= min(bad, most // 2)
 
 
+def test_the_slowest_are_chosen_before_a_sample() -> None:
+    """Half of the places are for trouble, a quarter for the slowest of what ended well."""
+    candidates = [Candidate(place, trouble=place < 10, seconds=place % 37) for place in range(100)]
+
+    chosen = {one.place for one in choose(candidates, 8)}
+
+    assert {0, 1, 2, 3, 36, 73} <= chosen
+    assert len(chosen) == 8
+
+
 @given(st.lists(st.integers(0, 100), min_size=1))
 def test_a_quantile_is_the_nearest_rank(values: list[int]) -> None:
     """The smallest value that at least so many are not above."""
