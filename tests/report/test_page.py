@@ -17,7 +17,7 @@ from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import InputError, LedgerError
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.ledger import open_reader
-from agent_pipeline.runs.directory import find_run
+from agent_pipeline.runs.directory import find_run, write_private
 from agent_pipeline.runs.verify import verify_run
 from agent_pipeline.simulator import Simulator
 
@@ -295,6 +295,14 @@ def test_what_cannot_be_written_leaves_the_old_one(sample: Sample, tmp_path: Pat
 
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page.html
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """Half of a character can't be written; nor may what was begun stay."""
+    with pytest.raises(UnicodeEncodeError):
+        write_private(tmp_path / "page.html", "<!doctype html>\ud800")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_thousand_documents_fit_in_half_a_megabyte(sample: Sample) -> None:

@@ -55,7 +55,7 @@
 
   function select() {
     const wanted = filter.value.trim().toLowerCase();
-    state.rows = rows.filter((row) => (state.outcome === null || row.outcome === state.outcome) && true);
+    state.rows = rows.filter((row) => (state.outcome === null || row.outcome === state.outcome) && row.words.includes(wanted));
     if (state.sort !== null) {
       state.rows.sort((one, other) => (state.down ? compare(other, one) : compare(one, other)) || one.number - other.number);
     }
