@@ -114,10 +114,11 @@ async def test_raw_answers_take_the_clients_own_way() -> None:
 async def test_what_json_cannot_hold_is_an_error_of_either_way() -> None:
     """Nothing is sent."""
     transport, clients = both_ways()
+    nonsense: Any = object()
 
     for client in clients:
         with pytest.raises(TypeError, match="not JSON serializable"):
-            await client.responses.create(model="m", input=object())
+            await client.responses.create(model="m", input=nonsense)
 
     assert transport.seen == []
 
