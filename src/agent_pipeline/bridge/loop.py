@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 import inspect
-import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -67,8 +66,10 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
         if not queue.handles and not (timers and timers[0].when() <= loop.time()):
             if no_wait:
                 raise trio.WouldBlock
-            deadline = timers[0].when() if timers else math.inf
-            with trio.CancelScope(deadline=deadline):
+            if timers:
+                with trio.CancelScope(deadline=timers[0].when()):
+                    await queue.wait()
+            else:
                 await queue.wait()
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
