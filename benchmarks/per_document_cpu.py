@@ -101,8 +101,8 @@ def bare(url: str, documents: int, in_flight: int) -> float:
 
     async def main() -> float:
         limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-        http = httpx2.AsyncClient(limits=limits, trust_env=False)
-        client = AsyncOpenAI(api_key="none", base_url=url, http_client=http, max_retries=0)
+        http = httpx2.AsyncClient(limits=limits, trust_env=False, timeout=None)
+        client = AsyncOpenAI(api_key="none", base_url=url, http_client=http, max_retries=0, timeout=None)
         model = agents.OpenAIResponsesModel(model="gpt-5-mini", openai_client=client)
         settings = agents.ModelSettings(max_tokens=200)
         agent = agents.Agent(name="writer", instructions="Answer briefly.", model=model, model_settings=settings)

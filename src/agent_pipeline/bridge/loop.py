@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 import inspect
-import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -40,8 +39,15 @@ class _ReadyQueue:
             reader, self._reader = self._reader, None
             trio.lowlevel.reschedule(reader)
 
-    async def wait(self) -> None:
-        """Return when something comes; nothing may be there yet. Cancelled, nothing is lost."""
+    async def wait(self, until: float | None) -> None:
+        """Return when something comes, or at this time; nothing may be there yet. Cancelled, nothing is lost."""
+        if until is None:  # as a rule: a scope costs more than the rest of this
+            await self._wait()
+        else:
+            with trio.CancelScope(deadline=until):
+                await self._wait()
+
+    async def _wait(self) -> None:
         self._reader = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -67,9 +73,7 @@ def drain_ready_queue(loop: BaseTrioEventLoop) -> bool:
         if not queue.handles and not (timers and timers[0].when() <= loop.time()):
             if no_wait:
                 raise trio.WouldBlock
-            deadline = timers[0].when() if timers else math.inf
-            with trio.CancelScope(deadline=deadline):
-                await queue.wait()
+            await queue.wait(until=timers[0].when() if timers else None)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while timers and timers[0].when() <= loop.time():

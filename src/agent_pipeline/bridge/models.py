@@ -12,8 +12,9 @@ from agents.models.interface import Model, ModelProvider
 from agent_pipeline.bridge.transport import GuestTransport
 from agent_pipeline.config.params import OUTPUT_CAPS, output_cap
 from agent_pipeline.errors import AgentRunError, ModelProtocolError
+from agent_pipeline.gateway.client import make_client
 from agent_pipeline.gateway.parameters import body_params
-from agent_pipeline.gateway.roles import RoleClient, make_client
+from agent_pipeline.gateway.roles import RoleClient
 
 _SETTINGS = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty", "verbosity", "store"})
 _DECIDED_BY_ROLE = frozenset({"model", "stream", "n"})

@@ -9,7 +9,7 @@ import typer
 from agent_pipeline.cli.border import run_command
 from agent_pipeline.cli.output import out
 from agent_pipeline.cli.quick_group import QuickGroup
-from agent_pipeline.cli.surface import afterwards, beforehand, doctor, making, roles, running
+from agent_pipeline.cli.surface import afterwards, beforehand, doctor, making, reporting, roles, running
 
 NAME = "agent-pipeline"
 
@@ -38,7 +38,7 @@ def _root(
     del version_wanted  # its callback did the work
 
 
-for room in (making, beforehand, roles, doctor, running, afterwards):
+for room in (making, beforehand, roles, doctor, running, afterwards, reporting):
     room.add_to(app)
 
 

@@ -30,10 +30,19 @@ FaultsFlag = Annotated[
     Path | None, typer.Option("--faults", metavar="FILE", help="Faults file (YAML) for the simulator.")
 ]
 
+OnlyFlag = Annotated[
+    list[str],
+    typer.Option("--only", metavar="STAGE", help="Run this stage only (repeatable).", rich_help_panel=_WHAT),
+]
+SkipFlag = Annotated[
+    list[str],
+    typer.Option("--skip", metavar="STAGE", help="Leave this stage out (repeatable).", rich_help_panel=_WHAT),
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ContinuedFlags:
-    """What a run is told on the command line, also when it goes on; every field is a flag."""
+class OverridingFlags:
+    """What the command line changes of the files, also where nothing is run; every field is a flag."""
 
     limit: Annotated[
         int | None,
@@ -54,12 +63,6 @@ class ContinuedFlags:
             rich_help_panel=_WHAT,
         ),
     ] = field(default_factory=list)
-    faults: Annotated[
-        Path | None,
-        typer.Option(
-            "--faults", metavar="FILE", help="Faults file (YAML) for the embedded simulator.", rich_help_panel=_WHAT
-        ),
-    ] = None
     budget_tokens: Annotated[
         int | None,
         typer.Option(
@@ -84,6 +87,37 @@ class ContinuedFlags:
         float | None,
         typer.Option(
             "--timeout", metavar="SECONDS", help="End the run after so many seconds.", rich_help_panel=_LIMITS
+        ),
+    ] = None
+    json: JsonFlag = False
+    debug: DebugFlag = False
+
+    def role_models(self) -> dict[str, str]:
+        """Return `--role` as role to model."""
+        return _pairs(self.role, "--role", "ROLE=MODEL")
+
+    def base_urls(self) -> dict[str, str]:
+        """Return `--base-url` as provider to address."""
+        return _pairs(self.base_url, "--base-url", "PROVIDER=URL")
+
+    def money(self) -> Decimal | None:
+        """Return `--budget-usd` as a number; whether it makes sense is the config's business."""
+        if self.budget_usd is None:
+            return None
+        try:
+            return Decimal(self.budget_usd)
+        except ArithmeticError:
+            raise _bad("--budget-usd", f"{self.budget_usd!r} is no amount in dollars, such as 2.50") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContinuedFlags(OverridingFlags):
+    """What a run is told on the command line, also when it goes on."""
+
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            "--faults", metavar="FILE", help="Faults file (YAML) for the embedded simulator.", rich_help_panel=_WHAT
         ),
     ] = None
     fail_on_error: Annotated[
@@ -116,25 +150,6 @@ class ContinuedFlags:
             rich_help_panel=_SHOWN,
         ),
     ] = None
-    json: JsonFlag = False
-    debug: DebugFlag = False
-
-    def role_models(self) -> dict[str, str]:
-        """Return `--role` as role to model."""
-        return _pairs(self.role, "--role", "ROLE=MODEL")
-
-    def base_urls(self) -> dict[str, str]:
-        """Return `--base-url` as provider to address."""
-        return _pairs(self.base_url, "--base-url", "PROVIDER=URL")
-
-    def money(self) -> Decimal | None:
-        """Return `--budget-usd` as a number; whether it makes sense is the config's business."""
-        if self.budget_usd is None:
-            return None
-        try:
-            return Decimal(self.budget_usd)
-        except ArithmeticError:
-            raise _bad("--budget-usd", f"{self.budget_usd!r} is no amount in dollars, such as 2.50") from None
 
     def tolerated_failures(self) -> int | float | Literal["never"] | None:
         """Return `--fail-on-error`: a whole number counts documents, one with a point is a fraction of them."""
@@ -157,14 +172,8 @@ class ContinuedFlags:
 class RunFlags(ContinuedFlags):
     """What a run is told when it begins."""
 
-    only: Annotated[
-        list[str],
-        typer.Option("--only", metavar="STAGE", help="Run this stage only (repeatable).", rich_help_panel=_WHAT),
-    ] = field(default_factory=list)
-    skip: Annotated[
-        list[str],
-        typer.Option("--skip", metavar="STAGE", help="Leave this stage out (repeatable).", rich_help_panel=_WHAT),
-    ] = field(default_factory=list)
+    only: OnlyFlag = field(default_factory=list)
+    skip: SkipFlag = field(default_factory=list)
     offline: Annotated[
         bool,
         typer.Option(
@@ -222,6 +231,60 @@ class ResumeFlags(ContinuedFlags):
     ] = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanFlags(OverridingFlags):
+    """What `plan` is told."""
+
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="What a resume of this run would still need, instead of a new run.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --run: documents that failed count again.", rich_help_panel=_WHAT),
+    ] = False
+    only: OnlyFlag = field(default_factory=list)
+    skip: SkipFlag = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RehearseFlags(OverridingFlags):
+    """What `rehearse` is told."""
+
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults",
+            metavar="PLAN|FILE",
+            help="What goes wrong: 429-storm, 5xx-burst, dead-provider, mixed, none, slow-provider, truncation, "
+            "or a faults file (YAML).",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "mixed"
+    documents: Annotated[
+        int | None,
+        typer.Option(
+            "--documents",
+            metavar="N",
+            min=1,
+            max=1_000_000,
+            help="Rehearse N documents, repeated under new ids where there are fewer. By default those of the source, "
+            "1,000 at most.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Same seed, same rehearsal.", rich_help_panel=_WHAT)
+    ] = 0
+    only: OnlyFlag = field(default_factory=list)
+    skip: SkipFlag = field(default_factory=list)
+
+
 def _pairs(texts: list[str], flag: str, form: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts:
@@ -238,7 +301,7 @@ def _bad(flag: str, problem: str) -> typer.BadParameter:
     return typer.BadParameter(problem, param_hint=f"'{flag}'")
 
 
-FlagsT = TypeVar("FlagsT", bound=ContinuedFlags)
+FlagsT = TypeVar("FlagsT", bound=OverridingFlags)
 
 
 def with_flags(kind: type[FlagsT], command: Callable[[FlagsT], int]) -> Callable[..., int]:

@@ -33,6 +33,7 @@ class RunOptions:
         faults: of the embedded simulator, as in a faults file.
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
+        keeps_logs: write run log, events, reviews and the SDK's traces and log; without them `sinks` are all there is.
         seed: of jitter and of the embedded simulator.
         record: directory in which every exchange with a provider is recorded, texts and all; a new or empty one.
         replay: directory of a recording that answers in the place of every provider: no key, no network. In virtual
@@ -56,6 +57,7 @@ class RunOptions:
     faults: str | None = None
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None
+    keeps_logs: bool = True
     seed: int | None = None
     record: str | None = None
     replay: str | None = None

@@ -31,7 +31,7 @@ from agent_pipeline.compose.tables import check_tables, with_tables
 from agent_pipeline.compose.watch import Watch, open_watch
 from agent_pipeline.compose.written_secrets import refuse_written_secrets
 from agent_pipeline.config.live import load_live_settings
-from agent_pipeline.config.pipeline import LimitsConfig, Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.config.pipeline import LimitsConfig, Overrides, PipelineConfig, SourceConfig, load_pipeline_config
 from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.documents import Source, SourceSpec, open_source, remove_artifacts
 from agent_pipeline.domain.document import SourceEntry
@@ -143,7 +143,7 @@ class Pipeline:
         if self.config.live is not None:
             load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
         check_tables(self.config)
-        source = _open_source(self.config, options)
+        source = self._open_source(options)
         provider = choose_provider(self.config, options)
         options = with_export(self.config, options)
         if options.own_process:
@@ -153,6 +153,9 @@ class Pipeline:
         load_libraries()
         with open_watch(self.config.limits.timeouts, options) as watch, shutdown_proof() as proof:
             return await self._run(source, provider, options, watch, proof)
+
+    def _open_source(self, options: RunOptions) -> Source:
+        return open_source(source_spec(self.config.source), limit=options.limit, threaded=not options.virtual)
 
     async def _run(
         self, source: Source, provider: Provider, options: RunOptions, watch: Watch, proof: ShutdownProof
@@ -287,10 +290,9 @@ def _source_name(config: PipelineConfig) -> str:
     return "standard input" if source.stdin else str(source.path or source.glob)
 
 
-def _open_source(config: PipelineConfig, options: RunOptions) -> Source:
-    source = config.source
-    spec = SourceSpec(path=source.path, glob=source.glob, stdin=source.stdin, root=source.directory)
-    return open_source(spec, limit=options.limit, threaded=not options.virtual)
+def source_spec(source: SourceConfig) -> SourceSpec:
+    """Return the source of a config file as what opens it wants it."""
+    return SourceSpec(path=source.path, glob=source.glob, stdin=source.stdin, root=source.directory)
 
 
 def clean_artifacts(config: PipelineConfig) -> list[str]:

@@ -121,6 +121,8 @@ def _recorded_paths(ledger: Path) -> Iterator[str]:
 
 def _sinks(directory: RunDirectory, redactor: Redactor, options: RunOptions) -> list[Sink]:
     """Return the run's files as sinks, appended to where the run goes on, and what else was asked for."""
+    if not options.keeps_logs:
+        return [*options.sinks]
     open_with = create_file if options.run is None else continue_file
     return [
         RunLogSink(directory.log, redactor=redactor, open_with=open_with),

@@ -103,6 +103,18 @@ def find_price(provider: str, model: str) -> Price | None:
     )
 
 
+@cache
+def context_window(provider: str, model: str) -> int | None:
+    """Return how many tokens a request and its answer may have together, None where the price list does not know it."""
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - half a second, only where it is asked for
+
+    try:
+        _, info = get_snapshot().find_provider_model(model, None, provider, None)
+    except LookupError:
+        return None
+    return info.context_window
+
+
 def _may_be_dearer(special: "Listed", usual: "Listed") -> bool:
     """Tell whether the one price can ever be above the other, whatever size the request has."""
     if special is None or usual is None:

@@ -47,14 +47,14 @@ class RawCalls:
         role = self._gateway.role(call.role)
         body = _body(role, call, messages)
         if role.api == "responses":
-            return await role.client.post("/responses", cast_to=Response, body=body)
-        return await role.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
+            return await role.client.ask("/responses", body, Response)
+        return await role.client.ask("/chat/completions", body, ChatCompletion)
 
     async def embedding(self, call: ResolvedCall, inputs: str | Sequence[Any]) -> CreateEmbeddingResponse:
         """Embed a text, or several; errors as `completion` has them."""
         client = self._gateway.role(call.role).client
         body = {**embedding_params(call.params), "model": call.model, "input": inputs}
-        return await client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=body)
+        return await client.ask("/embeddings", body, CreateEmbeddingResponse)
 
     async def stream(self, call: ResolvedCall, messages: Sequence[Message], take: Callable[[object], None]) -> None:
         """Ask for an answer in chunks; return when it is whole and judged good.

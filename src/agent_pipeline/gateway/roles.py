@@ -4,32 +4,19 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
 import httpx2
-from openai import AsyncOpenAI, AsyncStream
+from openai import AsyncStream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseStreamEvent
 
 from agent_pipeline.config.role_models import Api
 from agent_pipeline.gateway.binding import Binding
+from agent_pipeline.gateway.client import make_client
 from agent_pipeline.gateway.outputs import OutputSchema, output_schema
 from agent_pipeline.gateway.parameters import body_params
 
 OutputT = TypeVar("OutputT")
 
-
-def make_client(base_url: str, transport: httpx2.AsyncBaseTransport) -> AsyncOpenAI:
-    """Build an OpenAI client that decides nothing: no retries, no timeouts, no redirects, nothing from the environment.
-
-    The transport adds authorization and drops the headers the client takes from the environment.
-    """
-    http_client = httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=None)
-    client = AsyncOpenAI(
-        api_key="set-by-the-transport", base_url=base_url, http_client=http_client, max_retries=0, timeout=None
-    )
-    # OPENAI_CUSTOM_HEADERS may hold any header, also those that are kept.
-    client._custom_headers = {}  # noqa: SLF001
-    # Found out in a worker thread at the first request otherwise, which virtual time can't wait for; it is not sent.
-    client._platform = "Unknown"  # noqa: SLF001
-    return client
+_JSON = {"content-type": "application/json"}
 
 
 class RoleClient:
@@ -59,7 +46,20 @@ class RoleClient:
         self.transport = transport
         self.client = make_client(binding.base_url, transport)
         self._body = {**body_params(api, params, official=official), "model": binding.model}
+        self._urls: dict[str, httpx2.URL] = {}
         self._streamed = bool(params.get("stream"))
+
+    async def send_again(self, path: str, body: bytes) -> None:
+        """Send a body that some request had before, through the gate like any other; its answer is judged and dropped.
+
+        Raises:
+            ProviderError: what the gate could not cure.
+            BudgetExceededError: the worst case no longer fits.
+        """
+        if path not in self._urls:
+            self._urls[path] = httpx2.URL(self.base_url).join(path)
+        request = httpx2.Request("POST", self._urls[path], headers=_JSON, content=body)
+        await self.transport.handle_async_request(request)
 
     @overload
     async def ask(self, prompt: str, output_type: None = None) -> str: ...
@@ -84,7 +84,7 @@ class RoleClient:
         if schema is not None:
             body["text"] = {**body.get("text", {}), "format": {"type": "json_schema", **schema.form}}
         if not self._streamed:
-            return (await self.client.post("/responses", cast_to=Response, body=body)).output_text
+            return (await self.client.ask("/responses", body, Response)).output_text
         stream = await self.client.post(
             "/responses",
             cast_to=Response,
@@ -102,7 +102,7 @@ class RoleClient:
         if schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": schema.form}
         if not self._streamed:
-            completion = await self.client.post("/chat/completions", cast_to=ChatCompletion, body=body)
+            completion = await self.client.ask("/chat/completions", body, ChatCompletion)
             return completion.choices[0].message.content or ""
         stream = await self.client.post(
             "/chat/completions",

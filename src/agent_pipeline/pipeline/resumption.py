@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from agent_pipeline.domain.document import Artifact, SourceEntry
 from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
-from agent_pipeline.ledger import KnownDocument
+from agent_pipeline.ledger import DocumentRow, KnownDocument
 from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.journey import identified
@@ -97,22 +97,8 @@ class Resumption:
         return batch
 
     def _may_keep(self, entry: SourceEntry, known: KnownDocument | None) -> bool:
-        """Tell whether the document's ending holds, but for its artifact."""
-        if known is None or known.outcome in {None, "cancelled"}:
-            return False
-        if known.outcome == "skipped" or entry.skipped is not None:
-            return known.outcome == "skipped" and entry.skipped is not None
-        if known.outcome == "failed" and (self._retry_failed or self._is_nobodys_fault(known)):
-            return False
-        document, _, digest = identified(entry)
-        if document is None:
-            return known.outcome == "failed" and known.content_sha256 is None
-        return known.content_sha256 == digest and known.plan_sha256 == self._itinerary.plan_sha256
-
-    def _is_nobodys_fault(self, known: KnownDocument) -> bool:
-        if known.error_code in _PROVIDERS_FAULT:
-            return self._reasons.get(known.session) == ProviderDownError.code
-        return known.error_code == _NOBODYS_FAULT
+        plan_sha256 = self._itinerary.plan_sha256
+        return may_keep(entry, known, plan_sha256=plan_sha256, reasons=self._reasons, retry_failed=self._retry_failed)
 
     def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
         if known is None:
@@ -131,3 +117,38 @@ class Resumption:
         if known.position != entry.position:
             await self._itinerary.ledger.move_document(entry.id, entry.position)
         self._tally.count_kept(entry, known)
+
+
+def may_keep(
+    entry: SourceEntry,
+    known: KnownDocument | DocumentRow | None,
+    *,
+    plan_sha256: str | None,
+    reasons: Mapping[int, str],
+    retry_failed: bool,
+) -> bool:
+    """Tell whether the ending that a document had in an earlier session holds, but for its artifact.
+
+    Args:
+        entry: as the source has it now.
+        known: as the ledger has it.
+        plan_sha256: what determines a document's way through all stages now.
+        reasons: why earlier sessions ended early, by their numbers.
+        retry_failed: work on failed documents again.
+    """
+    if known is None or known.outcome in {None, "cancelled"}:
+        return False
+    if known.outcome == "skipped" or entry.skipped is not None:
+        return known.outcome == "skipped" and entry.skipped is not None
+    if known.outcome == "failed" and (retry_failed or _is_nobodys_fault(known, reasons)):
+        return False
+    document, _, digest = identified(entry)
+    if document is None:
+        return known.outcome == "failed" and known.content_sha256 is None
+    return known.content_sha256 == digest and known.plan_sha256 == plan_sha256
+
+
+def _is_nobodys_fault(known: KnownDocument | DocumentRow, reasons: Mapping[int, str]) -> bool:
+    if known.error_code in _PROVIDERS_FAULT:
+        return reasons.get(known.session) == ProviderDownError.code
+    return known.error_code == _NOBODYS_FAULT

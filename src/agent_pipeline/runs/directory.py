@@ -62,6 +62,11 @@ class RunDirectory:
         return self.path / "manifest.json"
 
     @property
+    def report(self) -> Path:
+        """The page about it, made afterwards, as often as anybody likes: no part of the run."""
+        return self.path / "report.html"
+
+    @property
     def sdk(self) -> Path:
         """What all runs keep of the Agents SDK."""
         return self.logs / "openai_sdk"
@@ -77,11 +82,14 @@ class RunDirectory:
         return self.sdk / "logs" / f"openai_agents-{self.run_id}.log"
 
     def file_hashes(self) -> dict[str, dict[str, str | int]]:
-        """Return SHA-256 and size of each file of the run, by its path from here; all must be closed."""
+        """Return SHA-256 and size of each file of the run, by its path from here; all must be closed.
+
+        The report is left out: it may be written anew at any time.
+        """
         files = [*sorted(self.path.rglob("*")), self.sdk_traces, self.sdk_log]
         hashes: dict[str, dict[str, str | int]] = {}
         for file in files:
-            if file.is_file():
+            if file.is_file() and file != self.report:
                 with file.open("rb") as content:
                     digest = hashlib.file_digest(content, "sha256").hexdigest()
                 hashes[os.path.relpath(file, self.path)] = {"sha256": digest, "size_bytes": file.stat().st_size}
@@ -89,13 +97,7 @@ class RunDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Write a file, mode 0600; it appears whole or not at all, in the place of an older one."""
-        temporary = self.path / f".{name}.{secrets.token_hex(4)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.path / name)
+        write_private(self.path / name, text)
 
     def write_manifest(self, content: object) -> None:
         """Write the manifest."""
@@ -132,6 +134,25 @@ class RunDirectory:
             yield
         finally:
             os.close(descriptor)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file, mode 0600; it appears whole or not at all, in the place of an older one.
+
+    Raises:
+        OSError: it can't be written; an older one is as it was, and nothing else is left.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def create_run_directory(logs: Path, name: str, *, now: datetime) -> RunDirectory:

@@ -1,5 +1,6 @@
 """The simulated provider without its network: a request goes in, a reply comes out."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from agent_pipeline.simulator.apis import APIS, Api, Made
 from agent_pipeline.simulator.batches import LineReply
 from agent_pipeline.simulator.clock import Clock
-from agent_pipeline.simulator.conversation import parse_body
+from agent_pipeline.simulator.conversation import Ask, parse_body
 from agent_pipeline.simulator.damage import damaged, status_reply
 from agent_pipeline.simulator.identity import CREATED_AT, Identity, digest_of
 from agent_pipeline.simulator.json_values import JsonObject, as_object, dumps, loads
@@ -55,16 +56,25 @@ class Simulator:
     Replies depend on the seed, the request and how often that very request came before. Only faults with a `script`,
     and limits, depend on the order of arrival; limits also on the time, which is Trio's.
 
+    Args:
+        seed: same seed, same answers and faults.
+        faults: what goes wrong; its own seed comes first.
+        remembers: answers that are kept for requests which come again, but for blanks at their end; the first so many.
+            Reading a request and making its answer is most of the work.
+
     Attributes:
         statistics: what was seen so far.
     """
 
-    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None) -> None:
+    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, remembers: int = 0) -> None:
         self._plan = faults or FaultPlan()
         self._seed = seed if self._plan.seed is None else self._plan.seed
         self._seen: Counter[bytes] = Counter()
         self._strikes = Strikes(self._plan.faults)
         self._clock = Clock()
+        self._remembers = remembers
+        self._asks: dict[tuple[str, bytes], Ask] = {}
+        self._made: dict[int, Made | None] = {}  # by the identity of each ask that is kept
         self._storage = Storage(self._answer_line, self._plan)
         self.statistics = Statistics()
 
@@ -107,11 +117,33 @@ class Simulator:
         _check_request(request, path)
         if path not in APIS:
             return None
-        ask = APIS[path].understand(parse_body(request.body))
+        ask = self._ask(request, path)
         others = self.statistics.requests_in_flight - 1  # the player has counted this one; none plays: nothing counted
         arrival = Arrival(ask, self._clock.now(), None if others < 0 else others)
         self.statistics.model(ask.model).came(arrival.now)
         return arrival
+
+    def _ask(self, request: SimulatorRequest, path: str) -> Ask:
+        """Read a request; one that is remembered is the very one that was read before."""
+        if not self._remembers:
+            return APIS[path].understand(parse_body(request.body))
+        key = path, hashlib.sha256(request.body.rstrip()).digest()
+        if key in self._asks:
+            return self._asks[key]
+        ask = APIS[path].understand(parse_body(request.body))
+        if len(self._asks) < self._remembers:
+            self._asks[key] = ask
+            self._made[id(ask)] = None
+        return ask
+
+    def _make(self, api: Api, arrival: Arrival, identity: Identity) -> Made:
+        key = id(arrival.ask)
+        made = self._made.get(key)
+        if made is None:
+            made = api.make(arrival.ask, identity, self._plan.chunk_delay)
+            if key in self._made:
+                self._made[key] = made
+        return made
 
     def _identity(self, request: SimulatorRequest) -> Identity:
         digest = digest_of(request)
@@ -135,7 +167,7 @@ class Simulator:
         return reply if fault is None else damaged(reply, fault)
 
     def _answer(self, api: Api, arrival: Arrival, identity: Identity, verdict: Verdict) -> SimulatorReply:
-        made = api.make(arrival.ask, identity, self._plan.chunk_delay)
+        made = self._make(api, arrival, identity)
         self.statistics.input_tokens += made.input_tokens
         self.statistics.output_tokens += made.output_tokens
         model = self.statistics.model(arrival.ask.model)

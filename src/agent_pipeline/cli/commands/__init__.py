@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from agent_pipeline.cli.commands.metrics import print_metrics as print_metrics
     from agent_pipeline.cli.commands.new_project import init_project as init_project
     from agent_pipeline.cli.commands.new_stage import make_stage as make_stage
+    from agent_pipeline.cli.commands.plan import plan_and_show as plan_and_show
+    from agent_pipeline.cli.commands.rehearse import rehearse_and_show as rehearse_and_show
+    from agent_pipeline.cli.commands.report import report_run as report_run
     from agent_pipeline.cli.commands.resume import resume_run as resume_run
     from agent_pipeline.cli.commands.role_trial import try_role as try_role
     from agent_pipeline.cli.commands.roles import list_roles as list_roles
@@ -39,6 +42,9 @@ __all__ = [
     "init_project",
     "list_stages",
     "make_stage",
+    "plan_and_show",
+    "rehearse_and_show",
+    "report_run",
     "resume_run",
     "run_pipeline",
     "runs_beginning_with",
@@ -65,6 +71,9 @@ __getattr__ = lazy_exports(
         "init_project": "agent_pipeline.cli.commands.new_project",
         "list_stages": "agent_pipeline.cli.commands.listed_stages",
         "make_stage": "agent_pipeline.cli.commands.new_stage",
+        "plan_and_show": "agent_pipeline.cli.commands.plan",
+        "rehearse_and_show": "agent_pipeline.cli.commands.rehearse",
+        "report_run": "agent_pipeline.cli.commands.report",
         "resume_run": "agent_pipeline.cli.commands.resume",
         "run_pipeline": "agent_pipeline.cli.commands.run",
         "runs_beginning_with": "agent_pipeline.cli.commands.completion",

@@ -10,7 +10,7 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.display.choice import Display, choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
-from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
+from agent_pipeline.cli.flags import ContinuedFlags, OverridingFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
@@ -90,7 +90,7 @@ def _options(flags: RunFlags) -> RunOptions:
     )
 
 
-def overrides_of(flags: ContinuedFlags) -> Overrides:
+def overrides_of(flags: OverridingFlags) -> Overrides:
     """Return what the flags change of the files."""
     return Overrides(
         budget_tokens=flags.budget_tokens,
