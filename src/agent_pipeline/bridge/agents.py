@@ -118,6 +118,7 @@ class AgentBridge:
             name=role_name,
             instructions=role.instructions,
             model=role_name,
+            model_settings=_NoSettings(),
             output_type=None if output_type is None else _schema(output_type),
         )
 
@@ -145,6 +146,17 @@ class AgentBridge:
             nursery.cancel_scope.shield = True
         if failure is not None:
             raise failure
+
+
+class _NoSettings(sdk.ModelSettings):
+    """The settings of a role's own agent, which has none: they are its role's.
+
+    The SDK writes an agent down in whole, twice a run, to tell it from others of the same name; a twentieth of what a
+    one-call document costs. Of what can be called it takes the name only.
+    """
+
+    def __call__(self) -> None:
+        """Do nothing: nobody calls it."""
 
 
 def _make_schema(output_type: type[Any]) -> Any:
