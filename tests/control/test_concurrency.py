@@ -200,6 +200,26 @@ def test_trouble_only_stops_growth() -> None:
     assert a_round(limit, GROWTH_HOLD) == [LimitChange(20, 40, "doubled")]
 
 
+def test_one_failure_among_many_answers_stops_growth_for_two_rounds_only() -> None:
+    """A provider of which one answer in a hundred fails would never be used to its limit."""
+    limit = AdaptiveLimit(20, 1, 200)
+    limit.on_failure(0)
+
+    assert a_round(limit, 1) == []
+    assert a_round(limit, 2) == [LimitChange(20, 40, "doubled")]
+
+
+def test_each_failure_begins_the_two_rounds_anew() -> None:
+    """Where one answer in twenty fails, growing would only add to the trouble."""
+    limit = AdaptiveLimit(20, 1, 200)
+    changes: list[LimitChange] = []
+    for second in range(10):
+        limit.on_failure(second)
+        changes += a_round(limit, second + 0.5)
+
+    assert changes == []
+
+
 def test_bounds_move_the_limit_only_where_it_is_outside() -> None:
     """What was found out is kept."""
     limit = AdaptiveLimit(20, 1, 100)

@@ -12,6 +12,9 @@ DECREASE = 0.8
 GROWTH_HOLD = 15.0
 """Seconds without growth after a 5xx, a timeout or a lost connection; they say nothing about the limit itself."""
 
+CLEAN_ROUNDS = 2
+"""Rounds of good answers in a row that end this earlier: one failure among a hundred is no trouble."""
+
 FIRST_PROBE, LONGEST_PROBE = 120.0, 1200.0
 """Seconds from a refusal to the next try above all that is known to go well; doubled when that is refused."""
 
@@ -97,7 +100,9 @@ class AdaptiveLimit:
             return None
         self._clean += 1
         self._is_used |= in_flight >= self.limit
-        if self._clean < self.limit or not self._is_used or now < self._hold_until:
+        if self._clean < self.limit or not self._is_used:
+            return None
+        if now < self._hold_until and self._clean < CLEAN_ROUNDS * self.limit:
             return None
         return self._grow(now)
 
