@@ -105,7 +105,7 @@ def test_other_documents_are_expected_to_need_the_mean(tmp_path: Path) -> None:
 def test_attempts_that_failed_are_expected_again(tmp_path: Path) -> None:
     """A provider that fails now and then will, and what it may have billed is a part of what it costs."""
     project = make_project(tmp_path, prose(12), stages=IN_THIS_PROCESS)
-    first = run(project, faults=SILENCE)
+    first = run(project, faults={"faults": [{"kind": "reset_mid_body", "script": [2, 5, 7, 11]}]})
     assert first.documents.succeeded == 12
 
     before = plan(project)
