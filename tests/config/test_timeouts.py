@@ -80,3 +80,9 @@ def test_a_timeout_below_several_defaults_names_all_of_them_at_once() -> None:
     assert TimeoutsConfig(stage=1.5).too_long_for("stage") == ["attempt", "read", "connect"]
     assert TimeoutsConfig(stage=5, attempt=None).too_long_for("stage") == ["read", "connect"]
     assert TimeoutsConfig(document=None).too_long_for("document") == []
+
+
+def test_the_defaults_that_do_not_fit_are_to_be_written_down(load: Load) -> None:
+    error = refusal(load, limits("timeouts: {stage: 50}"))
+
+    assert str(error).endswith("; write down a shorter attempt, read as well")
