@@ -1,10 +1,12 @@
 """What holds for every test: no network but loopback, and how hard Hypothesis tries."""
 
 import ipaddress
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,6 +22,10 @@ settings.load_profile("light")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As in an activated environment, whatever started the tests: what commands print to be typed is the same then.
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 _refused: list[str] = []
 

@@ -20,6 +20,7 @@ FILES = [
     ".env.example",
     ".gitignore",
     "pipeline.yaml",
+    "pytest.ini",
     "roles.yaml",
     "summarise.py",
     "test_summarise.py",

@@ -27,7 +27,7 @@ def test_a_plan_says_what_a_run_would_need(cli: Cli, project: Path) -> None:
     assert said[3].split() == ["requests:", "3", "3", "3"]
     assert said[4].split() == ["attempts:", "3", "3", "15"]
     assert re.fullmatch(r"money: +\$\d+\.\d{4} +\$\d+\.\d{4} +\$\d+\.\d{4}", said[6])
-    assert any(line.startswith("time:       about 5 s, with 5.0 s for an answer; at worst ") for line in said)
+    assert any(line.startswith("time:       about 5 s, where an answer takes 5.0 s; at worst ") for line in said)
 
 
 def test_a_plan_after_a_run_names_it(cli: Cli, project: Path) -> None:

@@ -70,3 +70,19 @@ def test_the_ladder_is_sound_when_every_pair_is(rungs: Rungs) -> None:
     sound = all(outer is None or inner is None or inner < outer for outer, inner in set_pairs)
 
     assert all(inner < outer for _, inner, _, outer in timeouts.steps()) == sound
+
+
+def test_a_timeout_below_several_defaults_names_all_of_them_at_once() -> None:
+    """One after the other would take three tries."""
+    timeouts = TimeoutsConfig(stage=50, read=10)
+
+    assert timeouts.too_long_for("stage") == ["attempt"]
+    assert TimeoutsConfig(stage=1.5).too_long_for("stage") == ["attempt", "read", "connect"]
+    assert TimeoutsConfig(stage=5, attempt=None).too_long_for("stage") == ["read", "connect"]
+    assert TimeoutsConfig(document=None).too_long_for("document") == []
+
+
+def test_the_defaults_that_do_not_fit_are_to_be_written_down(load: Load) -> None:
+    error = refusal(load, limits("timeouts: {stage: 50}"))
+
+    assert str(error).endswith("; write down a shorter attempt, read as well")

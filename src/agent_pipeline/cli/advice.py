@@ -69,7 +69,8 @@ ADVICE: dict[str, Advice] = {
     # the provider refuses
     "request_rejected": Advice(
         "the provider refused this request, and would refuse it again as it is",
-        "read what the provider said: the text may be too long for the model, or a param unknown to it; change that",
+        "read what the provider said: the text may be too long for the model, a param unknown to it, or, after a 404, "
+        "the provider's base_url wrong (a server without Responses API wants `api: chat`); change that",
         (ATTEMPTS, RETRY_FAILED),
     ),
     "credentials_rejected": Advice("the provider refused the key", _KEY, (DOCTOR, RESUME)),

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agent_pipeline.cli.figures import dollars, seconds_text
 from agent_pipeline.cli.output import one_line
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult
 from agent_pipeline.telemetry import Redactor
 
@@ -96,7 +98,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     documents, usage = result.documents, result.usage
     counts = [f"{documents.succeeded} of {documents.total} succeeded"]
     counts += [f"{count} {name}" for name, count in _unhappy(result)]
-    yield f"run {result.outcome} in {result.duration_seconds:.1f} s (exit code {result.exit_code})"
+    yield f"run {result.outcome} in {seconds_text(result.duration_seconds)} (exit code {result.exit_code})"
     if result.reason is not None:
         yield f"reason:     {reason_in_words(result.reason)}"
     if ended.detail is not None:
@@ -127,7 +129,7 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"{'no results:':<11} {ended.text(result.results_problem, 500)}"
     yield f"run:        {_near(result.run_dir)}"
     for position, command in enumerate(result.next):
-        yield f"{'next:' if position == 0 else '':<11} {one_line(command)}"
+        yield f"{'next:' if position == 0 else '':<11} {one_line(typeable(command))}"
 
 
 def reason_in_words(reason: str) -> str:
@@ -147,8 +149,10 @@ def _budget(name: str) -> str:
 def _cost(ended: Ended) -> str:
     if ended.result.cost_usd is None:
         return "unknown: some models have no known price; write it under `prices` in the pipeline file"
-    amount = f"${ended.result.cost_usd:.4f}"
+    amount = dollars(round(ended.result.cost_usd * 1_000_000))
     word = _stand_in(ended)
+    if word and not ended.result.usage.charged_tokens:
+        return f"nothing ({word})"
     return f"nothing ({word}; the same tokens would have cost {amount})" if word else amount
 
 

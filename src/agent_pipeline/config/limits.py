@@ -87,6 +87,13 @@ class TimeoutsConfig(ConfigModel):
             if outer is not None and inner_length is not None:
                 yield inner, inner_length, outer, lengths[outer] or math.inf
 
+    def too_long_for(self, outer: str) -> list[str]:
+        """Return the rungs within another one that are as long as it or longer, the nearest first."""
+        lengths: dict[str, float | None] = self.model_dump()
+        around = lengths[outer] or math.inf
+        within = (*LADDER[LADDER.index(outer) + 1 :], "connect")
+        return [name for name in within if (lengths[name] or 0) >= around]
+
 
 class RetryConfig(ConfigModel):
     """How often and how patiently a failed request is tried again; delays in seconds."""

@@ -131,6 +131,9 @@ def _check_ladder(limits: LimitsConfig, source: SourceMap) -> None:
             f"the {inner} timeout ({inner_length:g} s, {_origin(source, inner)}) has to be shorter than "
             f"the {outer} timeout ({outer_length:g} s, {_origin(source, outer)})"
         )
+        defaults = [one for one in limits.timeouts.too_long_for(outer) if source.line((*_TIMEOUTS, one)) is None]
+        if inner in defaults:
+            problem += f"; write down a shorter {', '.join(defaults)} as well"
         written = inner if source.line((*_TIMEOUTS, inner)) is not None else outer
         raise source.error(problem, (*_TIMEOUTS, written))
 

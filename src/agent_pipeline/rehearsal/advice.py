@@ -149,10 +149,17 @@ def _files(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
 
 def _slowest_wait(rehearsal: Rehearsal) -> str:
     waits = rehearsal.observed.waits
-    if sum(waits.values()) < 0.1 * rehearsal.result.duration_seconds:
+    waited = sum(waits.values())
+    if waited < 0.1 * rehearsal.result.duration_seconds:
         return "nothing: no document was lost, and requests hardly waited"
     reason = max(waits, key=lambda one: waits[one])
     return (
-        f"nothing has to: no document was lost; requests waited {sum(waits.values()) / 3600:,.1f} hours together, "
+        f"nothing has to: no document was lost; requests waited {_length(waited)} together, "
         f"most of it for {_WAITED_FOR.get(reason, reason)}"
     )
+
+
+def _length(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -7,6 +7,7 @@ from pathlib import Path
 from agent_pipeline.cli.commands.new_files import write_new_files
 from agent_pipeline.cli.commands.templates import project_files
 from agent_pipeline.cli.output import one_line, out, print_json
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.config.pipeline_models import MAX_NAME
 from agent_pipeline.errors import InputError
 
@@ -31,7 +32,8 @@ def init_project(folder: Path, *, as_json: bool) -> int:
         print_json({**made, "next": commands, "exit_code": 0})
         return 0
     lines = [f"made {name}, {len(contents)} files in {folder}:", *(f"  {path}" for path in contents)]
-    lines += [f"{'next:' if index == 0 else '':<6}{command}" for index, command in enumerate(commands)]
+    first, *others = (typeable(command.removeprefix(there), folder) for command in commands)
+    lines += [f"next: {there}{first}", *(f"{'':<6}{command}" for command in others)]
     out().write("".join(f"{_safe(line)}\n" for line in lines))
     out().flush()
     return 0

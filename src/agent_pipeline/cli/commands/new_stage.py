@@ -11,6 +11,7 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.new_files import write_new_files
 from agent_pipeline.cli.commands.templates import stage_files
 from agent_pipeline.cli.output import one_line, out, print_json
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.config.pipeline import BUILT_IN_STAGES, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.stage_addition import with_stage
 from agent_pipeline.config.text_file import replace_text_file
@@ -49,7 +50,7 @@ def make_stage(name: str, config: Path | None, *, add: bool, as_json: bool) -> i
         print_json({**shown, "next": commands, "exit_code": 0})
         return 0
     told = f"added to {path} as its last stage" if add else f"add this line to `stages` in {path}:  {line}"
-    for position, text in enumerate([f"made {made[0]} and {made[1]}", told, *commands]):
+    for position, text in enumerate([f"made {made[0]} and {made[1]}", told, *map(typeable, commands)]):
         out().line(("next: " if position == 2 else " " * 6 if position > 2 else "") + one_line(text, most=4000))
     return 0
 

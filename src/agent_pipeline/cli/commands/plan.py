@@ -10,6 +10,7 @@ import typer
 from agent_pipeline.cli.commands.config_file import find_config, logs_here
 from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.commands.run import overrides_of
+from agent_pipeline.cli.figures import counted
 from agent_pipeline.cli.flags import PlanFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.compose import RunOptions
@@ -117,7 +118,7 @@ def _lines(plan: Plan, options: RunOptions) -> Iterator[str]:
     for stage in plan.stages:
         figures = stage.tokens
         shown = " ".join(f"{_count(one):>14}" for one in (figures.low, figures.expected, figures.high))
-        yield f"  {one_line(stage.stage, 60)}: tokens of {stage.documents:,} documents\n{'':<11} {shown}"
+        yield f"  {one_line(stage.stage, 60)}: tokens of {counted(stage.documents, 'document')}\n{'':<11} {shown}"
     yield from _basis(plan)
     yield from _limits(plan)
     for position, line in enumerate(plan.assumptions):
@@ -148,13 +149,14 @@ def _limits(plan: Plan) -> Iterator[str]:
     if binding is None:
         return
     expected = "unknown" if binding.expected_seconds is None else f"about {_time(binding.expected_seconds)}"
-    yield f"time:       {expected}, with {binding.latency:.1f} s for an answer; at worst {_time(plan.worst.run)}"
+    yield f"time:       {expected}, where an answer takes {binding.latency:.1f} s; at worst {_time(plan.worst.run)}"
     if binding.paces:
         first, *others = binding.paces
         rest = "".join(f"; {one.limit} {one.documents_per_hour:,.0f}" for one in others)
         yield f"pace:       {first.limit} binds first: {first.documents_per_hour:,.0f} documents an hour{rest}"
     for ending in binding.endings:
-        yield f"ends early: {ending.limit} is reached at about document {ending.document:,}; `resume` goes on there"
+        done = counted(ending.document, "document")
+        yield f"ends early: {ending.limit} is reached after about {done}; `resume` goes on there"
 
 
 def _totals(plan: Plan) -> dict[str, Figures]:

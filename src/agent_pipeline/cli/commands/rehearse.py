@@ -115,23 +115,23 @@ def _plan_name(flags: RehearseFlags) -> str:
 
 def _as_text(ended: Rehearsal, config: PipelineConfig, flags: RehearseFlags) -> str:
     seen, result = ended.observed, ended.result
-    hours = result.duration_seconds / 3600
     lost = f"{ended.lost:,} lost" + (f", {ended.unfinished:,} not finished" if ended.unfinished else "")
     codes = ", ".join(f"{count:,} {code}" for code, count in seen.failures.most_common())
     slowest, name = seen.slowest
     ends = ", ".join(f"{count:,} {code}" for code, count in seen.endings.most_common() if code is not None)
     at_risk = ended.at_risk
-    took = f"{_time(result.duration_seconds)} of the run; the slowest document took {_time(slowest)}"
+    took = f"{_time(result.duration_seconds)} of virtual time; the slowest document took {_time(slowest)}"
     whose = f"{_money(seen.wasted)} for documents that were lost, {_money(seen.unconfirmed)} for requests"
     cost = f"cost {_money(seen.spent)}, at risk {_money(at_risk)}"
+    faults = f"fault plan {one_line(_plan_name(flags), 200)}, seed {flags.seed}"
     lines = [
-        f"rehearsal of {config.name}: plan {one_line(_plan_name(flags), 200)}, seed {flags.seed}; all of it simulated",
+        f"rehearsal of {config.name}: {faults}; all of it simulated",
         f"documents:  {ended.finished:,} of {ended.cast.size:,} finished, {lost}{codes and f' ({codes})'}",
         f"requests:   {result.usage.requests:,}, in {result.usage.attempts:,} HTTP attempts{ends and f': {ends}'}",
         f"tokens:     {result.usage.charged_tokens:,} charged, {seen.unconfirmed.tokens:,} of them unconfirmed",
         f"time:       {took} ({one_line(name, 80)})",
         f"at risk:    {_money(at_risk)}: {whose} that nobody confirmed",
-        f"with your settings: {lost}, {seen.retried:,} retried, {hours:,.2f} hours, {cost}",
+        f"with your settings: {lost}, {seen.retried:,} retried, {_time(result.duration_seconds)}, {cost}",
     ]
     for position, line in enumerate(advice(ended, config)):
         lines.append(f"{'change:' if position == 0 else '':<11} {one_line(without_secrets(line), 700)}")

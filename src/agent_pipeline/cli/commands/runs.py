@@ -9,6 +9,7 @@ from agent_pipeline.cli.commands.looked_at import near
 from agent_pipeline.cli.figures import dollars, moment
 from agent_pipeline.cli.layout import Column, print_lines, table, terminal_width
 from agent_pipeline.cli.output import say
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.errors import LedgerError, RunDirectoryError
 from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.directory import find_run, run_names
@@ -51,7 +52,7 @@ def list_runs(*, limit: int, as_json: bool) -> int:
         )
         return 0
     if not names:
-        say(f"no runs in {near(str(logs))}; `agent-pipeline run` begins one")
+        say(f"no runs in {near(str(logs))}; `{typeable('agent-pipeline run')}` begins one")
         return 0
     print_lines(table(_COLUMNS, [_as_row(one) for one in found], terminal_width()))
     for one in found:

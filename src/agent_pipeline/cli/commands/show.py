@@ -13,6 +13,7 @@ from agent_pipeline.cli.commands.show_document import document_lines, document_o
 from agent_pipeline.cli.figures import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.layout import Column, labelled, print_lines, table, terminal_width
 from agent_pipeline.cli.summary import reason_in_words
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.ledger import FailureGroup
 from agent_pipeline.runs.state import RunState, RunStatus, status_of
 from agent_pipeline.runs.waits import CAUSES
@@ -106,7 +107,7 @@ def _lines(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> Iterato
             yield ""
             yield from section
     yield ""
-    yield from labelled("next:", next_commands(opened, status))
+    yield from labelled("next:", map(typeable, next_commands(opened, status)))
 
 
 def _when(opened: OpenRun, status: RunStatus) -> str:

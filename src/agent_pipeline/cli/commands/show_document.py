@@ -9,6 +9,7 @@ from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.commands.looked_at import OpenRun, as_argument, near
 from agent_pipeline.cli.figures import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow, StageResultRow, Totals
 from agent_pipeline.runs.state import state_of
@@ -44,7 +45,10 @@ def document_lines(opened: OpenRun, row: DocumentRow) -> Iterator[str]:
     yield ""
     yield from labelled(
         "next:",
-        [f"agent-pipeline {word} {opened.as_typed} {as_argument(row.document_id)}" for word in ("why", "trace")],
+        [
+            typeable(f"agent-pipeline {word} {opened.as_typed} {as_argument(row.document_id)}")
+            for word in ("why", "trace")
+        ],
     )
 
 

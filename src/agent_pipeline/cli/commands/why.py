@@ -14,6 +14,7 @@ from agent_pipeline.cli.commands.step_text import branch_of, step_object
 from agent_pipeline.cli.commands.why_story import story_in_words
 from agent_pipeline.cli.layout import labelled, paragraph, print_lines, terminal_width, tree
 from agent_pipeline.cli.summary import reason_in_words
+from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow
 from agent_pipeline.runs.causes import Link, causes_of
@@ -90,7 +91,7 @@ def _lines(case: _Case) -> Iterator[str]:
     yield from labelled("artifact:", artifact_in_words(document))
     advice = _advice(case)
     yield from _labelled("to do:", [advice.todo], width)
-    yield from labelled("next:", case.opened.commands(advice, document.document_id))
+    yield from labelled("next:", map(typeable, case.opened.commands(advice, document.document_id)))
 
 
 def _labelled(label: str, texts: list[str], width: int | None) -> Iterator[str]:
