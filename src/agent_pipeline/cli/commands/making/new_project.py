@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-from agent_pipeline.cli.commands.new_files import write_new_files
-from agent_pipeline.cli.commands.templates import project_files
+from agent_pipeline.cli.commands.making.new_files import write_new_files
+from agent_pipeline.cli.commands.making.templates import project_files
 from agent_pipeline.cli.output import one_line, out, print_json
 from agent_pipeline.config.pipeline_models import MAX_NAME
 from agent_pipeline.errors import InputError

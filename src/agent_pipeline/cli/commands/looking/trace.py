@@ -7,8 +7,8 @@ from itertools import islice
 import typer
 
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
-from agent_pipeline.cli.commands.looked_at import OpenRun, find_document, looking_at
-from agent_pipeline.cli.commands.step_text import (
+from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at
+from agent_pipeline.cli.commands.looking.step_text import (
     answer_in_words,
     attempt_object,
     branch_of,

@@ -8,8 +8,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import find_config
-from agent_pipeline.cli.commands.new_files import write_new_files
-from agent_pipeline.cli.commands.templates import stage_files
+from agent_pipeline.cli.commands.making.new_files import write_new_files
+from agent_pipeline.cli.commands.making.templates import stage_files
 from agent_pipeline.cli.output import one_line, out, print_json
 from agent_pipeline.config.pipeline import BUILT_IN_STAGES, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.stage_addition import with_stage

@@ -8,8 +8,8 @@ import trio
 
 from agent_pipeline import gateway as gateways  # imported at the first call
 from agent_pipeline.cli.advice import advice_on
+from agent_pipeline.cli.commands.before.roles import RolesInUse, load_roles
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
-from agent_pipeline.cli.commands.roles import RolesInUse, load_roles
 from agent_pipeline.cli.figures import dollars, seconds_text
 from agent_pipeline.cli.layout import labelled, print_lines
 from agent_pipeline.cli.output import say
