@@ -7,7 +7,6 @@ from pathlib import Path
 import trio
 
 from agent_pipeline import gateway as gateways  # imported at the first call
-from agent_pipeline.cli.advice import advice_on
 from agent_pipeline.cli.commands.before.roles import RolesInUse, load_roles
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.figures import dollars, seconds_text
@@ -24,6 +23,7 @@ from agent_pipeline.errors import AgentPipelineError, InputError
 from agent_pipeline.gateway.endpoint import Endpoint
 from agent_pipeline.gateway.endpoints import real_endpoints, simulated_endpoints
 from agent_pipeline.gateway.inprocess import BASE_URL, simulator_pool
+from agent_pipeline.runs.advice import advice_on
 from agent_pipeline.simulator import Simulator
 
 PROMPT = "Answer with one word: ready"

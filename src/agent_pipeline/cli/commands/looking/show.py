@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from agent_pipeline.cli.advice import ADVICE, RETRY_FAILED, Advice
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.looking.limit_changes import LimitChanges, limit_changes
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at, near
@@ -14,6 +13,7 @@ from agent_pipeline.cli.figures import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.layout import Column, labelled, print_lines, table, terminal_width
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.ledger import FailureGroup
+from agent_pipeline.runs.advice import ADVICE, RETRY_FAILED, Advice
 from agent_pipeline.runs.state import RunState, RunStatus, status_of
 from agent_pipeline.runs.waits import CAUSES
 

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from agent_pipeline.cli.advice import Advice, advice_on
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.looking.limit_changes import limit_changes
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at, near
@@ -16,6 +15,7 @@ from agent_pipeline.cli.layout import labelled, paragraph, print_lines, terminal
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow
+from agent_pipeline.runs.advice import Advice, advice_on
 from agent_pipeline.runs.causes import Link, causes_of
 from agent_pipeline.runs.happenings import Happening, happenings_of
 from agent_pipeline.runs.spans import spans_of

@@ -1,4 +1,4 @@
-"""What an error code means to who sees it for the first time, and what to do about it; one table for all commands."""
+"""What an error code means to who sees it for the first time, and what to do: one table for commands and reports."""
 
 from dataclasses import dataclass
 
@@ -124,6 +124,10 @@ ADVICE: dict[str, Advice] = {
         "the next request did not fit into this document's own budget",
         "raise limits.budget_per_document, or lower params.max_tokens of the role",
     ),
+    "replay_miss": Advice(
+        "the recording holds no answer to this request",
+        "undo what changed since it was made, or record the run again",
+    ),
     "deadline_exceeded": Advice(
         "the document's time ran out",
         "raise the timeout that the error names (limits.timeouts), or let fewer documents wait for each other",
@@ -170,6 +174,14 @@ ADVICE: dict[str, Advice] = {
     "input_invalid": Advice("the source or a folder can't be used", "mend it where the error says", (CHECK, RESUME)),
     "run_invalid": Advice(
         "the run directory can't be used", "see what is wrong with it", ("agent-pipeline verify {run}",)
+    ),
+    "recording_invalid": Advice(
+        "the recording can't be used or written", "mend what the error says, or record the run again", (RESUME,)
+    ),
+    "results_not_written": Advice(
+        "a table of results could not be written; the run itself is whole",
+        "make room, or mend the permissions of the folder, then write the table from the ledger",
+        ("agent-pipeline export {run} results.csv",),
     ),
     "run_in_use": Advice("another process works on the run", "wait for it, or stop it", ("agent-pipeline show {run}",)),
 }
