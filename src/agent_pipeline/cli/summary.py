@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agent_pipeline.amounts import dollars
 from agent_pipeline.cli.output import one_line
 from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult
 from agent_pipeline.telemetry import Redactor
@@ -147,7 +148,7 @@ def _budget(name: str) -> str:
 def _cost(ended: Ended) -> str:
     if ended.result.cost_usd is None:
         return "unknown: some models have no known price; write it under `prices` in the pipeline file"
-    amount = f"${ended.result.cost_usd:.4f}"
+    amount = dollars(round(ended.result.cost_usd * 1_000_000))
     word = _stand_in(ended)
     return f"nothing ({word}; the same tokens would have cost {amount})" if word else amount
 

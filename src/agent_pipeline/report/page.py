@@ -14,10 +14,11 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from agent_pipeline.report import amounts
+from agent_pipeline.amounts import dollars, moment, seconds_text
 from agent_pipeline.report.comparison import FILES, Comparison, read_text
 from agent_pipeline.report.documents import MOST_ID, Documents, Writer
 from agent_pipeline.report.facts import RunFacts
+from agent_pipeline.report.shares import quantile, share
 from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.timeline import Timeline
@@ -93,7 +94,7 @@ class Page:
     def quantiles(self) -> tuple[float | None, float | None]:
         """How long documents took, p50 and p95."""
         ordered = sorted(self.facts.durations)
-        return amounts.quantile(ordered, 0.5), amounts.quantile(ordered, 0.95)
+        return quantile(ordered, 0.5), quantile(ordered, 0.95)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -218,11 +219,11 @@ def _environment(texts: Texts) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=amounts.seconds,
-        money=amounts.money,
-        share=amounts.share,
+        seconds=seconds_text,
+        money=dollars,
+        share=share,
         count=lambda value: f"{value:,}",
-        moment=lambda value: value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        moment=lambda value: f"{moment(value)} UTC",
         preformatted=_preformatted,
         id=lambda value: texts.line(value, MOST_ID),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from agent_pipeline.cli.figures import counted, listed
+from agent_pipeline.amounts import counted, listed
 from agent_pipeline.cli.layout import paragraph
 
 State = Literal["ok", "warning", "problem"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from agent_pipeline.amounts import dollars
 from agent_pipeline.cli.commands.config_file import find_config, logs_here
 from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.commands.running.run import overrides_of
@@ -112,7 +113,7 @@ def _lines(plan: Plan, options: RunOptions) -> Iterator[str]:
     yield f"documents:  {more}{sizes.count:,} to work on, {sizes.text_bytes:,} bytes of text{kept}{reused}"
     yield f"{'':<11} {'low':>14} {'expected':>14} {'high':>14}"
     for name, figures in _totals(plan).items():
-        show = _usd if name == "money" else _count
+        show = dollars if name == "money" else _count
         yield f"{name + ':':<11} {show(figures.low):>14} {show(figures.expected):>14} {show(figures.high):>14}"
     for stage in plan.stages:
         figures = stage.tokens
@@ -140,7 +141,7 @@ def _limits(plan: Plan) -> Iterator[str]:
     budget = plan.config.limits.budget
     left = [
         *([] if plan.tokens_left is None else [f"{plan.tokens_left:,} tokens"]),
-        *([] if plan.micro_usd_left is None or budget.usd is None else [_usd(plan.micro_usd_left)]),
+        *([] if plan.micro_usd_left is None or budget.usd is None else [dollars(plan.micro_usd_left)]),
     ]
     if left:
         yield f"budget:     {' and '.join(left)} at the most, whatever happens"
@@ -170,10 +171,6 @@ def _count(number: int | None) -> str:
     return _UNKNOWN if number is None else f"{number:,}"
 
 
-def _usd(micro_usd: int | None) -> str:
-    return _UNKNOWN if micro_usd is None else f"${micro_usd / 1e6:,.4f}"
-
-
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "without end"
@@ -182,7 +179,7 @@ def _time(seconds: float | None) -> str:
     return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def _dollars(figures: Figures) -> dict[str, float | None]:
+def _in_dollars(figures: Figures) -> dict[str, float | None]:
     return {name: None if value is None else value / 1e6 for name, value in figures.as_object().items()}
 
 
@@ -209,7 +206,7 @@ def _as_object(plan: Plan, options: RunOptions) -> dict[str, object]:
             "over": [{"what": one.what, **asdict(found)} for one, found in survey.over if found.count],
         },
         **{name: None if unknown else totals[name].as_object() for name in ("requests", "attempts", "tokens")},
-        "cost_usd": None if unknown else _dollars(totals["money"]),
+        "cost_usd": None if unknown else _in_dollars(totals["money"]),
         "budget_left": {
             "tokens": plan.tokens_left,
             "usd": None if plan.micro_usd_left is None else plan.micro_usd_left / 1e6,
@@ -221,7 +218,7 @@ def _as_object(plan: Plan, options: RunOptions) -> dict[str, object]:
                 "requests": stage.requests.as_object(),
                 "attempts": stage.attempts.as_object(),
                 "tokens": stage.tokens.as_object(),
-                "cost_usd": _dollars(stage.micro_usd),
+                "cost_usd": _in_dollars(stage.micro_usd),
                 "from_history": stage.from_history,
             }
             for stage in plan.stages

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide, without_secrets
 from agent_pipeline.cli.commands.running.run import overrides_of
@@ -79,7 +80,8 @@ class _Progress:
         now = time.monotonic()
         if self._size and now - self._told >= _PERIOD:
             self._told = now
-            say(f"{now - self._begun:7.1f} s  {count:,} of {self._size:,} documents, {_time(seconds)} into the run")
+            far = f"{count:,} of {self._size:,} documents, {seconds_text(seconds)} into the run"
+            say(f"{now - self._begun:7.1f} s  {far}")
 
 
 def _who(cast: Cast) -> str:
@@ -92,16 +94,8 @@ def _who(cast: Cast) -> str:
     return words
 
 
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 def _money(spent: Spent) -> str:
-    return "an unknown amount" if spent.unpriced else f"${spent.micro_usd / 1e6:,.4f}"
+    return "an unknown amount" if spent.unpriced else dollars(spent.micro_usd)
 
 
 def _usd(spent: Spent) -> float | None:
@@ -121,7 +115,7 @@ def _as_text(ended: Rehearsal, config: PipelineConfig, flags: RehearseFlags) -> 
     slowest, name = seen.slowest
     ends = ", ".join(f"{count:,} {code}" for code, count in seen.endings.most_common() if code is not None)
     at_risk = ended.at_risk
-    took = f"{_time(result.duration_seconds)} of the run; the slowest document took {_time(slowest)}"
+    took = f"{seconds_text(result.duration_seconds)} of the run; the slowest document took {seconds_text(slowest)}"
     whose = f"{_money(seen.wasted)} for documents that were lost, {_money(seen.unconfirmed)} for requests"
     cost = f"cost {_money(seen.spent)}, at risk {_money(at_risk)}"
     lines = [

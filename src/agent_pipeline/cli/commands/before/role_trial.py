@@ -7,9 +7,9 @@ from pathlib import Path
 import trio
 
 from agent_pipeline import gateway as gateways  # imported at the first call
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.commands.before.roles import RolesInUse, load_roles
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
-from agent_pipeline.cli.figures import dollars, seconds_text
 from agent_pipeline.cli.layout import labelled, print_lines
 from agent_pipeline.cli.output import say
 from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, UNREACHABLE, exit_code_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent_pipeline.amounts import counted
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.figures import counted
 from agent_pipeline.runs.happenings import Happening, happenings_named
 
 _KINDS = ("LIMIT_CHANGED", "LIVE_CHANGED", "BREAKER", "DOCUMENTS_CLAMPED", "PIPELINE_STOPPING")

@@ -12,7 +12,7 @@ from agent_pipeline.cli.output import one_line, out, print_json
 from agent_pipeline.errors import InputError
 from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.directory import find_run
-from agent_pipeline.runs.figures import figures_of
+from agent_pipeline.runs.metrics import metrics_of
 from agent_pipeline.telemetry.exposition import Metric, exposition
 
 _LONGEST_LABEL = 300
@@ -30,7 +30,7 @@ def print_metrics(run: str, *, output: Path | None, as_json: bool) -> int:
     """
     directory = find_run(run, logs_here())
     with open_reader(directory.ledger) as ledger:
-        metrics = [_shown(metric) for metric in figures_of(ledger)]
+        metrics = [_shown(metric) for metric in metrics_of(ledger)]
     if output is not None:
         _replace(output, "".join(exposition(metrics)))
     if as_json:

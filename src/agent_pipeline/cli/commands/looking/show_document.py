@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from agent_pipeline.amounts import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun, as_argument, near
-from agent_pipeline.cli.figures import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow, StageResultRow, Totals

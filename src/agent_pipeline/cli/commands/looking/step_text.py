@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from agent_pipeline.amounts import counted, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.figures import counted, seconds_text
 from agent_pipeline.cli.layout import Branch
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.runs.trace import Step

@@ -6,6 +6,7 @@ from itertools import islice
 
 import typer
 
+from agent_pipeline.amounts import seconds_text
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at
 from agent_pipeline.cli.commands.looking.step_text import (
@@ -14,7 +15,6 @@ from agent_pipeline.cli.commands.looking.step_text import (
     branch_of,
     step_object,
 )
-from agent_pipeline.cli.figures import seconds_text
 from agent_pipeline.cli.layout import Column, print_lines, table, terminal_width, tree
 from agent_pipeline.cli.output import say
 from agent_pipeline.domain.usage import AttemptRecord

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from agent_pipeline.amounts import counted, dollars, listed, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.figures import counted, dollars, listed, seconds_text
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.runs.state import RunStatus
 from agent_pipeline.runs.story import DocumentStory

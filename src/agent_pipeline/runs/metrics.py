@@ -15,7 +15,7 @@ _OUTCOMES = ("succeeded", "failed", "skipped", "cancelled", _UNFINISHED)
 Labels = Mapping[str, str]
 
 
-def figures_of(ledger: LedgerReader) -> Iterator[Metric]:
+def metrics_of(ledger: LedgerReader) -> Iterator[Metric]:
     """Yield the figures of a run as of the moment the ledger was opened at; a handful of queries, whatever its size."""
     own = {"pipeline": ledger.run.name, "run": ledger.run.run_id}
     yield from _run(ledger, own)

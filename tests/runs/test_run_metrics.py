@@ -11,7 +11,7 @@ from tests.runs.sample import Sample, go_on, kill
 from tests.telemetry.prometheus_text import read_prometheus
 
 from agent_pipeline.ledger import open_reader
-from agent_pipeline.runs.figures import figures_of
+from agent_pipeline.runs.metrics import metrics_of
 from agent_pipeline.telemetry.exposition import SECONDS, exposition
 
 
@@ -20,7 +20,7 @@ class Figures:
 
     def __init__(self, sample: Sample) -> None:
         with open_reader(sample.run.ledger) as ledger:
-            self.samples = read_prometheus("".join(exposition(figures_of(ledger))))
+            self.samples = read_prometheus("".join(exposition(metrics_of(ledger))))
         self.own = {("pipeline", "trial"), ("run", sample.run.run_id)}
 
     def of(self, name: str) -> dict[frozenset[tuple[str, str]], float]:

@@ -1,38 +1,7 @@
-"""Figures as people read them: seconds, money, shares."""
+"""Parts of a whole, changes, and places in an order."""
 
 from collections.abc import Sequence
 from math import ceil
-
-
-def seconds(value: float | None) -> str:
-    """Return a duration in its two largest units.
-
-    >>> [seconds(value) for value in (None, 0.0042, 0.35, 12.34, 125, 11520)]
-    ['-', '4 ms', '350 ms', '12.3 s', '2 min 5 s', '3 h 12 min']
-    """
-    if value is None:
-        return "-"
-    if value < 0.9995:
-        return f"{value * 1000:.0f} ms"
-    if value < 99.95:
-        return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
-def money(micro_usd: int | None) -> str:
-    """Return micro-dollars as dollars; None is unknown.
-
-    >>> [money(value) for value in (None, 0, 21_600, 1_234_560_000)]
-    ['unknown', '$0', '$0.0216', '$1,234.56']
-    """
-    if micro_usd is None:
-        return "unknown"
-    if micro_usd == 0:
-        return "$0"
-    return f"${micro_usd / 1e6:,.4f}" if micro_usd < 10_000_000 else f"${micro_usd / 1e6:,.2f}"
 
 
 def share(part: float, whole: float) -> str:
