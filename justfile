@@ -2,6 +2,8 @@
 
 uv := env("UV", "uv")
 run := uv + " run"
+# Rooms whose tests start no process and no server; all the others are in `uv run pytest`.
+units := "tests/config tests/control tests/domain tests/house tests/ledger tests/simulator tests/telemetry"
 # Top-level folders that hold Python (git knows the ignored ones).
 python := `git ls-files --cached --others --exclude-standard -- '*.py' | cut -d/ -f1 | sort -u | tr '\n' ' '`
 
@@ -17,12 +19,12 @@ smoke *arguments:
 test *arguments:
     {{ run }} pytest {{ arguments }}
 
-# What has to hold before a commit: format, lint, types, import contracts, unit tests, doctests
+# What has to hold before a commit: format, lint, types, import contracts, doctests, tests of rooms that start nothing
 check: lint typecheck
-    {{ run }} pytest -q --doctest-modules --doctest-glob='*.md' tests src scripts docs README.md
+    {{ run }} pytest -q --doctest-modules --doctest-glob='*.md' {{ units }} src scripts docs README.md
 
-# All of `check`, then the slow tests under coverage with thorough properties, the coverage gates and the examples
-check-all: check coverage examples
+# All of `check`, then the slow tests under coverage with thorough properties, the coverage gates, examples and the site
+check-all: check coverage examples docs
 
 # Two type checkers, both strict
 typecheck:
@@ -56,6 +58,10 @@ examples:
         echo "== $example"
         env -u OPENAI_API_KEY {{ run }} python "$example"
     done
+
+# Build the documentation site, to be opened as dist/docs/index.html; a broken link or a page nobody finds is an error
+docs:
+    NO_MKDOCS_2_WARNING=1 {{ run }} mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 # Rewrite what ruff can
 format:

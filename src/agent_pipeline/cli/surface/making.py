@@ -7,11 +7,12 @@ import typer
 
 from agent_pipeline.cli import commands
 from agent_pipeline.cli.flags import DebugFlag, JsonFlag
+from agent_pipeline.cli.quick_group import QuickGroup
 from agent_pipeline.cli.surface.arguments import ConfigArgument
 
 PANEL = "Make"
 
-stages = typer.Typer(no_args_is_help=True)
+stages = typer.Typer(cls=QuickGroup, no_args_is_help=True)
 
 
 def init(
