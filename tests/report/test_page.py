@@ -228,7 +228,7 @@ def test_a_run_that_goes_on_is_told_and_left_alone(sample: Sample) -> None:
     with sample.run.locked():
         report, page = written(sample.run)
 
-    assert report.state == "going_on"
+    assert report.state == "running"
     assert "Still running" in page.text
 
 

@@ -53,7 +53,7 @@ class Page:
     @property
     def headline(self) -> str:
         """How the run ended, in two or three words."""
-        if self.facts.state == "going_on":
+        if self.facts.state == "running":
             return "Still running"
         if self.facts.state == "killed":
             return "Killed"
@@ -63,14 +63,14 @@ class Page:
     @property
     def tone(self) -> str:
         """Whether that is `good`, `fair` or `bad`."""
-        if self.facts.state != "ended" or self.facts.outcomes["failed"]:
+        if not self.facts.has_ended or self.facts.outcomes["failed"]:
             return "bad" if self.facts.run.outcome == "failed" else "fair"
         return _TONES.get(self.facts.run.outcome or "", "fair")
 
     @property
     def reason(self) -> str:
         """Why it ended early, or what is to know about one that did not end."""
-        if self.facts.state == "going_on":
+        if self.facts.state == "running":
             return (
                 "A process works on this run. The page shows what was on record when it was made; make it again later."
             )
@@ -86,8 +86,8 @@ class Page:
     @property
     def never_begun(self) -> int:
         """Entries of the source that the run did not come to, as far as it knew how many there are."""
-        expected = self.facts.happenings.expected_documents
-        unfinished = self.facts.state != "ended" or self.facts.run.outcome != "completed"
+        expected = self.facts.events.expected_documents
+        unfinished = not self.facts.has_ended or self.facts.run.outcome != "completed"
         return max((expected or 0) - self.facts.outcomes.total(), 0) if unfinished else 0
 
     @property

@@ -1,11 +1,11 @@
 """A run's figures, counted in its ledger, finished, killed or going on."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from agent_pipeline.ledger import LedgerReader, RunRow
+from agent_pipeline.ledger import LedgerReader
+from agent_pipeline.runs.state import is_simulated
 from agent_pipeline.telemetry.exposition import SECONDS, Metric, Sample, histogram
 
 _PREFIX = "agent_pipeline"
@@ -39,21 +39,13 @@ def _run(ledger: LedgerReader, own: Labels) -> Iterator[Metric]:
         "version": run.version,
         "outcome": run.outcome or _UNFINISHED,
         "reason": run.reason or "",
-        "simulator": str(_is_simulated(run)).lower(),
+        "simulator": str(is_simulated(run)).lower(),
     }
     yield Metric(f"{_PREFIX}_run_info", "The run; its last session's outcome.", "gauge", [Sample(info, 1)])
     for name, text, at in (("started", "began", run.started_at), ("ended", "ended", run.ended_at)):
         yield Metric(f"{_PREFIX}_run_{name}_timestamp_seconds", f"When the run {text}.", "gauge", [*_moment(own, at)])
     sessions = sum(1 for _ in ledger.sessions())
     yield Metric(f"{_PREFIX}_run_sessions", "Processes that worked on the run.", "gauge", [Sample(own, sessions)])
-
-
-def _is_simulated(run: RunRow) -> bool:
-    try:
-        options = json.loads(run.options_json)
-    except ValueError:
-        return False
-    return isinstance(options, dict) and options.get("offline") is True
 
 
 def _moment(own: Labels, at: datetime | None) -> Iterator[Sample]:
@@ -103,8 +95,8 @@ def _whose(own: Labels, whose: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 
 def _waits(ledger: LedgerReader, own: Labels) -> Iterator[Metric]:
-    waits = list(ledger.wait_counts())
-    counts = [Sample({**own, "reason": one.reason}, one.count) for one in waits]
+    waits = sorted(ledger.waits(), key=lambda one: one.reason)
+    counts = [Sample({**own, "reason": one.reason}, one.attempts) for one in waits]
     seconds = [Sample({**own, "reason": one.reason}, one.seconds) for one in waits]
     yield Metric(f"{_PREFIX}_waits_total", "HTTP requests that waited, by the longest reason.", "counter", counts)
     yield Metric(f"{_PREFIX}_wait_seconds_total", "Seconds they waited before they went.", "counter", seconds)

@@ -15,7 +15,7 @@ from agent_pipeline.runs.directory import RunDirectory, find_run
 from agent_pipeline.telemetry import Redactor
 
 _NOT_ENDED = {
-    "going_on": "the run still goes on: the page tells what was on record just now",
+    "running": "the run still goes on: the page tells what was on record just now",
     "killed": "the run was killed: the page tells what it had on record",
 }
 

@@ -1,7 +1,6 @@
 """What a run's events tell and its ledger does not: limits that changed, what stopped or stalled, results reused."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +9,11 @@ from pathlib import Path
 
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.timeline import Lane, LimitStep
-from agent_pipeline.telemetry import parse_json_object, read_lines
+from agent_pipeline.runs.happenings import Happening, happenings_and_gaps
 
 MOST_INCIDENTS = 60
 """Incidents that are shown; all are counted."""
 
-_NAME = re.compile(r'"event": ?"([^"]+)"')
 _INCIDENTS: Mapping[str, tuple[str, ...]] = {
     "PIPELINE_STOPPING": ("detail",),
     "PIPELINE_CANCELLING": ("reason",),
@@ -44,7 +42,7 @@ class Incident:
 
 
 @dataclass(slots=True)
-class Happenings:
+class EventFacts:
     """What the events tell.
 
     Attributes:
@@ -80,59 +78,36 @@ class Happenings:
         return [*self.steps, *again]
 
 
-def read_happenings(events: Path, texts: Texts) -> Happenings:
+def read_event_facts(events: Path, texts: Texts) -> EventFacts:
     """Read a run's typed events once, in constant memory; what can't be read is counted and left out."""
-    found = Happenings()
-    takers: dict[str, Callable[[Happenings, float, Mapping[str, object]], None]] = {
-        "PIPELINE_STARTED": _take_start,
-        "LIMIT_CHANGED": _take_limit,
-        "STAGE_REUSED": _take_reused,
-    }
-    wanted = takers.keys() | _INCIDENTS.keys()
-    try:
-        for line in read_lines(events, lambda text: _parse(text, wanted)):
-            if line.value is None:
-                found.unreadable += 1
-            elif line.value:
-                _take(found, line.value, takers, texts)
-    except OSError:
-        found.unreadable += 1
+    found = EventFacts()
+    for one in happenings_and_gaps(events, _TAKERS.keys() | _INCIDENTS.keys()):
+        if one is None:
+            found.unreadable += 1
+        else:
+            _take(found, one, texts)
     return found
 
 
-def _parse(text: str, wanted: set[str]) -> dict[str, object]:
-    """Decode a line of a wanted event; most lines are of others and only looked at."""
-    name = _NAME.search(text, 0, 120)
-    return parse_json_object(text) if name is not None and name[1] in wanted else {}
-
-
-def _take(
-    found: Happenings,
-    event: Mapping[str, object],
-    takers: Mapping[str, Callable[[Happenings, float, Mapping[str, object]], None]],
-    texts: Texts,
-) -> None:
-    name = str(event.get("event"))
-    try:
-        at = datetime.fromisoformat(str(event["at"]))
-        taker = takers.get(name)
-        if taker is not None:
-            taker(found, at.timestamp(), event)
-            return
-    except (KeyError, TypeError, ValueError):
-        found.unreadable += 1
+def _take(found: EventFacts, one: Happening, texts: Texts) -> None:
+    taker = _TAKERS.get(one.event)
+    if taker is not None:
+        try:
+            taker(found, one.at.timestamp(), one.values)
+        except (KeyError, TypeError, ValueError):
+            found.unreadable += 1
         return
-    found.incident_counts[name] += 1
+    found.incident_counts[one.event] += 1
     if len(found.incidents) < MOST_INCIDENTS:
-        told = [_told(event[key]) for key in _INCIDENTS[name] if event.get(key) not in (None, "")]
-        found.incidents.append(Incident(at, name, texts.line(" · ".join(told), 240)))
+        told = [_told(one.values[key]) for key in _INCIDENTS[one.event] if one.values.get(key) not in (None, "")]
+        found.incidents.append(Incident(one.at, one.event, texts.line(" · ".join(told), 240)))
 
 
 def _told(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _take_start(found: Happenings, at: float, event: Mapping[str, object]) -> None:
+def _take_start(found: EventFacts, at: float, event: Mapping[str, object]) -> None:
     found.begun.append((at, int(str(event["requests_in_flight"]))))
     found.simulator = event.get("simulator") is True
     documents, stages = event.get("documents"), event.get("stages")
@@ -142,10 +117,17 @@ def _take_start(found: Happenings, at: float, event: Mapping[str, object]) -> No
         found.stages = [str(stage) for stage in stages]
 
 
-def _take_limit(found: Happenings, at: float, event: Mapping[str, object]) -> None:
+def _take_limit(found: EventFacts, at: float, event: Mapping[str, object]) -> None:
     lane = (str(event["provider"]), str(event["model"]))
     found.steps.append(LimitStep(at, lane, int(str(event["new"]))))
 
 
-def _take_reused(found: Happenings, _at: float, event: Mapping[str, object]) -> None:
+def _take_reused(found: EventFacts, _at: float, event: Mapping[str, object]) -> None:
     found.reused[str(event["stage"])] += 1
+
+
+_TAKERS: Mapping[str, Callable[[EventFacts, float, Mapping[str, object]], None]] = {
+    "PIPELINE_STARTED": _take_start,
+    "LIMIT_CHANGED": _take_limit,
+    "STAGE_REUSED": _take_reused,
+}
