@@ -12,8 +12,8 @@ from agent_pipeline.cli.commands.before.examination import Finding, finding_line
 from agent_pipeline.cli.commands.config_file import DEFAULTS, find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.hidden import hide, print_hidden, shown
-from agent_pipeline.cli.commands.looking.looked_at import near
 from agent_pipeline.cli.layout import print_lines, terminal_width
+from agent_pipeline.cli.paths import near
 from agent_pipeline.compose.process import MOST_PER_LOOP, descriptor_limits, documents_under
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.errors import ConfigError, InputError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide, print_hidden, shown
-from agent_pipeline.cli.commands.looking.looked_at import near
 from agent_pipeline.cli.layout import Column, print_lines, table, terminal_width
+from agent_pipeline.cli.paths import near
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.pipeline import load_pipeline_config
 from agent_pipeline.config.price_table import priced_by

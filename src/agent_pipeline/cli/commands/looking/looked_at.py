@@ -1,7 +1,6 @@
 """The run and the document that a command is to look at: found by what a person typed."""
 
 import difflib
-import os
 import shlex
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from itertools import islice
 
 from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import shown
+from agent_pipeline.cli.paths import near
 from agent_pipeline.errors import InputError, LedgerError, RunDirectoryError
 from agent_pipeline.ledger import DocumentRow, LedgerReader, open_reader
 from agent_pipeline.runs.advice import Advice
@@ -61,12 +61,6 @@ def as_argument(document_id: str) -> str:
     """Return a document's id as it is typed; `--` keeps one that begins with a dash from being a flag."""
     typed = shlex.quote(shown(document_id))
     return f"-- {typed}" if document_id.startswith("-") else typed
-
-
-def near(path: str) -> str:
-    """Return a path as one would type it here."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith(f"..{os.sep}..") else relative
 
 
 def find_document(ledger: LedgerReader, text: str) -> DocumentRow:

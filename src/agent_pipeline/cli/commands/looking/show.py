@@ -7,10 +7,11 @@ from dataclasses import asdict
 from agent_pipeline.amounts import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.looking.limit_changes import LimitChanges, limit_changes
-from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at, near
+from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at
 from agent_pipeline.cli.commands.looking.runs import status_object
 from agent_pipeline.cli.commands.looking.show_document import document_lines, document_object
 from agent_pipeline.cli.layout import Column, labelled, print_lines, table, terminal_width
+from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.ledger import FailureGroup
 from agent_pipeline.runs.advice import ADVICE, RETRY_FAILED, Advice

@@ -7,8 +7,9 @@ from typing import Any
 
 from agent_pipeline.amounts import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.commands.looking.looked_at import OpenRun, as_argument, near
+from agent_pipeline.cli.commands.looking.looked_at import OpenRun, as_argument
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
+from agent_pipeline.cli.paths import near
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow, StageResultRow, Totals
 from agent_pipeline.runs.state import state_of

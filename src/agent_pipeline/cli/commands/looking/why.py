@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, replace
 
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.commands.looking.limit_changes import limit_changes
-from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at, near
+from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document, looking_at
 from agent_pipeline.cli.commands.looking.show import resume_advice
 from agent_pipeline.cli.commands.looking.show_document import artifact_in_words, document_object, ending_in_words
 from agent_pipeline.cli.commands.looking.step_text import branch_of, step_object
 from agent_pipeline.cli.commands.looking.why_story import story_in_words
 from agent_pipeline.cli.layout import labelled, paragraph, print_lines, terminal_width, tree
+from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow

@@ -1,7 +1,6 @@
 """`stage list`: the built-in stages and those of a pipeline, told without importing any of the user's."""
 
 import inspect
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from agent_pipeline.cli.commands.config_file import DEFAULTS, find_config
 from agent_pipeline.cli.commands.stage_names import WrittenStage, check_stage
 from agent_pipeline.cli.output import one_line, out, print_json
+from agent_pipeline.cli.paths import near
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.config.stage_list import REWORK_OPTIONS, StageConfig
 from agent_pipeline.pipeline.stage import Stage
@@ -107,9 +107,4 @@ def _lines(stage: _Listed) -> Iterator[str]:
     if told:
         yield f"     {one_line('; '.join(told))}"
     if stage.place:
-        yield f"     {one_line(_near(stage.place), most=4000)}"
-
-
-def _near(place: str) -> str:
-    relative = os.path.relpath(place)
-    return place if relative.startswith(f"..{os.sep}..") else relative
+        yield f"     {one_line(near(stage.place), most=4000)}"
