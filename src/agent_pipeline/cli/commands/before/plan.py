@@ -10,7 +10,7 @@ import typer
 from agent_pipeline.amounts import dollars
 from agent_pipeline.cli.commands.config_file import find_config, logs_here
 from agent_pipeline.cli.commands.hidden import hide
-from agent_pipeline.cli.commands.running.run import overrides_of
+from agent_pipeline.cli.commands.overridden import overrides_of
 from agent_pipeline.cli.flags import PlanFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.compose import RunOptions

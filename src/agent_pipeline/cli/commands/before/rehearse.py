@@ -7,7 +7,7 @@ from pathlib import Path
 from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide, without_secrets
-from agent_pipeline.cli.commands.running.run import overrides_of
+from agent_pipeline.cli.commands.overridden import overrides_of
 from agent_pipeline.cli.flags import RehearseFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.compose import RunOptions

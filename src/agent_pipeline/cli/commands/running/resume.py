@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import logs_here
-from agent_pipeline.cli.commands.running.run import overrides_of, run_and_show
+from agent_pipeline.cli.commands.overridden import overrides_of
+from agent_pipeline.cli.commands.running.run import run_and_show
 from agent_pipeline.cli.flags import ResumeFlags
 from agent_pipeline.cli.output import say
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge

@@ -8,13 +8,14 @@ import typer
 
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide
+from agent_pipeline.cli.commands.overridden import overrides_of
 from agent_pipeline.cli.display.choice import Display, choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
-from agent_pipeline.cli.flags import ContinuedFlags, OverridingFlags, RunFlags
+from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
-from agent_pipeline.config.pipeline import Overrides, PipelineConfig, load_pipeline_config
+from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.config.worst_case import crowded_minute
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.gateway.endpoints import missing_keys, redactor_of
@@ -87,18 +88,6 @@ def _options(flags: RunFlags) -> RunOptions:
         faults=None if flags.faults is None else str(flags.faults),
         record=None if flags.record is None else str(flags.record),
         replay=None if flags.replay is None else str(flags.replay),
-    )
-
-
-def overrides_of(flags: OverridingFlags) -> Overrides:
-    """Return what the flags change of the files."""
-    return Overrides(
-        budget_tokens=flags.budget_tokens,
-        budget_usd=flags.money(),
-        documents_in_flight=flags.documents_in_flight,
-        run_timeout=flags.timeout,
-        role_models=flags.role_models(),
-        base_urls=flags.base_urls(),
     )
 
 
