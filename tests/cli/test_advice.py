@@ -8,8 +8,8 @@ from typing import Any
 from typer.main import get_command
 
 from agent_pipeline import errors
-from agent_pipeline.cli.advice import ADVICE, Advice, advice_on
 from agent_pipeline.cli.app import app
+from agent_pipeline.runs.advice import ADVICE, Advice, advice_on
 
 OF_BATCHES = re.compile(r"batch|item|queue|middleware|call_failed|^error$")
 """Codes of items and jobs: no document ends with one."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Cli, Ran
 
-from agent_pipeline.cli.commands import doctor
+from agent_pipeline.cli.commands.before import doctor
 
 
 def findings(ran: Ran) -> dict[str, tuple[str, str]]:

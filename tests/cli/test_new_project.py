@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli
 
-from agent_pipeline.cli.commands import new_files
+from agent_pipeline.cli.commands.making import new_files
 from agent_pipeline.config.pipeline import load_pipeline_config
 
 FILES = [

@@ -86,8 +86,8 @@ def test_the_picture_has_a_row_for_each_stage() -> None:
 
     assert ["stage", "waiting", "running", "done", "cached", "failed", "p50", "p95", "tokens", "cost"] in rows
     charged = f"{3 * ATTEMPT.charged_tokens:,}"
-    assert ["route", "1", "0", "2", "1", "0", "1.0", "s", "3.0", "s", charged, "$0.0040+"] in rows
-    assert ["name", "0", "1", "0", "0", "1", "-", "-", "0", "$0.0000"] in rows
+    assert ["route", "1", "0", "2", "1", "0", "1.00", "s", "3.00", "s", charged, "$0.0040+"] in rows
+    assert ["name", "0", "1", "0", "0", "1", "-", "-", "0", "$0"] in rows
 
 
 def test_the_picture_says_what_is_spent_and_what_will_be() -> None:
@@ -106,7 +106,7 @@ def test_the_picture_says_what_requests_do_and_who_waits_longest() -> None:
 
     requests = "18 of 40 requests to gpt-5-mini (7 waiting) (paused for 12 s by 429) · 1 answers 429 · 1 retries"
     assert requests in drawn
-    change = "limit 50 → 40 12 s ago: the provider said 429 · oldest request 1 m 01 s, document a at route, waiting"
+    change = "limit 50 → 40 12 s ago: the provider said 429 · oldest request 1 min 01 s, document a at route, waiting"
     assert change in drawn
 
 

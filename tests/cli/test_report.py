@@ -46,7 +46,7 @@ def test_a_program_gets_an_object(cli: Cli, run_dir: Path, project: Path) -> Non
     assert ran == {
         "path": str(page),
         "size_bytes": page.stat().st_size,
-        "state": "ended",
+        "state": "completed",
         "documents": 3,
         "rows": 3,
         "detailed": 3,

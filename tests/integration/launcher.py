@@ -18,9 +18,9 @@ from agent_pipeline.cli import main
 IMPORTED_ONCE = (
     "agent_pipeline.bridge.agents",
     "agent_pipeline.bridge.tracing",
-    "agent_pipeline.cli.commands.check",
-    "agent_pipeline.cli.commands.run",
-    "agent_pipeline.cli.commands.simulate",
+    "agent_pipeline.cli.commands.before.check",
+    "agent_pipeline.cli.commands.running.run",
+    "agent_pipeline.cli.commands.running.simulate",
     "agent_pipeline.cli.smoke",
     "agent_pipeline.compose.runtime",
     "agent_pipeline.gateway.gateway",

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.ledger import SessionRow
-from agent_pipeline.report.amounts import quantile
 from agent_pipeline.report.choosing import Candidate, choose
+from agent_pipeline.report.shares import quantile
 from agent_pipeline.report.stage_figures import BARS, histogram
 from agent_pipeline.report.timeline import STEPS, Course, LimitStep, timeline
 from agent_pipeline.report.working_time import WorkingTime

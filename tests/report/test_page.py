@@ -17,6 +17,7 @@ from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import InputError, LedgerError
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.ledger import open_reader
+from agent_pipeline.runs.advice import advice_on
 from agent_pipeline.runs.directory import find_run, write_private
 from agent_pipeline.runs.verify import verify_run
 from agent_pipeline.simulator import Simulator
@@ -75,6 +76,19 @@ def test_verdict_counts_and_figures_are_told(sample: Sample) -> None:
     assert page.data["timeline"]["documents"][-1] == 6
     with open_reader(sample.run.ledger) as ledger:
         assert page.data["timeline"]["tokens"][-1] == sum(row.attempt.charged_tokens for row in ledger.attempts())
+
+
+def test_each_failure_says_what_to_do(sample: Sample) -> None:
+    """The reader may not know the commands that would say it."""
+    with open_reader(sample.run.ledger) as ledger:
+        codes = {row.error_code for row in ledger.documents() if row.error_code is not None}
+
+    page = read(sample)
+
+    assert codes
+    for code in codes:
+        assert advice_on(code).todo in page.text
+        assert advice_on(code).meaning in page.text
 
 
 def test_an_unknown_price_is_told_as_unknown(sample: Sample) -> None:
@@ -214,7 +228,7 @@ def test_a_run_that_goes_on_is_told_and_left_alone(sample: Sample) -> None:
     with sample.run.locked():
         report, page = written(sample.run)
 
-    assert report.state == "going_on"
+    assert report.state == "running"
     assert "Still running" in page.text
 
 

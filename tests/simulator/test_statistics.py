@@ -52,7 +52,7 @@ async def test_refused_requests_are_counted_but_for_their_tokens(autojump_clock:
     assert seen.most_tokens_per_minute == seen.input_tokens + seen.output_tokens > 0
 
 
-def test_each_model_has_figures_of_its_own() -> None:
+def test_each_model_has_metrics_of_its_own() -> None:
     """As they are shown to other processes, in the order of names."""
     simulator = Simulator()
     for model in ("b", "a", "b"):

@@ -12,6 +12,7 @@ from agent_pipeline.adapters.gated import GatedAdapter, Limits, Tally, read_limi
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig
 from agent_pipeline.config.environment import IN_A_PROGRAM, given_api_key
 from agent_pipeline.config.limits import LimitsConfig
+from agent_pipeline.config.misfit import first_misfit
 from agent_pipeline.config.role_models import ProviderConfig, RoleConfig, RuntimeConfig
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.errors import ConfigError, LLMConfigError
@@ -63,7 +64,7 @@ class _Settings:
         try:
             role = RoleConfig(provider=name, model=model)
         except ValidationError as exc:
-            raise LLMConfigError(f"model: {exc.errors(include_url=False)[0]['msg']}") from exc
+            raise LLMConfigError(f"model: {first_misfit(exc).why}") from exc
         providers = {name: ProviderConfig(base_url=url, api="chat")}
         return RuntimeConfig(project="adapters", env="local", providers=providers, roles={self.role: role})
 
@@ -200,8 +201,8 @@ def _endpoint(service: Service, base_url: str | None, api_key: SecretStr | str |
     try:
         provider = ProviderConfig(base_url=url, api="chat", env_key=env_key or service.env_key)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        raise LLMConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        place, why = first_misfit(exc)
+        raise LLMConfigError(f"{place}: {why}") from None
     if api_key is None:
         return Endpoint(url, "chat", key_for(service.provider, provider, f"{IN_A_PROGRAM}, or give api_key=..."))
     try:

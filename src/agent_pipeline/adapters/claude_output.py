@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from agent_pipeline.adapters.process import Finished
+from agent_pipeline.config.misfit import first_misfit
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.errors import (
     AgentPipelineError,
@@ -108,9 +109,8 @@ def read_output(finished: Finished, said: str) -> Reading:
 def _no_result(finished: Finished, said: str, exc: ValidationError) -> AgentPipelineError:
     if finished.exit_code:
         return CommandFailedError(_ended(finished, said), exit_code=finished.exit_code)
-    first = exc.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"])) or "the whole"
-    return ModelProtocolError(f"claude printed no result object: {place}: {first['msg']}")
+    place, why = first_misfit(exc)
+    return ModelProtocolError(f"claude printed no result object: {place or 'the whole'}: {why}")
 
 
 def _ended(finished: Finished, said: str) -> str:

@@ -15,6 +15,7 @@ from agent_pipeline.adapters.holding import may_wait, timed_out
 from agent_pipeline.adapters.values import LLMAnswer, RunConfig, checked_config
 from agent_pipeline.bridge import Hosted, HostedLifetime, current_flavour
 from agent_pipeline.config.limits import BudgetConfig, LimitsConfig
+from agent_pipeline.config.misfit import first_misfit
 from agent_pipeline.control.budget import SharedBudget
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.usage import AttemptRecord, Usage
@@ -155,8 +156,8 @@ def read_limits(limits: Limits | None, usual: Mapping[str, object]) -> LimitsCon
     try:
         read = limits if isinstance(limits, LimitsConfig) else LimitsConfig.model_validate({**usual, **(limits or {})})
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        raise LLMConfigError(f"limits.{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+        place, why = first_misfit(exc)
+        raise LLMConfigError(f"limits.{place}: {why}") from exc
     if BudgetConfig() != read.budget or BudgetConfig() != read.budget_per_document:
         raise LLMConfigError("limits.budget: an adapter's budget is the BudgetTracker of a call's RunConfig")
     return read

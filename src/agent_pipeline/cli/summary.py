@@ -1,18 +1,17 @@
 """How a run ended, for people and for programs."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_pipeline.cli.figures import dollars, seconds_text
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.output import one_line
+from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult
 from agent_pipeline.telemetry import Redactor
 
 SHOWN_FAILURES = 5
-_FAR = f"..{os.sep}.."
 
 _REASONS = {
     "documents_failed": "more documents failed than --fail-on-error allows",
@@ -200,6 +199,4 @@ def _unhappy(result: RunResult) -> list[tuple[str, int]]:
 
 
 def _near(path: str) -> str:
-    """Return a path as one would type it here."""
-    relative = os.path.relpath(path)
-    return one_line(path if relative.startswith(_FAR) else relative, most=4000)
+    return one_line(near(path), most=4000)

@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from agent_pipeline.config.misfit import first_misfit
 from agent_pipeline.errors import ModelProtocolError
 
 _SNIPPET = 120
@@ -31,9 +32,8 @@ def read_shape(shape: type[ShapeT], text: str | bytes) -> ShapeT:
     try:
         return shape.model_validate_json(text)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        problem = f"{place}: {first['msg']}" if place else first["msg"]
+        place, why = first_misfit(exc)
+        problem = f"{place}: {why}" if place else why
         raise ModelProtocolError(f"the answer is not what the API promises ({problem}): {snippet(text)}") from None
 
 

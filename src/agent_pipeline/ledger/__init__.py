@@ -12,7 +12,6 @@ from agent_pipeline.ledger.answers import (
     Session,
     SessionRow,
     StageResultRow,
-    WaitCount,
 )
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
@@ -34,7 +33,6 @@ __all__ = [
     "Session",
     "SessionRow",
     "StageResultRow",
-    "WaitCount",
     "StageTimes",
     "Totals",
     "WaitSum",

@@ -202,15 +202,6 @@ class LatencyCount:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitCount:
-    """How often requests waited for this reason before they were sent, and for how long together."""
-
-    reason: str
-    count: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One HTTP request that was sent, and the session that sent it."""
 

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
@@ -24,7 +25,6 @@ from agent_pipeline.ledger.answers import (
     RunRow,
     SessionRow,
     StageResultRow,
-    WaitCount,
 )
 from agent_pipeline.ledger.schema import check_format
 from agent_pipeline.ledger.statements import SPENDING, USAGE
@@ -131,11 +131,6 @@ class LedgerReader:
         grouped = "attempts WHERE outcome IS NOT NULL GROUP BY provider, model ORDER BY provider, model"
         return self._rows(columns, grouped, _latency_count)
 
-    def wait_counts(self) -> Iterator[WaitCount]:
-        """Count the HTTP requests that waited, by the reason they waited for longest."""
-        grouped = "attempts WHERE wait_reason IS NOT NULL GROUP BY wait_reason ORDER BY wait_reason"
-        return self._rows("wait_reason, count(*), total(wait_seconds)", grouped, lambda row: WaitCount(*row))
-
     def stage_counts(self) -> Iterator[tuple[str, int]]:
         """Count the results kept, by stage."""
         return self._rows(
@@ -152,7 +147,10 @@ class LedgerReader:
 
     def outcomes(self) -> dict[Outcome | None, int]:
         """Count the documents by how they ended; None where they have not."""
-        return dict(self._rows(summaries.OUTCOME_COLUMNS, summaries.OUTCOMES, lambda row: (row[0], row[1])))
+        counts: Counter[Outcome | None] = Counter()
+        for one in self.document_counts():
+            counts[one.outcome] += one.count
+        return dict(counts)
 
     def totals(self) -> summaries.Totals:
         """Add up all HTTP requests."""

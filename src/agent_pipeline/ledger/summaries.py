@@ -77,9 +77,6 @@ class RoleModel:
 _DURATION = "(julianday(ended_at) - julianday(started_at)) * 86400.0"
 """Seconds; SQLite keeps times to the millisecond."""
 
-OUTCOME_COLUMNS = "outcome, count(*)"
-OUTCOMES = "documents GROUP BY outcome"
-
 TOTAL_COLUMNS = (
     "count(DISTINCT coalesce(call_id, attempt_id)), count(*), count(*) FILTER (WHERE outcome = 'failed'), "
     f"count(*) FILTER (WHERE status_code = 429), count(*) > count(cost_micro_usd), {USAGE}, {SPENDING}"

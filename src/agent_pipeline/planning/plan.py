@@ -8,8 +8,8 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose import RunOptions
-from agent_pipeline.compose.pipeline import source_spec
 from agent_pipeline.compose.process import documents_that_fit
+from agent_pipeline.compose.source import source_spec
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.worst_case import WorstCase, crowded_minute, worst_case

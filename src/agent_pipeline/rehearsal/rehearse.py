@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import trio
 
 from agent_pipeline.compose import RunOptions
-from agent_pipeline.compose.pipeline import source_spec
 from agent_pipeline.compose.runtime import Runtime
+from agent_pipeline.compose.source import source_spec
 from agent_pipeline.config.limits import BudgetConfig
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.documents import open_source

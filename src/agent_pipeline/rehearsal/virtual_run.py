@@ -20,7 +20,6 @@ from agent_pipeline.documents import ArtifactWriter, Source
 from agent_pipeline.domain.document import Artifact, Document
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.gateway.inprocess import simulator_pool
-from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.pipeline.stage import StageFunction
 from agent_pipeline.simulator import Simulator
 from agent_pipeline.telemetry import Sink
@@ -86,7 +85,7 @@ class _Rehearsed(Pipeline):
         del options  # how many documents there are was decided before
         return self.plan.source
 
-    async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
+    def _on_open(self, runtime: Runtime) -> None:
         itinerary = runtime.itinerary
         # Not before: what a stage is known by is read from its own code.
         itinerary.stages = [
@@ -96,7 +95,6 @@ class _Rehearsed(Pipeline):
         itinerary.artifacts = _Unwritten(itinerary.artifacts.directory, threaded=False)
         itinerary.keep_rejected = _forget
         self.plan.on_open(runtime)
-        await super()._documents(runtime, source, options, tally)
 
 
 class _Unwritten(ArtifactWriter):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import chain
 
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.ledger import DocumentRow, LedgerReader
-from agent_pipeline.report import amounts
 from agent_pipeline.report.facts import RunFacts
+from agent_pipeline.report.shares import change, quantile
 from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
 
@@ -115,10 +116,10 @@ def _words(ending: _Ending | None) -> str:
 
 def _figures(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
     def counted(name: str, one: float, two: float) -> Figure:
-        return Figure(name, f"{one:,}", f"{two:,}", amounts.change(one, two))
+        return Figure(name, f"{one:,}", f"{two:,}", change(one, two))
 
     def timed(name: str, one: float | None, two: float | None) -> Figure:
-        return Figure(name, amounts.seconds(one), amounts.seconds(two), amounts.change(one, two))
+        return Figure(name, seconds_text(one), seconds_text(two), change(one, two))
 
     yield counted("documents", first.outcomes.total(), second.outcomes.total())
     for outcome in ("succeeded", "failed", "skipped", "cancelled", "unfinished"):
@@ -127,12 +128,11 @@ def _figures(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
     before, after = sums(first), sums(second)
     for name, value in before.items():
         yield counted(name, value, after[name])
-    change = amounts.change(first.cost, second.cost)
-    yield Figure("cost", amounts.money(first.cost), amounts.money(second.cost), change)
+    yield Figure("cost", dollars(first.cost), dollars(second.cost), change(first.cost, second.cost))
     yield timed("time of work", first.time.total, second.time.total)
     durations = sorted(first.durations), sorted(second.durations)
     for part, name in ((0.5, "document p50"), (0.95, "document p95")):
-        yield timed(name, *(amounts.quantile(one, part) for one in durations))
+        yield timed(name, *(quantile(one, part) for one in durations))
 
 
 def sums(facts: RunFacts) -> dict[str, int]:
@@ -153,7 +153,7 @@ def _stages(first: RunFacts, second: RunFacts) -> Iterator[Figure]:
         for name, one in before.items():
             two = after[name]
             if one is not None or two is not None:
-                yield Figure(name, amounts.seconds(one), amounts.seconds(two), amounts.change(one, two), stage)
+                yield Figure(name, seconds_text(one), seconds_text(two), change(one, two), stage)
 
 
 def _spread(facts: RunFacts, stage: str) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.ledger import DocumentRow, LedgerReader
 from agent_pipeline.report.choosing import choose
 from agent_pipeline.report.conversations import Exchange
-from agent_pipeline.report.facts import RunFacts, Totals
+from agent_pipeline.report.facts import DocumentTotals, RunFacts
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.verdicts import Verdict, Verdicts
 from agent_pipeline.report.working_time import WorkingTime
@@ -94,7 +94,7 @@ class Writer:
         return found
 
     def _row(self, document: DocumentRow) -> tuple[object, ...]:
-        totals = self._facts.totals.get(document.document_id, Totals())
+        totals = self._facts.totals.get(document.document_id, DocumentTotals())
         artifact = None if document.artifact is None else os.path.basename(document.artifact.path)  # noqa: PTH119
         started = self._ms(document.started_at.timestamp())
         return (

@@ -6,24 +6,21 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from agent_pipeline.errors import RunInUseError
 from agent_pipeline.ledger import AttemptRow, DocumentRow, LedgerReader, RoleUsage, RunRow, SessionRow
 from agent_pipeline.report.choosing import Candidate
+from agent_pipeline.report.event_facts import EventFacts, read_event_facts
 from agent_pipeline.report.failures import FailureGroup, Failures
-from agent_pipeline.report.happenings import Happenings, read_happenings
 from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.timeline import Course, Lane
 from agent_pipeline.report.working_time import WorkingTime
 from agent_pipeline.runs.directory import RunDirectory
-
-State = Literal["ended", "going_on", "killed"]
+from agent_pipeline.runs.state import RunState, state_of
 
 
 @dataclass(slots=True)
-class Totals:
+class DocumentTotals:
     """What the requests of one document came to."""
 
     attempts: int = 0
@@ -49,13 +46,13 @@ class RunFacts:
     directory: RunDirectory
     run: RunRow
     sessions: tuple[SessionRow, ...]
-    state: State
+    state: RunState
     manifest: Mapping[str, object]
-    happenings: Happenings
+    events: EventFacts
     failures: list[FailureGroup]
     roles: tuple[RoleUsage, ...]
     outcomes: Counter[str] = field(default_factory=Counter)
-    totals: dict[str | None, Totals] = field(default_factory=dict)
+    totals: dict[str | None, DocumentTotals] = field(default_factory=dict)
     stages: dict[str, StageFigures] = field(default_factory=dict)
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     course: Course = field(default_factory=Course)
@@ -65,6 +62,11 @@ class RunFacts:
     missing: list[str] = field(default_factory=list)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether somebody wrote its end."""
+        return self.run.outcome is not None
+
+    @property
     def time(self) -> WorkingTime:
         """The time it was worked on."""
         return WorkingTime(self.sessions, self.last_seen)
@@ -72,7 +74,7 @@ class RunFacts:
     @property
     def simulator(self) -> bool | None:
         """Whether no model was asked; None where nothing tells."""
-        told = self.happenings.simulator
+        told = self.events.simulator
         known = self.manifest.get("simulator")
         return told if told is not None else known if isinstance(known, bool) else None
 
@@ -105,14 +107,14 @@ def read_facts(directory: RunDirectory, ledger: LedgerReader, texts: Texts) -> R
         directory,
         ledger.run,
         sessions,
-        _state(directory, ledger.run),
+        state_of(directory, ledger.run),
         _manifest(directory.manifest),
-        read_happenings(directory.events, texts),
+        read_event_facts(directory.events, texts),
         [],
         tuple(ledger.usage_by_role()),
     )
     lanes: dict[Lane, None] = {}
-    facts.stages.update((stage, StageFigures(stage)) for stage in facts.happenings.stages)
+    facts.stages.update((stage, StageFigures(stage)) for stage in facts.events.stages)
     for row in ledger.attempts():
         lanes[row.attempt.provider, row.attempt.model] = None
         _take_attempt(facts, row)
@@ -122,20 +124,10 @@ def read_facts(directory: RunDirectory, ledger: LedgerReader, texts: Texts) -> R
         failures.take(document)
         _take_document(facts, place, document)
     facts.failures = failures.groups()
-    facts.course.limits = facts.happenings.limits_at_first(lanes)
-    facts.course.steps = facts.happenings.all_steps(lanes)
+    facts.course.limits = facts.events.limits_at_first(lanes)
+    facts.course.steps = facts.events.all_steps(lanes)
     facts.missing = _missing(facts)
     return facts
-
-
-def _state(directory: RunDirectory, run: RunRow) -> State:
-    if run.ended_at is not None:
-        return "ended"
-    try:
-        with directory.locked(shared=True):
-            return "killed"
-    except RunInUseError:
-        return "going_on"
 
 
 def _manifest(path: Path) -> Mapping[str, object]:
@@ -154,7 +146,7 @@ def _take_attempt(facts: RunFacts, row: AttemptRow) -> None:
     facts.models[attempt.role, attempt.provider, attempt.model] += 1
     stage = attempt.stage or ""
     facts.stages.setdefault(stage, StageFigures(stage)).take_attempt(attempt)
-    totals = facts.totals.setdefault(attempt.document_id, Totals())
+    totals = facts.totals.setdefault(attempt.document_id, DocumentTotals())
     totals.attempts += 1
     totals.tokens += attempt.charged_tokens
     totals.micro_usd += attempt.cost_micro_usd or 0
@@ -176,11 +168,11 @@ def _take_document(facts: RunFacts, place: int, document: DocumentRow) -> None:
 
 def _missing(facts: RunFacts) -> list[str]:
     found = []
-    if facts.state == "ended" and not facts.manifest:
+    if facts.has_ended and not facts.manifest:
         found.append("There is no readable manifest.json: versions of libraries are not known.")
-    if facts.happenings.unreadable:
+    if facts.events.unreadable:
         found.append(
-            f"events.jsonl: {facts.happenings.unreadable:,} lines, or the file itself, could not be read; "
+            f"events.jsonl: {facts.events.unreadable:,} lines, or the file itself, could not be read; "
             "limits and incidents may be incomplete. `agent-pipeline verify` says more."
         )
     return found

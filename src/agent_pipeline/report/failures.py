@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agent_pipeline.ledger import DocumentRow
 from agent_pipeline.report.texts import Texts
+from agent_pipeline.runs.advice import Advice, advice_on
 
 MOST_SHOWN = 8
 """Documents that are named for each code."""
@@ -31,6 +32,11 @@ class FailureGroup:
     def count(self) -> int:
         """How many there are."""
         return self.outcomes.total()
+
+    @property
+    def advice(self) -> Advice:
+        """What the code means, and what to do about it."""
+        return advice_on(self.code)
 
 
 class Failures:

@@ -14,10 +14,11 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from agent_pipeline.report import amounts
+from agent_pipeline.amounts import dollars, moment, seconds_text
 from agent_pipeline.report.comparison import FILES, Comparison, read_text
 from agent_pipeline.report.documents import MOST_ID, Documents, Writer
 from agent_pipeline.report.facts import RunFacts
+from agent_pipeline.report.shares import quantile, share
 from agent_pipeline.report.stage_figures import StageFigures
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.timeline import Timeline
@@ -52,7 +53,7 @@ class Page:
     @property
     def headline(self) -> str:
         """How the run ended, in two or three words."""
-        if self.facts.state == "going_on":
+        if self.facts.state == "running":
             return "Still running"
         if self.facts.state == "killed":
             return "Killed"
@@ -62,14 +63,14 @@ class Page:
     @property
     def tone(self) -> str:
         """Whether that is `good`, `fair` or `bad`."""
-        if self.facts.state != "ended" or self.facts.outcomes["failed"]:
+        if not self.facts.has_ended or self.facts.outcomes["failed"]:
             return "bad" if self.facts.run.outcome == "failed" else "fair"
         return _TONES.get(self.facts.run.outcome or "", "fair")
 
     @property
     def reason(self) -> str:
         """Why it ended early, or what is to know about one that did not end."""
-        if self.facts.state == "going_on":
+        if self.facts.state == "running":
             return (
                 "A process works on this run. The page shows what was on record when it was made; make it again later."
             )
@@ -85,15 +86,15 @@ class Page:
     @property
     def never_begun(self) -> int:
         """Entries of the source that the run did not come to, as far as it knew how many there are."""
-        expected = self.facts.happenings.expected_documents
-        unfinished = self.facts.state != "ended" or self.facts.run.outcome != "completed"
+        expected = self.facts.events.expected_documents
+        unfinished = not self.facts.has_ended or self.facts.run.outcome != "completed"
         return max((expected or 0) - self.facts.outcomes.total(), 0) if unfinished else 0
 
     @property
     def quantiles(self) -> tuple[float | None, float | None]:
         """How long documents took, p50 and p95."""
         ordered = sorted(self.facts.durations)
-        return amounts.quantile(ordered, 0.5), amounts.quantile(ordered, 0.95)
+        return quantile(ordered, 0.5), quantile(ordered, 0.95)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -218,11 +219,11 @@ def _environment(texts: Texts) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=amounts.seconds,
-        money=amounts.money,
-        share=amounts.share,
+        seconds=seconds_text,
+        money=dollars,
+        share=share,
         count=lambda value: f"{value:,}",
-        moment=lambda value: value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        moment=lambda value: f"{moment(value)} UTC",
         preformatted=_preformatted,
         id=lambda value: texts.line(value, MOST_ID),
     )

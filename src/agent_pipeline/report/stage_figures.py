@@ -7,7 +7,7 @@ from math import log10
 
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.ledger import StageResultRow
-from agent_pipeline.report.amounts import quantile
+from agent_pipeline.report.shares import quantile
 
 BARS = 24
 _LEAST, _MOST = 0.01, 1000.0

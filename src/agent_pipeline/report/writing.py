@@ -10,12 +10,13 @@ from agent_pipeline.ledger import LedgerReader, open_reader
 from agent_pipeline.report.comparison import compare
 from agent_pipeline.report.conversations import read_exchanges
 from agent_pipeline.report.documents import Documents, Writer, traced
-from agent_pipeline.report.facts import RunFacts, State, read_facts
+from agent_pipeline.report.facts import RunFacts, read_facts
 from agent_pipeline.report.page import Page, render
 from agent_pipeline.report.texts import Texts
 from agent_pipeline.report.timeline import timeline
 from agent_pipeline.report.verdicts import read_verdicts
 from agent_pipeline.runs.directory import RunDirectory, write_private
+from agent_pipeline.runs.state import RunState
 from agent_pipeline.telemetry import Redactor
 
 
@@ -24,13 +25,13 @@ class Written:
     """A report that was written.
 
     Attributes:
-        state: of the run: `ended`, `going_on` or `killed`.
+        state: of the run: its outcome, `running` or `killed`.
         documents: in the run; `rows` of them are listed, `detailed` with their whole way.
     """
 
     path: Path
     size_bytes: int
-    state: State
+    state: RunState
     documents: int
     rows: int
     detailed: int

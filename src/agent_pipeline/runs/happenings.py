@@ -26,9 +26,15 @@ class Happening:
 
 
 def happenings_named(path: Path, names: Collection[str]) -> Iterator[Happening]:
-    """Read the events of these names, in their order."""
+    """Read the events of these names, in their order; what is torn or broken is `verify`'s business."""
+    return (one for one in happenings_and_gaps(path, names) if one is not None)
+
+
+def happenings_and_gaps(path: Path, names: Collection[str]) -> Iterator[Happening | None]:
+    """Read the events of these names, in their order, and None for each line, or the file, that can't be read."""
     wanted = re.compile(f'"event":"(?:{"|".join(map(re.escape, names))})"')
-    return (one for one in _read(path, lambda line: wanted.search(line) is not None) if one.event in names)
+    found = _read(path, lambda line: wanted.search(line) is not None)
+    return (one for one in found if one is None or one.event in names)
 
 
 def happenings_of(path: Path, document_id: str) -> Iterator[Happening]:
@@ -36,11 +42,11 @@ def happenings_of(path: Path, document_id: str) -> Iterator[Happening]:
     # Whether letters beyond ASCII are escaped is the writer's business; both are looked for.
     forms = {f'"document_id":{json.dumps(document_id, ensure_ascii=ascii_)}' for ascii_ in (True, False)}
     found = _read(path, lambda line: any(form in line for form in forms))
-    return (one for one in found if one.values.get("document_id") == document_id)
+    return (one for one in found if one is not None and one.values.get("document_id") == document_id)
 
 
-def _read(path: Path, concerns: Callable[[str], bool]) -> Iterator[Happening]:
-    """Read the lines that concern us; what is torn or broken is `verify`'s business, a file that is gone too."""
+def _read(path: Path, concerns: Callable[[str], bool]) -> Iterator[Happening | None]:
+    """Read the lines that concern us, None for what is torn or broken, and for a file that is gone."""
 
     def parse(line: str) -> Happening | None:
         if not concerns(line):
@@ -53,7 +59,7 @@ def _read(path: Path, concerns: Callable[[str], bool]) -> Iterator[Happening]:
 
     try:
         for line in read_lines(path, parse):
-            if line.value is not None:
+            if line.value is not None or line.problem is not None:
                 yield line.value
     except OSError:
-        return
+        yield None

@@ -1,4 +1,4 @@
-"""Durations in constant memory, and how long they are in words."""
+"""Durations in constant memory."""
 
 import math
 from collections import Counter
@@ -36,22 +36,3 @@ class Durations:
             if left <= 0:
                 return math.exp(step / _STEPS_PER_E)
         return None
-
-
-def in_words(seconds: float | None) -> str:
-    """Return a duration as people read it, whole seconds (an int) as such; `-` for None.
-
-    >>> [in_words(one) for one in (None, 0.0123, 0.5, 7, 7.0, 59.6, 61, 3600, 100_000)]
-    ['-', '12 ms', '500 ms', '7 s', '7.0 s', '60 s', '1 m 01 s', '1 h 00 m', '27 h 46 m']
-    """
-    if seconds is None:
-        return "-"
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 and not isinstance(seconds, int) else f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} m {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} m"

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agent_pipeline.cli.display.durations import in_words
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.display.progress import Progress, StageProgress
 from agent_pipeline.cli.display.words import (
     change_words,
@@ -70,7 +70,7 @@ def _bar(progress: Progress, at: datetime, left: str) -> RenderableType:
         ProgressBar(total=total, completed=done, width=_BAR_WIDTH, pulse=total is None),
         Text(f"{done}" if total is None else f"{done}/{total}"),
         Text(", ".join([*progress.unhappy(), f"{len(progress.in_flight)} in flight"])),
-        Text(in_words(int(progress.seconds(at))), style="dim"),
+        Text(seconds_text(int(progress.seconds(at))), style="dim"),
         Text(left, style="dim"),
     )
     return head
@@ -90,15 +90,15 @@ def _stages(progress: Progress, *, width: int) -> RenderableType:
 
 
 def _cells(stage: StageProgress, waiting: int) -> dict[str, Text]:
-    cost = "unknown" if stage.unknown_cost and not stage.micro_usd else f"${stage.micro_usd / 1_000_000:,.4f}"
+    cost = dollars(None if stage.unknown_cost and not stage.micro_usd else stage.micro_usd)
     return {
         "waiting": _count(waiting, "yellow"),
         "running": _count(stage.running - waiting, "cyan"),
         "done": _count(stage.done, "green"),
         "cached": _count(stage.cached, ""),
         "failed": _count(stage.failed, "bold red"),
-        "p50": Text(in_words(stage.durations.percentile(50))),
-        "p95": Text(in_words(stage.durations.percentile(95))),
+        "p50": Text(seconds_text(stage.durations.percentile(50))),
+        "p95": Text(seconds_text(stage.durations.percentile(95))),
         "tokens": _count(stage.tokens, ""),
         "cost": Text(f"{cost}{'+' if stage.unknown_cost and stage.micro_usd else ''}"),
     }

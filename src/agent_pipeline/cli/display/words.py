@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from agent_pipeline.cli.display.durations import in_words
+from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.domain.snapshot import LaneState, RunSnapshot, Spent
 
@@ -37,7 +37,7 @@ def left_words(progress: Progress, at: datetime) -> str:
     """Return how long the run will yet take; empty where nobody can tell."""
     progress.look(at)
     left = progress.forecast.seconds_left()
-    return "" if left is None or progress.stopping is not None else f"about {in_words(left)} left"
+    return "" if left is None or progress.stopping is not None else f"about {seconds_text(round(left))} left"
 
 
 def spent_words(progress: Progress) -> Iterator[str]:
@@ -49,7 +49,7 @@ def spent_words(progress: Progress) -> Iterator[str]:
     if state.unknown_cost and not state.micro_usd.charged:
         yield "cost unknown"
     else:
-        yield _spent(progress, state.micro_usd, _money) + _remarks(progress, state)
+        yield _spent(progress, state.micro_usd, dollars) + _remarks(progress, state)
 
 
 def is_beyond_its_cap(progress: Progress) -> bool:
@@ -66,7 +66,7 @@ def lane_words(lane: LaneState) -> str:
     words = f"{lane.in_flight} of {lane.limit} requests to {lane.model}"
     if lane.waiting:
         words += f" ({lane.waiting} waiting)"
-    return words + (f" (paused for {in_words(math.ceil(lane.cooldown))} by 429)" if lane.cooldown > 0 else "")
+    return words + (f" (paused for {seconds_text(math.ceil(lane.cooldown))} by 429)" if lane.cooldown > 0 else "")
 
 
 def change_words(progress: Progress, at: datetime) -> str:
@@ -74,7 +74,7 @@ def change_words(progress: Progress, at: datetime) -> str:
     if progress.limit_change is None:
         return ""
     change, changed_at = progress.limit_change
-    ago = in_words(math.floor(max((at - changed_at).total_seconds(), 0)))
+    ago = seconds_text(math.floor(max((at - changed_at).total_seconds(), 0)))
     return f"limit {change.old} → {change.new} {ago} ago: {_WHY.get(change.reason, change.reason)}"
 
 
@@ -85,15 +85,11 @@ def oldest_words(state: RunSnapshot) -> str:
         return ""
     whose = "" if oldest.document_id is None else f", document {oldest.document_id}"
     where = "" if oldest.stage is None else f" at {oldest.stage}"
-    return f"oldest request {in_words(oldest.seconds)}{whose}{where}{'' if oldest.is_sent else ', waiting'}"
+    return f"oldest request {seconds_text(round(oldest.seconds))}{whose}{where}{'' if oldest.is_sent else ', waiting'}"
 
 
 def _tokens(count: int) -> str:
     return f"{count:,} tokens"
-
-
-def _money(micro_usd: int) -> str:
-    return f"${micro_usd / 1_000_000:,.4f}" if micro_usd < 1_000_000 else f"${micro_usd / 1_000_000:,.2f}"
 
 
 def _spent(progress: Progress, spent: Spent, form: Callable[[int], str]) -> str:

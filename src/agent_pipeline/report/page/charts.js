@@ -10,19 +10,22 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+const padded = (number) => String(number).padStart(2, "0");
+
+// As amounts.py has them.
 function seconds(value) {
   if (value === null || value === undefined) return "-";
   if (value < 0.9995) return `${Math.round(value * 1000)} ms`;
-  if (value < 99.95) return value >= 10 ? `${value.toFixed(1)} s` : `${value.toFixed(2)} s`;
+  if (value < 59.95) return value < 9.995 ? `${value.toFixed(2)} s` : `${value.toFixed(1)} s`;
   const whole = Math.round(value);
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600).toLocaleString("en")} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${padded(whole % 60)} s`;
+  return `${Math.floor(whole / 3600).toLocaleString("en")} h ${padded(Math.floor((whole % 3600) / 60))} min`;
 }
 
 function money(microUsd) {
   if (microUsd === null || microUsd === undefined) return "unknown";
   if (microUsd === 0) return "$0";
-  const digits = microUsd < 10_000_000 ? 4 : 2;
+  const digits = microUsd < 1000 ? 6 : microUsd < 10_000_000 ? 4 : 2;
   return `$${(microUsd / 1e6).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 

@@ -12,10 +12,8 @@ from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.control.budget import BudgetStatistics
-from agent_pipeline.documents import Source
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.errors import AgentPipelineError
-from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.testing.worlds.books import NOTHING, Books, newest_books
 from agent_pipeline.testing.worlds.files import copy_files
 from agent_pipeline.testing.worlds.story import Story
@@ -31,11 +29,9 @@ class WatchedPipeline(Pipeline):
         super().__init__(config, options)
         self.show: Callable[[Runtime], None] | None = None
 
-    async def _documents(self, runtime: Runtime, source: Source, options: RunOptions, tally: Tally) -> None:
-        """Work as always, seen."""
+    def _on_open(self, runtime: Runtime) -> None:
         if self.show is not None:
             self.show(runtime)
-        await super()._documents(runtime, source, options, tally)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Looking at what happened, and giving it to others: tables, pages, figures."""

@@ -1,0 +1,1 @@
+"""Making new projects and stages, and listing the stages there are."""

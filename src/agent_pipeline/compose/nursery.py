@@ -1,0 +1,101 @@
+"""The one nursery of a run: a task for each document, under the run's own limits."""
+
+from collections.abc import AsyncGenerator
+from functools import partial
+from importlib.metadata import version
+
+import trio
+
+from agent_pipeline import bridge as bridges
+from agent_pipeline.compose.live import LiveValuesControl, open_live
+from agent_pipeline.compose.live_target import RunTarget
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.process import documents_that_fit, slim_log_records, tune_garbage_collector
+from agent_pipeline.compose.runtime import Runtime
+from agent_pipeline.compose.snapshots import open_snapshots
+from agent_pipeline.compose.source import source_name
+from agent_pipeline.compose.work import Work
+from agent_pipeline.config.pipeline import LimitsConfig
+from agent_pipeline.control.deadline import on_ladder
+from agent_pipeline.domain.document import SourceEntry
+from agent_pipeline.domain.events import DocumentsClamped, PipelineStarted
+from agent_pipeline.errors import AgentPipelineError, InputError
+from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.resumption import Resumption
+from agent_pipeline.pipeline.secrets_kept_out import refuse_secrets
+
+
+async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
+    """Take documents from the source as places are free, each in a task of the one nursery, until there are no more.
+
+    Returns when every task has ended; why it ended early, if it did, is in `runtime.stop`. On cancellation each
+    document under way has written its end before it goes on.
+    """
+    config, options, stop, limits = work.config, work.options, runtime.stop, work.config.limits
+    fit = partial(_documents_that_fit, runtime, limits, options)
+    in_flight = fit(limits.documents_in_flight)
+    runtime.records.telemetry.emit(
+        PipelineStarted(
+            run_id=runtime.records.directory.run_id,
+            pipeline=config.name,
+            run_dir=str(runtime.records.directory.path),
+            version=version("agent-pipeline"),
+            stages=[planned.stage.name for planned in work.stages],
+            documents_in_flight=in_flight,
+            requests_in_flight=limits.requests_in_flight.start,
+            simulator=options.offline,
+            replayed=options.replay is not None,
+            documents=work.source.count_hint,
+            session=runtime.records.session.number,
+        )
+    )
+    if options.own_process:
+        slim_log_records()
+        tune_garbage_collector()
+    if limits.timeouts.run is not None:
+        stop.limit(limits.timeouts.run)
+    with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
+        async with (
+            open_snapshots(runtime, tally, options.on_snapshot),
+            open_live(threaded=not options.virtual) as hold_to,
+            trio.open_nursery() as nursery,
+        ):
+            admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
+            if config.live is not None:
+                target = RunTarget(runtime, admission, work.stages, fit)
+                hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))
+            try:
+                await admission.admit(_entries(runtime, work, tally))
+            except AgentPipelineError as exc:
+                stop.request(exc.code, str(exc), cancel=False, error=exc)
+    if stop.scope.cancelled_caught and stop.reason is None:
+        stop.time_out()
+    if tally.taken == 0 and stop.reason is None:
+        error = InputError(f"the source {source_name(config)} has no documents")
+        stop.request(error.code, str(error), cancel=False, error=error)
+
+
+def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOptions, wanted: int) -> int:
+    """Return how many documents at once this process may have; say so where it is fewer than wanted."""
+    connections = limits.requests_in_flight.start * (2 if options.offline else 1)
+    in_flight = documents_that_fit(wanted, connections=connections, per_loop=bridges.DESCRIPTORS_PER_LOOP)
+    if in_flight < wanted:
+        runtime.records.telemetry.emit(DocumentsClamped(wanted, in_flight))
+    return in_flight
+
+
+def _entries(runtime: Runtime, work: Work, tally: Tally) -> AsyncGenerator[SourceEntry]:
+    """Return the entries of the source that need work."""
+    session, artifacts = runtime.records.session, runtime.itinerary.artifacts
+    entries = refuse_secrets(work.source.entries(), runtime.itinerary.secrets)
+    if session.number == 1:
+        return entries
+    resumption = Resumption(
+        runtime.itinerary,
+        last_position=session.last_position,
+        retry_failed=work.options.retry_failed,
+        reasons=session.reasons,
+        whole=artifacts.whole,
+        tally=tally,
+    )
+    return resumption.unfinished(entries)
