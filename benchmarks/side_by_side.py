@@ -97,9 +97,16 @@ def take_all(rounds: int, one: Callable[[], Mapping[str, float]]) -> dict[str, l
     return {name: [numbers[name] for numbers in taken] for name in taken[0]}
 
 
-def table_of(title: str, figures: Mapping[str, list[float]], pairs: Sequence[Pair]) -> Table:
-    """Return the figures as a table, with the ratios of these pairs."""
-    return Table(title, with_ratios([Figure(name, values) for name, values in figures.items()], pairs))
+def table_of(
+    title: str,
+    figures: Mapping[str, Sequence[float]],
+    pairs: Sequence[Pair] = (),
+    wanted: Mapping[str, float] | None = None,
+) -> Table:
+    """Return the figures as a table, with the ratios of these pairs; `wanted` is the most that a figure should be."""
+    most = wanted or {}
+    rows = [Figure(name, values, most.get(name)) for name, values in figures.items()]
+    return Table(title, with_ratios(rows, pairs))
 
 
 def print_table(title: str, figures: Mapping[str, list[float]], beside: str) -> None:
