@@ -67,7 +67,9 @@ def once(what: str, documents: int, latency: float) -> dict[str, float]:
         taken = measure_all(__file__, what, temporary, str(documents), str(latency))
         seen = seen_by_server(url)
     if what == "memory" and seen["max_requests_in_flight"] < documents:
-        raise SystemExit(f"only {seen['max_requests_in_flight']} of {documents} were in flight at once: a longer latency")
+        raise SystemExit(
+            f"only {seen['max_requests_in_flight']} of {documents} were in flight at once: a longer latency"
+        )
     return taken
 
 

@@ -4,6 +4,7 @@ Their versions are pinned here, so that figures of two days can be compared. Nei
 """
 
 import asyncio
+import importlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,30 +24,27 @@ def text(number: int) -> str:
 
 async def batch(url: str, documents: int, in_flight: int) -> float:
     """Work on documents with pydantic-ai's agents in async-batch-llm; return CPU milliseconds per document."""
-    import httpx2  # noqa: PLC0415 - only in its own environment
-    from async_batch_llm import (  # noqa: PLC0415 - only in its own environment
-        LLMWorkItem,
-        ParallelBatchProcessor,
-        ProcessorConfig,
-        PydanticAIStrategy,
-    )
-    from openai import AsyncOpenAI  # noqa: PLC0415 - only in its own environment
-    from pydantic_ai import Agent  # noqa: PLC0415 - only in its own environment
-    from pydantic_ai.models.openai import OpenAIResponsesModel  # noqa: PLC0415 - only in its own environment
-    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415 - only in its own environment
+    import httpx2  # noqa: PLC0415 - each environment has its own clients
+    from openai import AsyncOpenAI  # noqa: PLC0415 - as above
 
+    # By name, since the environment in which types are checked holds none of these.
+    batches: Any = importlib.import_module("async_batch_llm")
+    pydantic_ai: Any = importlib.import_module("pydantic_ai")
+    models: Any = importlib.import_module("pydantic_ai.models.openai")
+    providers: Any = importlib.import_module("pydantic_ai.providers.openai")
     limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     http = httpx2.AsyncClient(limits=limits, trust_env=False, timeout=None)
     client = AsyncOpenAI(api_key="none", base_url=url, http_client=http, max_retries=0, timeout=None)
-    model = OpenAIResponsesModel("gpt-5-mini", provider=OpenAIProvider(openai_client=client))
-    agent = Agent(model, instructions="Answer briefly.", model_settings={"max_tokens": 200})
-    config = ProcessorConfig(max_workers=in_flight, attempt_timeout=600.0)
+    model = models.OpenAIResponsesModel("gpt-5-mini", provider=providers.OpenAIProvider(openai_client=client))
+    agent = pydantic_ai.Agent(model, instructions="Answer briefly.", model_settings={"max_tokens": 200})
+    config = batches.ProcessorConfig(max_workers=in_flight, attempt_timeout=600.0)
 
     async def work_on(count: int) -> None:
-        async with ParallelBatchProcessor(config=config) as processor:
+        async with batches.ParallelBatchProcessor(config=config) as processor:
             for number in range(count):
-                strategy = PydanticAIStrategy(agent)
-                await processor.add_work(LLMWorkItem(item_id=str(number), strategy=strategy, prompt=text(number)))
+                strategy = batches.PydanticAIStrategy(agent)
+                item = batches.LLMWorkItem(item_id=str(number), strategy=strategy, prompt=text(number))
+                await processor.add_work(item)
             result = await processor.process_all()
         if result.succeeded != count:
             raise SystemExit(f"only {result.succeeded} of {count} succeeded: {result.results[:1]}")
@@ -58,7 +56,7 @@ async def batch(url: str, documents: int, in_flight: int) -> float:
 
 async def litellm(url: str, calls: int, in_flight: int) -> float:
     """Ask through litellm's `acompletion`; return CPU milliseconds per call."""
-    from litellm import acompletion  # noqa: PLC0415 - only in its own environment
+    library: Any = importlib.import_module("litellm")
 
     async def ask(count: int) -> None:
         numbers = iter(range(count))
@@ -67,7 +65,7 @@ async def litellm(url: str, calls: int, in_flight: int) -> float:
             for number in numbers:
                 conversation = [{"role": "user", "content": text(number)}]
                 params: dict[str, Any] = {"temperature": 0.2, "max_tokens": 200, "num_retries": 0}
-                await acompletion("openai/m", conversation, api_base=url, api_key="none", **params)
+                await library.acompletion("openai/m", conversation, api_base=url, api_key="none", **params)
 
         await asyncio.gather(*(work() for _ in range(in_flight)))
 

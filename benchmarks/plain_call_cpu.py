@@ -167,21 +167,13 @@ def run_one(name: str, url: str, calls: int, in_flight: int) -> float:
     """Make one measurement."""
     import trio  # noqa: PLC0415 - only here
 
-    match name:
-        case "bare":
-            return asyncio.run(bare(url, calls, in_flight))
-        case "context.ask":
-            return ask_in_a_run(url, calls, in_flight)
-        case "pool-trio":
-            return trio.run(pool, url, calls, in_flight)
-        case "hub-trio":
-            return trio.run(hub, url, calls, in_flight)
-        case "adapter-trio":
-            return trio.run(adapter, url, calls, in_flight)
-        case "adapter-asyncio":
-            return asyncio.run(adapter(url, calls, in_flight))
-        case _:
-            return asyncio.run(pool(url, calls, in_flight))
+    if name == "context.ask":
+        return ask_in_a_run(url, calls, in_flight)
+    what, _, flavour = name.partition("-")
+    ask = {"bare": bare, "pool": pool, "hub": hub, "adapter": adapter}[what]
+    if flavour == "trio":
+        return trio.run(ask, url, calls, in_flight)
+    return asyncio.run(ask(url, calls, in_flight))
 
 
 def compare(calls: int, in_flight: int, rounds: int) -> Table:

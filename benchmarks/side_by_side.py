@@ -1,6 +1,7 @@
 """Measurements beside each other: one server process, every measurement a process of its own, in turns."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -76,10 +77,17 @@ def last_line(script: str, *arguments: str, packages: Sequence[str] = ()) -> str
     if packages:
         wanted = [word for package in packages for word in ("--with", package)]
         python = ["uv", "run", "-q", "--no-project", "--python", sys.executable, *wanted, "python"]
-    done = subprocess.run([*python, script, *arguments], capture_output=True, text=True, check=False)
+    command = [*python, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=as_a_user())
     if done.returncode != 0:
         raise SystemExit(done.stderr[-3000:])
     return done.stdout.splitlines()[-1]
+
+
+def as_a_user() -> dict[str, str]:
+    """Return the environment of measured processes: bytecode is kept, and no key leads to a real provider."""
+    left_out = {"PYTHONDONTWRITEBYTECODE", "OPENAI_API_KEY"}
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def take_turns(rounds: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:

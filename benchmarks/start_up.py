@@ -11,7 +11,6 @@ import contextlib
 import functools
 import importlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from figures import Table
-from side_by_side import table_of, take_all
+from side_by_side import as_a_user, table_of, take_all
 
 ROOT = Path(__file__).resolve().parent.parent
 WANTED = {"smoke run": 6.0, "smoke run, besides imports": 1.5, "--help": 0.4}
@@ -27,11 +26,9 @@ WANTED = {"smoke run": 6.0, "smoke run, besides imports": 1.5, "--help": 0.4}
 
 
 def seconds(*words: str) -> float:
-    """Run a Python command to its end; return how long it took. Bytecode is kept, as it is for a user."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment.pop("OPENAI_API_KEY", None)
+    """Run a Python command to its end; return how long it took."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=as_a_user())
     spent = time.perf_counter() - begun
     if done.returncode != 0:
         raise SystemExit(done.stderr[-3000:])

@@ -38,7 +38,11 @@ async def ask(document: Document, context: StageContext) -> Document:
 def calls(root: Path, stage: str, documents: int) -> int:
     """Return the calls of Python functions in a run of one-call documents."""
     project = make_project(
-        root, prose(documents), stages=(f"own_stages:{stage}",), own_stages=STAGES, limits={"documents_in_flight": IN_FLIGHT}
+        root,
+        prose(documents),
+        stages=(f"own_stages:{stage}",),
+        own_stages=STAGES,
+        limits={"documents_in_flight": IN_FLIGHT},
     )
     roles = json.loads(project.roles.read_text(encoding="utf-8"))
     roles["roles"] = {"summariser": roles["defaults"]}
@@ -74,7 +78,7 @@ def main() -> None:
             calls(root, stage, FEWER)
             few = calls(root, stage, FEWER)
             found[stage] = (calls(root, stage, MORE) - few) / (MORE - FEWER)
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

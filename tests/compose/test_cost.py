@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.house.tracked import ROOT
 
-RECORDED = {"ask": 3075.0, "agent": 8848.0}
-"""Under Python 3.11 with the pinned libraries. Ten counts, with hash seeds of their own, were within 0.05 %."""
+RECORDED = {"ask": 3086.0, "agent": 8746.0}
+"""Under Python 3.11 with the pinned libraries. Counts with other hash seeds were within 0.1 %."""
 
 TOLERANCE = 0.02
 """A document that costs 2 % more has got something that somebody should have meant."""
