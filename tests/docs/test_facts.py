@@ -140,7 +140,7 @@ def test_every_flag_is_named_and_no_other() -> None:
 
     assert set(RunFlags.__dataclass_fields__) <= set(SmokeFlags.__dataclass_fields__)
     assert not {flag for flag in flags if flag not in commands}
-    others = {"--first", "--seeds", "--jobs", "--keep", "--install-completion"}
+    others = {"--help", "--first", "--seeds", "--jobs", "--keep", "--install-completion"}
     assert named <= flags | {*flags_of(get_command(app))} | FOREIGN_FLAGS | others
 
 
