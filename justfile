@@ -49,6 +49,10 @@ coverage:
 simulate-faults *arguments:
     {{ run }} python -m agent_pipeline.testing.worlds {{ arguments }}
 
+# Measure everything beside others and write docs/performance.md, on a quiet machine: `just bench --small` only tries it
+bench *arguments:
+    {{ run }} python benchmarks/all_of_it.py {{ arguments }}
+
 # Run every example; each needs neither key nor network
 examples:
     #!/usr/bin/env bash

@@ -1,8 +1,9 @@
 """CPU per one-call agent document: this pipeline beside bare `asyncio.gather(Runner.run)`, same server, one run.
 
 Ours keeps everything on that a run has: ledger, run log, typed events, SDK traces and SDK log. Bare is one keep-alive
-client with an in-process trace processor and nothing else. Each measurement is a process of its own, warmed up first;
-the two take turns. Prints one table; asserts nothing.
+client with an in-process trace processor and nothing else. async-batch-llm with pydantic-ai's agents keeps no record at
+all; it runs in an environment of its own. Each measurement is a process of its own, warmed up first; they take turns.
+Prints one table; asserts nothing.
 
     uv run python benchmarks/per_document_cpu.py --documents 600 --in-flight 100 --rounds 5
 """
@@ -14,9 +15,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from side_by_side import LATENCY, measure, open_server, print_table, run_server, take_turns
+from figures import Table
+from others import BATCH, BATCH_PACKAGES
+from others import __file__ as others
+from side_by_side import LATENCY, measure, open_server, run_server, table_of, take_turns
 
 WARM_UP = 60
+WANTED = {100: 1.00, 1000: 0.50}
+"""The most that ours may cost of what bare costs, by the documents in flight."""
+WANTED_OF_BATCH = 0.70
+"""The most that ours may cost of what async-batch-llm with pydantic-ai costs."""
 
 PIPELINE = """\
 name: bench
@@ -122,19 +130,22 @@ def bare(url: str, documents: int, in_flight: int) -> float:
     return asyncio.run(main()) / documents * 1000
 
 
-def compare(documents: int, in_flight: int, rounds: int) -> None:
-    """Take turns, then print the table."""
+def compare(documents: int, in_flight: int, rounds: int) -> Table:
+    """Take turns; return the table."""
     with open_server(__file__) as url, tempfile.TemporaryDirectory() as temporary:
         write_project(Path(temporary), url, documents, in_flight)
+        given = (url, str(documents), str(in_flight))
         figures = take_turns(
             rounds,
             {
                 "ours": lambda: measure(__file__, "ours", temporary, str(documents)),
-                "bare": lambda: measure(__file__, "bare", url, str(documents), str(in_flight)),
+                "bare": lambda: measure(__file__, "bare", *given),
+                BATCH: lambda: measure(others, BATCH, *given, packages=BATCH_PACKAGES),
             },
         )
-    title = f"CPU ms a document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms, {rounds} rounds"
-    print_table(title, figures, "bare")
+    title = f"CPU ms per agent document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms latency"
+    pairs = [("ours", "bare", WANTED.get(in_flight)), ("ours", BATCH, WANTED_OF_BATCH)]
+    return table_of(title, figures, pairs)
 
 
 def main() -> None:
@@ -152,7 +163,7 @@ def main() -> None:
             parser.add_argument("--in-flight", type=int, default=100)
             parser.add_argument("--rounds", type=int, default=5)
             given = parser.parse_args()
-            compare(given.documents, given.in_flight, given.rounds)
+            print(compare(given.documents, given.in_flight, given.rounds).as_text())
 
 
 if __name__ == "__main__":

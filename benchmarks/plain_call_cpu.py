@@ -1,6 +1,8 @@
-"""CPU per plain call: pool and hub beside bare `AsyncOpenAI`, same server, one run.
+"""CPU per plain call: `context.ask`, pool and hub beside bare `AsyncOpenAI` and litellm, same server, one run.
 
-Bare is one keep-alive client on asyncio without retries, limits, checks or budget. Ours has its gate with all of them.
+Bare is one keep-alive client on asyncio without retries, limits, checks or budget. Ours has its gate with all of them,
+and `context.ask` all that a run records; a document makes 20 calls there, so that it is calls that are measured.
+litellm runs in an environment of its own.
 Each measurement is a process of its own, warmed up first; they take turns. Prints one table; asserts nothing.
 
     uv run python benchmarks/plain_call_cpu.py --calls 2000 --in-flight 25 --rounds 5
@@ -10,13 +12,23 @@ import argparse
 import asyncio
 import functools
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
-from side_by_side import LATENCY, measure, open_server, print_table, run_server, take_turns
+from figures import Table
+from others import LITELLM, LITELLM_PACKAGES
+from others import __file__ as others
+from per_document_cpu import write_project
+from side_by_side import LATENCY, measure, open_server, run_server, table_of, take_turns
 
 WARM_UP = 100
+WANTED = 1.15
+"""The most that `context.ask` and the pool may cost of what bare costs."""
+WANTED_OF_LITELLM = 0.65
+CALLS_A_DOCUMENT = 20
 PARAMS: dict[str, Any] = {"temperature": 0.2, "max_tokens": 200}
 
 Ask = Callable[[int], Awaitable[object]]
@@ -120,6 +132,30 @@ async def adapter(url: str, calls: int, in_flight: int) -> float:
         )
 
 
+def ask_in_a_run(url: str, calls: int, in_flight: int) -> float:
+    """Ask through `context.ask`, in the second of two runs; return CPU milliseconds per call."""
+    from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the bare process does without
+
+    documents = calls // CALLS_A_DOCUMENT
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_project(folder, url, documents, in_flight)
+        roles = folder / "roles.yaml"
+        roles.write_text(roles.read_text(encoding="utf-8").replace("api: responses", "api: chat"), encoding="utf-8")
+        stage = folder / "bench_stage.py"
+        many = f"[await context.ask(document.text, role='writer') for _ in range({CALLS_A_DOCUMENT})][-1]"
+        once = 'await context.run_agent("writer", document.text)'
+        stage.write_text(stage.read_text(encoding="utf-8").replace(once, many), encoding="utf-8")
+        options = RunOptions(own_process=True, clean=True)
+        Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP // CALLS_A_DOCUMENT)
+        begun = time.process_time()
+        result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync()
+        spent = time.process_time() - begun
+    if result.usage.requests != documents * CALLS_A_DOCUMENT:
+        raise SystemExit(f"only {result.usage.requests} calls were made: {result.failures[:1]}")
+    return spent / result.usage.requests * 1000
+
+
 async def _measured(ask: Ask, calls: int, in_flight: int) -> float:
     from agent_pipeline.bridge import current_flavour  # noqa: PLC0415 - the bare process does without
 
@@ -131,29 +167,28 @@ def run_one(name: str, url: str, calls: int, in_flight: int) -> float:
     """Make one measurement."""
     import trio  # noqa: PLC0415 - only here
 
-    match name:
-        case "bare":
-            return asyncio.run(bare(url, calls, in_flight))
-        case "pool-trio":
-            return trio.run(pool, url, calls, in_flight)
-        case "hub-trio":
-            return trio.run(hub, url, calls, in_flight)
-        case "adapter-trio":
-            return trio.run(adapter, url, calls, in_flight)
-        case "adapter-asyncio":
-            return asyncio.run(adapter(url, calls, in_flight))
-        case _:
-            return asyncio.run(pool(url, calls, in_flight))
+    if name == "context.ask":
+        return ask_in_a_run(url, calls, in_flight)
+    what, _, flavour = name.partition("-")
+    ask = {"bare": bare, "pool": pool, "hub": hub, "adapter": adapter}[what]
+    if flavour == "trio":
+        return trio.run(ask, url, calls, in_flight)
+    return asyncio.run(ask(url, calls, in_flight))
 
 
-def compare(calls: int, in_flight: int, rounds: int) -> None:
-    """Take turns, then print the table."""
+def compare(calls: int, in_flight: int, rounds: int) -> Table:
+    """Take turns; return the table."""
     with open_server(__file__) as url:
         given = (url, str(calls), str(in_flight))
-        names = ("bare", "pool-trio", "hub-trio", "adapter-trio", "pool-asyncio", "adapter-asyncio")
-        figures = take_turns(rounds, {name: functools.partial(measure, __file__, name, *given) for name in names})
-    title = f"CPU ms a call: {calls} calls, {in_flight} in flight, {LATENCY * 1000:g} ms latency, {rounds} rounds"
-    print_table(title, figures, "bare")
+        ours = ("context.ask", "pool-trio", "hub-trio", "adapter-trio", "pool-asyncio", "adapter-asyncio")
+        measures = {name: functools.partial(measure, __file__, name, *given) for name in ("bare", *ours)}
+        measures[LITELLM] = functools.partial(measure, others, LITELLM, *given, packages=LITELLM_PACKAGES)
+        figures = take_turns(rounds, measures)
+    title = f"CPU ms per plain call: {calls} calls, {in_flight} in flight, {LATENCY * 1000:g} ms latency"
+    wanted = dict.fromkeys(("context.ask", "pool-trio", "pool-asyncio"), WANTED)
+    beside_bare = [(name, "bare", wanted.get(name)) for name in ours]
+    beside_litellm = [(name, LITELLM, WANTED_OF_LITELLM) for name in wanted]
+    return table_of(title, figures, [*beside_bare, *beside_litellm])
 
 
 def main() -> None:
@@ -169,7 +204,7 @@ def main() -> None:
             parser.add_argument("--in-flight", type=int, default=25)
             parser.add_argument("--rounds", type=int, default=5)
             given = parser.parse_args()
-            compare(given.calls, given.in_flight, given.rounds)
+            print(compare(given.calls, given.in_flight, given.rounds).as_text())
 
 
 if __name__ == "__main__":

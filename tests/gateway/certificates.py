@@ -34,6 +34,11 @@ def _pem() -> tuple[bytes, bytes]:
     return private, certificate.public_bytes(encoding)
 
 
+def certificate_pem() -> bytes:
+    """Return the certificate, for whoever has to trust it from another process."""
+    return _pem()[1]
+
+
 def server_context() -> ssl.SSLContext:
     """Return what the server needs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -46,4 +51,4 @@ def server_context() -> ssl.SSLContext:
 
 def trusting_context() -> ssl.SSLContext:
     """Return what a client needs that trusts this certificate and no other."""
-    return ssl.create_default_context(cadata=_pem()[1].decode())
+    return ssl.create_default_context(cadata=certificate_pem().decode())
