@@ -64,6 +64,10 @@ class Channel:
             except (OSError, ValueError):
                 self._give_up()
 
+    def end(self) -> None:
+        """Hand over the last of it; the stream stays open."""
+        self.flush()
+
     def isatty(self) -> bool:
         """Say whether a terminal reads."""
         return not self._stream.closed and self._stream.isatty()
