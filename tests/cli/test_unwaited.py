@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import TextIO, cast
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.display.unwaited import Unwaited
 from agent_pipeline.cli.output import Channel
 from agent_pipeline.domain.events import DocumentFinished, PipelineStarted
-from agent_pipeline.telemetry import Redactor, Sink
+from agent_pipeline.telemetry import Redactor
 
 AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 
@@ -53,13 +54,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unwaited, "PATIENCE", 0.05)
 
 
-def display_of(kind: str, channel: Unwaited) -> Sink:
+def display_of(kind: str, channel: Unwaited) -> PlainDisplay | LogDisplay | FullDisplay:
     """Return a display that writes there."""
     if kind == "plain":
         return PlainDisplay(Progress(), channel, Redactor())
     if kind == "log":
         return LogDisplay(Progress(), channel, Redactor())
-    console = Console(file=channel, force_terminal=True, width=100)  # type: ignore[arg-type] # has all that rich uses
+    console = Console(file=cast(TextIO, channel), force_terminal=True, width=100)  # it has all that rich uses
     return FullDisplay(Progress(), console, Redactor(), end=channel.end)
 
 
@@ -68,14 +69,14 @@ def test_a_display_goes_on_and_ends_though_nobody_reads(kind: str) -> None:
     """The thread that hands it its events writes the run's files too, and the run ends with it."""
     with stopped_reader() as (channel, _):
         display = display_of(kind, Unwaited(channel))
-        display.start(lambda _: None)  # type: ignore[attr-defined] # all three have one
+        display.start(lambda _: None)
         display.handle(PipelineStarted("r", "t", "/run", "1", ["s"], 1, 1, simulator=True, documents=99), AT)
         for number in range(50):
             display.handle(DocumentFinished(str(number), "succeeded", 0, None, None, 1.0), AT)
             display.flush()
 
         display.close()
-        display.stop()  # type: ignore[attr-defined] # likewise
+        display.stop()
 
         assert len(threads()) == 1
 
