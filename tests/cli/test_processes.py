@@ -3,8 +3,10 @@
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -191,3 +193,27 @@ def test_the_module_and_the_command_are_one() -> None:
 
     assert out.startswith("agent-pipeline ")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("closed", "prints"), [("2>&-", True), (">&-", False), ("0<&- >&- 2>&-", False)])
+def test_a_stream_that_is_closed_costs_neither_the_run_nor_its_files(
+    project: Path, closed: str, *, prints: bool
+) -> None:
+    """Some supervisors start programs so; and what is opened next must not become their stderr."""
+    command = shlex.join([sys.executable, *COMMAND, "run", "--offline", "--display", "log"])
+
+    process = subprocess.run(
+        ["/bin/sh", "-c", f"{command} {closed}"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stderr
+    manifest = json.loads(next((project / "logs").glob("*/manifest.json")).read_text(encoding="utf-8"))
+    assert manifest["result"]["outcome"] == "completed"
+    assert manifest["result"]["left_open"] == []
+    assert manifest["dropped"] == {}
+    assert ("run completed" in process.stdout) is prints

@@ -1,6 +1,8 @@
 """A process that converts: what it is given, what it may not do, and what becomes of files that it does not survive."""
 
+import json
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.documents.convertible import HTML, docx, evil, fake, pdf
 
-from agent_pipeline.documents.conversion import ConversionProcess, Converted
+from agent_pipeline.documents.conversion import CONVERSION_MEMORY_BYTES, ConversionProcess, Converted
 from agent_pipeline.documents.conversion_child import convert
 from agent_pipeline.errors import DocumentInvalidError
 
@@ -173,6 +175,16 @@ def test_closed_it_leaves_neither_process_nor_descriptor(tmp_path: Path) -> None
 
     assert not Path(f"/proc/{child}").exists()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_it_does_not_outlive_who_began_it() -> None:
+    """A run that was killed can end nobody, and a file may keep its converter busy for minutes."""
+    process = evil("__import__('time').sleep(60)")
+    with subprocess.Popen(process._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        asked = {"suffix": ".html", "size": 1, "cpu_seconds": 60, "memory_bytes": CONVERSION_MEMORY_BYTES}
+        child.communicate(json.dumps(asked).encode() + b"\nx", timeout=20)
+
+    assert child.returncode == 1
 
 
 def test_the_child_converts_without_a_process_too() -> None:

@@ -179,6 +179,38 @@ def test_a_parquet_column_has_the_one_type_that_holds_all(
     assert table.column("fields.note").to_pylist()[: len(kept)] == kept
 
 
+def deep(text: str) -> object:
+    """Return a value with a text as deep in it as a stage may put one."""
+    value: object = text
+    for _ in range(600):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("note", ["a", {"b": ["\ud800"]}], ["a", {"b": ["\ufffd"]}]),
+        ("note", {"\ud800": 1}, {"\ufffd": 1}),
+        ("no\udfffte", {"a": 1}, {"a": 1}),
+        ("note", deep("\ud800"), deep("\ufffd")),
+    ],
+    ids=["in a list", "as a name", "in a field's name", "deep"],
+)
+def test_half_a_surrogate_pair_costs_no_table_wherever_it_stands(
+    ledger: Path, tmp_path: Path, name: str, value: object, kept: object
+) -> None:
+    """Models produce them, ledgers keep them, and UTF-8 has none."""
+    set_fields(ledger, [value], name=name)
+
+    for suffix in SUFFIXES:
+        write_results(ledger, tmp_path / f"out.{suffix}")
+
+        row = read(tmp_path / f"out.{suffix}")[0]
+        shown = row[f"fields.{name}".replace("\udfff", "\ufffd")]
+        assert (shown if suffix == "jsonl" else json.loads(shown)) == kept
+
+
 def test_values_of_csv_that_are_no_text_are_json(ledger: Path, tmp_path: Path) -> None:
     """They can be read back."""
     set_fields(ledger, [-1.5, True, ["a"], None])

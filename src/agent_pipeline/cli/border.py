@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from agent_pipeline.cli import commands
-from agent_pipeline.cli.output import err, one_line, out, print_json, say
+from agent_pipeline.cli.output import err, one_line, open_standard_streams, out, print_json, say
 from agent_pipeline.errors import AgentPipelineError
 
 BUG = 70
@@ -91,6 +91,8 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
             leaves, ends it at once, with the same exit code.
         name: what usage messages call the program.
     """
+    if arguments is None:
+        open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _open_signals(give_back=arguments is not None) as signals:
         code: int | None = None

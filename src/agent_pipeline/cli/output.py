@@ -6,6 +6,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 
 _ESCAPES = re.compile(
@@ -64,6 +65,10 @@ class Channel:
             except (OSError, ValueError):
                 self._give_up()
 
+    def end(self) -> None:
+        """Hand over the last of it; the stream stays open."""
+        self.flush()
+
     def isatty(self) -> bool:
         """Say whether a terminal reads."""
         return not self._stream.closed and self._stream.isatty()
@@ -92,6 +97,25 @@ class Channel:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, target)
         os.close(nowhere)
+
+
+def open_standard_streams() -> None:
+    """Let what of stdin, stdout and stderr is closed lead nowhere, as under some supervisors (`2>&-`).
+
+    Else there is nothing to write to, and the next file that is opened gets the number of what is missing, and with it
+    whatever is meant for there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)  # of equal numbers: the lowest free one is this
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def out() -> Channel:

@@ -4,7 +4,8 @@ What it reads may be hostile. So it has a limit of memory and of processor time,
 process, and whoever started it may kill it at any time. It imports nothing of this package, to begin soon.
 
 Asked on stdin: a line of JSON (`suffix`, `size`, `cpu_seconds`, `memory_bytes`), then `size` bytes. Answered on stdout:
-a line of JSON (`size`, `title`), then the markdown; or (`problem`). It ends with its stdin.
+a line of JSON (`size`, `title`), then the markdown; or (`problem`). It ends with its stdin, also in the middle of a
+file: who was killed can't kill it.
 """
 
 import io
@@ -12,7 +13,9 @@ import json
 import os
 import re
 import resource
+import select
 import sys
+import threading
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -91,6 +94,14 @@ def serve(asking: BinaryIO, answering: BinaryIO) -> None:
         answering.flush()
 
 
+def _end_with(asking: BinaryIO) -> None:
+    """Wait until nobody can ask any more, and end the process, whatever it does."""
+    ends = select.poll()
+    ends.register(asking, 0)  # that the other end is closed is told without being asked for
+    ends.poll()
+    os._exit(1)
+
+
 def main() -> None:
     """Serve on stdin and stdout; what libraries print goes nowhere."""
     answering = os.fdopen(os.dup(1), "wb")
@@ -98,6 +109,7 @@ def main() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     sys.addaudithook(_refuse)
+    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
     serve(sys.stdin.buffer, answering)
 
 

@@ -11,6 +11,7 @@ from agent_pipeline.cli.display.log import LogDisplay
 from agent_pipeline.cli.display.plain import PlainDisplay
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.display.unseen import UnseenDisplay
+from agent_pipeline.cli.display.unwaited import Unwaited
 from agent_pipeline.cli.flags import DisplayKind
 from agent_pipeline.cli.output import err
 from agent_pipeline.domain.snapshot import RunSnapshot
@@ -52,13 +53,18 @@ def make_display(kind: DisplayKind, progress: Progress, redactor: Redactor) -> S
         case "none":
             return UnseenDisplay(progress)
         case "plain":
-            return PlainDisplay(progress, err(), redactor)
+            return PlainDisplay(progress, Unwaited(err(), mention=_left_out), redactor)
         case "log":
-            return LogDisplay(progress, redactor)
+            return LogDisplay(progress, Unwaited(err(), mention=_left_out), redactor)
         case "full":
             return _full(progress, redactor)
 
 
 def _full(progress: Progress, redactor: Redactor) -> Sink:
-    console = Console(file=cast(TextIO, err()))  # it has all of TextIO that rich uses
-    return FullDisplay(progress, console, redactor)
+    channel = Unwaited(err())
+    console = Console(file=cast(TextIO, channel))  # it has all of TextIO that rich uses
+    return FullDisplay(progress, console, redactor, end=channel.end)
+
+
+def _left_out(texts: int) -> str:
+    return f"... {texts:,} lines left out, which nobody read in time; the run log has all of them\n"

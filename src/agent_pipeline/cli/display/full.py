@@ -26,16 +26,29 @@ class FullDisplay:
 
     Events come on the telemetry's thread, snapshots from the run's task; a lock holds them off while the picture is
     made. Nobody waits for the terminal: one that was stopped (Ctrl-S) stops the drawing and nothing else.
+
+    Args:
+        progress: kept up to date here.
+        console: on a stream that never makes its writer wait.
+        redactor: takes secrets out of what others wrote.
+        end: hands over the last picture.
     """
 
     name = "display"
 
     def __init__(
-        self, progress: Progress, console: Console, redactor: Redactor, *, now: Callable[[], datetime] = _now
+        self,
+        progress: Progress,
+        console: Console,
+        redactor: Redactor,
+        *,
+        end: Callable[[], object] | None = None,
+        now: Callable[[], datetime] = _now,
     ) -> None:
         self._progress = progress
         self._console = console
         self._redactor = redactor
+        self._end = end or console.file.flush
         self._now = now
         self._lock = threading.Lock()
         self._ending = threading.Lock()
@@ -67,6 +80,7 @@ class FullDisplay:
     def close(self) -> None:
         """Draw the last picture and stop."""
         self.stop()
+        self._end()
 
     def stop(self) -> None:
         """Stop drawing for good; the cursor is back and nothing is drawn afterwards."""

@@ -1,46 +1,45 @@
 """Every line of the run log, on stderr as well."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
 from agent_pipeline.cli.display.progress import Progress
+from agent_pipeline.cli.output import Channel
 from agent_pipeline.domain.events import Event
-from agent_pipeline.telemetry import LinesLostError, OpenFile, Redactor, RunLogSink
-
-_STDERR = 2
+from agent_pipeline.domain.ports import Emit
+from agent_pipeline.telemetry import Redactor, RunLogSink
 
 
 class LogDisplay(RunLogSink):
-    """A sink that writes what the run log holds to stderr; its lines have no control characters by construction."""
+    """A sink that writes what the run log holds to stderr; its lines have no control characters by construction.
+
+    A reader that has gone, or is too slow, is no loss: the run log has every line.
+    """
 
     name = "display"
 
-    def __init__(self, progress: Progress, redactor: Redactor) -> None:
-        super().__init__(Path("stderr"), redactor=redactor, open_with=_stderr)
+    def __init__(self, progress: Progress, channel: Channel, redactor: Redactor) -> None:
+        super().__init__(Path("stderr"), redactor=redactor)
         self._progress = progress
-        self._gone = False
+        self._channel = channel
+
+    def start(self, _emit: Emit, /) -> None:
+        """Nothing is opened."""
 
     def handle(self, event: Event, at: datetime) -> None:
-        """Count and format one line."""
+        """Count and write one line."""
         self._progress.take(event, at)
         self._progress.failures.clear()
-        if not self._gone:
-            super().handle(event, at)
+        super().handle(event, at)
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        self._channel.write(f"{line}\n")
 
     def flush(self) -> None:
-        """Write what waits; a reader that has gone is no loss, the run log has every line."""
-        try:
-            super().flush()
-        except LinesLostError:
-            self._gone = True
+        """Hand the lines over."""
+        self._channel.flush()
 
     def close(self) -> None:
-        """Write what is left and let stderr go."""
-        self.flush()
-        super().close()
-
-
-def _stderr(_path: Path) -> OpenFile:
-    """Return stderr as a file of lines, nothing of which may be cut off: others write there too."""
-    return OpenFile(os.dup(_STDERR), size=None)
+        """Hand the last lines over."""
+        self._channel.end()

@@ -42,7 +42,8 @@ def _now() -> datetime:
 class PlainDisplay:
     """A sink for pipes, files and CI.
 
-    Events come on the telemetry's thread; one of its own tells the state when nothing happens for long.
+    Events come on the telemetry's thread, which writes the run's files too: the channel must not make it wait. A thread
+    of its own tells the state when nothing happens for long.
     """
 
     name = "display"
@@ -89,7 +90,7 @@ class PlainDisplay:
     def close(self) -> None:
         """Hand the last lines over."""
         self.stop()
-        self._channel.flush()
+        self._channel.end()
 
     def _tell_of(self, event: Event, at: datetime) -> None:
         match event:

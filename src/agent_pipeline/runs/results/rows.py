@@ -81,7 +81,7 @@ class Rows:
         }
         if self._with_text:
             row[TEXT] = text
-        return {name: _storable(value) for name, value in {**row, **fields}.items()}
+        return {_clean(name): _storable(value) for name, value in {**row, **fields}.items()}
 
     def _spent(self, document_id: str) -> Row:
         calls: set[str] = set()
@@ -149,9 +149,22 @@ def _kept(result: StageResultRow) -> dict[str, Any]:
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(_SURROGATES.sub("\ufffd", text).encode()).hexdigest()  # as artifacts are written
+    return hashlib.sha256(_clean(text).encode()).hexdigest()  # as artifacts are written
 
 
 def _storable(value: JsonValue) -> JsonValue:
-    """Return a value that UTF-8 can hold: lone surrogates become U+FFFD."""
-    return _SURROGATES.sub("\ufffd", value) if isinstance(value, str) else value
+    """Return a value that UTF-8 can hold, however deep a text stands in it."""
+    if isinstance(value, str):
+        return _clean(value)
+    if not isinstance(value, list | dict):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    if (clean := _clean(text)) == text:
+        return value
+    kept: JsonValue = json.loads(clean)
+    return kept
+
+
+def _clean(text: str) -> str:
+    """Return a text without lone surrogates, which become U+FFFD."""
+    return _SURROGATES.sub("\ufffd", text)
