@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import without_secrets
+from agent_pipeline.cli.commands.looked_at import only_reading
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.errors import InputError
 from agent_pipeline.runs.directory import RunDirectory, find_run
@@ -18,14 +19,14 @@ def export_results(run: str, file: str, *, with_text: bool, overwrite: bool, as_
     """Write one row per document of a run that ended; return 0.
 
     Raises:
-        RunDirectoryError: there is no such run.
-        LedgerError: its ledger can't be read.
+        RunDirectoryError: there is no such run, or it can't be read.
         InputError: the file is there already, has no known format, or needs what is not installed.
         ResultsError: the file can't be written.
     """
     directory = find_run(run, logs_here())
     if file == STDOUT:
-        count = _print_rows(directory, with_text=with_text)
+        with only_reading():
+            count = _print_rows(directory, with_text=with_text)
     else:
         target = Path(file)
         check_format(target)
@@ -33,7 +34,8 @@ def export_results(run: str, file: str, *, with_text: bool, overwrite: bool, as_
             raise InputError(f"{file} is a folder; name a file in it, such as {target / 'results.csv'}")
         if os.path.lexists(target) and not overwrite:
             raise InputError(f"{file} is there already; name another file, or say --overwrite")
-        count = write_results(directory.ledger, target, with_text=with_text)
+        with only_reading():
+            count = write_results(directory.ledger, target, with_text=with_text)
     if as_json:
         shown = {"run_id": directory.run_id, "run_dir": str(directory.path), "file": file, "rows": count}
         print_json({**shown, "exit_code": 0})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.commands.looked_at import OpenRun, as_argument, near
+from agent_pipeline.cli.commands.looked_at import OpenRun, near
 from agent_pipeline.cli.figures import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
 from agent_pipeline.documents import rejected_text_of
@@ -44,7 +44,7 @@ def document_lines(opened: OpenRun, row: DocumentRow) -> Iterator[str]:
     yield ""
     yield from labelled(
         "next:",
-        [f"agent-pipeline {word} {opened.as_typed} {as_argument(row.document_id)}" for word in ("why", "trace")],
+        [f"agent-pipeline {word} {opened.as_typed} {opened.argument(row.document_id)}" for word in ("why", "trace")],
     )
 
 
