@@ -18,6 +18,9 @@ from tests.runs.sample import Sample
         ("pipeline.yaml", "no run 'pipeline.yaml'"),
         ("out", "not a run directory"),
         ("/", "not a run directory"),
+        ("x" * 5000, "no run 'xxx"),
+        ("a/" * 3000, "no run 'a/a/"),
+        ("\0", "no run '"),
     ],
 )
 @pytest.mark.parametrize("command", [["show"], ["trace"], ["why"]])

@@ -166,7 +166,7 @@ def _pass_rows(story: DocumentStory) -> list[list[str]]:
 def _output(result: StageResultRow) -> dict[str, Any]:
     try:
         output = json.loads(result.output_json)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return output if isinstance(output, dict) else {}
 
