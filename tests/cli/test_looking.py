@@ -97,6 +97,7 @@ def test_hostile_words_reach_no_terminal(look: Cli, past: Sample, monkeypatch: p
         f"UPDATE documents SET error_code = '{HOSTILE}' WHERE document_id = '3'",  # noqa: S608
         f"UPDATE attempts SET error = '{text}', outcome = 'failed', model = '{HOSTILE}'",  # noqa: S608
         f"UPDATE attempts SET provider_request_id = '{HOSTILE}'",  # noqa: S608
+        f"UPDATE run SET run_id = '{HOSTILE}', reason = '{HOSTILE}', config_path = ''",  # noqa: S608
     )
 
     for command in (["show"], ["trace"], ["trace", "--http"], ["trace", "--slow"], ["runs"]):

@@ -80,7 +80,7 @@ def only_reading() -> Generator[None]:
 
 def near(path: str) -> str:
     """Return a path as one would type it here."""
-    relative = os.path.relpath(path)
+    relative = os.path.relpath(path or os.curdir)
     return path if relative.startswith(f"..{os.sep}..") else relative
 
 
