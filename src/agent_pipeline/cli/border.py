@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from agent_pipeline.cli import commands
-from agent_pipeline.cli.output import err, one_line, out, print_json, say
+from agent_pipeline.cli.output import err, fill_closed_streams, one_line, out, print_json, say
 from agent_pipeline.errors import AgentPipelineError
 
 BUG = 70
@@ -92,6 +92,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None, *, name: str)
         name: what usage messages call the program.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    fill_closed_streams()
     with _open_signals(give_back=arguments is not None) as signals:
         code: int | None = None
         try:

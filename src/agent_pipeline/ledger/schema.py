@@ -239,7 +239,8 @@ def declared_types() -> Mapping[str, str]:
         _create_tables(connection)
         return dict(
             connection.execute(
-                "SELECT columns.name, columns.type FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
+                "SELECT columns.name, columns.type "
+                "FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
             )
         )
 

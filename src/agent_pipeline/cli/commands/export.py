@@ -2,15 +2,16 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import without_secrets
 from agent_pipeline.cli.commands.looked_at import only_reading
-from agent_pipeline.cli.output import one_line, out, print_json, say
+from agent_pipeline.cli.output import one_line, out, print_json, print_results, say
 from agent_pipeline.errors import InputError
 from agent_pipeline.runs.directory import RunDirectory, find_run
-from agent_pipeline.runs.results import check_format, open_rows, write_results
+from agent_pipeline.runs.results import Rows, check_format, open_rows, write_results
 
 STDOUT = "-"
 
@@ -50,8 +51,13 @@ def export_results(run: str, file: str, *, with_text: bool, overwrite: bool, as_
 def _print_rows(directory: RunDirectory, *, with_text: bool) -> int:
     """Print JSON Lines, ASCII only, so that nothing in them can move a cursor."""
     count = 0
-    with open_rows(directory.ledger, with_text=with_text) as rows:
+
+    def lines(rows: Rows) -> Iterator[str]:
+        nonlocal count
         for row in rows:
             count += 1
-            out().line(without_secrets(json.dumps(row, ensure_ascii=True)))
+            yield without_secrets(json.dumps(row, ensure_ascii=True)) + "\n"
+
+    with open_rows(directory.ledger, with_text=with_text) as rows:
+        print_results(lines(rows))
     return count

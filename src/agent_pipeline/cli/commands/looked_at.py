@@ -44,7 +44,8 @@ class OpenRun:
     def argument(self, document_id: str) -> str:
         """Return a document as the last argument of a command: its id, or its position where the id can't be typed.
 
-        `--` keeps an id that begins with a dash from being a flag; what is shown otherwise than it is would not be found.
+        `--` keeps an id that begins with a dash from being a flag. An id that is shown otherwise than it is would not
+        be found.
         """
         typed = shown(document_id)
         if typed != document_id:

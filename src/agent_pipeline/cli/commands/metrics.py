@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_pipeline.cli.commands.hidden import without_secrets
 from agent_pipeline.cli.commands.looked_at import looking_at
-from agent_pipeline.cli.output import one_line, out, print_json
+from agent_pipeline.cli.output import one_line, print_json, print_results
 from agent_pipeline.errors import InputError
 from agent_pipeline.runs.figures import figures_of
 from agent_pipeline.telemetry.exposition import Metric, exposition
@@ -24,6 +24,7 @@ def print_metrics(run: str, *, output: Path | None, as_json: bool) -> int:
     Raises:
         RunDirectoryError: there is no such run, or it can't be read.
         InputError: the file can't be written; an older one is as it was.
+        ResultsError: stdout can't be written.
     """
     with looking_at(run) as opened:
         directory = opened.directory
@@ -41,9 +42,7 @@ def print_metrics(run: str, *, output: Path | None, as_json: bool) -> int:
             }
         )
     elif output is None:
-        for line in exposition(metrics):
-            out().write(line)
-        out().flush()
+        print_results(exposition(metrics))
     return 0
 
 
