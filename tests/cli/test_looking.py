@@ -18,6 +18,9 @@ from tests.runs.sample import Sample
         ("pipeline.yaml", "no run 'pipeline.yaml'"),
         ("out", "not a run directory"),
         ("/", "not a run directory"),
+        ("x" * 5000, "no run 'xxx"),
+        ("a/" * 3000, "no run 'a/a/"),
+        ("\0", "no run '"),
     ],
 )
 @pytest.mark.parametrize("command", [["show"], ["trace"], ["why"]])
@@ -94,6 +97,7 @@ def test_hostile_words_reach_no_terminal(look: Cli, past: Sample, monkeypatch: p
         f"UPDATE documents SET error_code = '{HOSTILE}' WHERE document_id = '3'",  # noqa: S608
         f"UPDATE attempts SET error = '{text}', outcome = 'failed', model = '{HOSTILE}'",  # noqa: S608
         f"UPDATE attempts SET provider_request_id = '{HOSTILE}'",  # noqa: S608
+        f"UPDATE run SET run_id = '{HOSTILE}', reason = '{HOSTILE}', config_path = ''",  # noqa: S608
     )
 
     for command in (["show"], ["trace"], ["trace", "--http"], ["trace", "--slow"], ["runs"]):
@@ -166,3 +170,51 @@ def test_paths_are_told_as_one_would_type_them(look: Cli, past: Sample, monkeypa
     monkeypatch.chdir(elsewhere)
 
     assert f"agent-pipeline verify {past.run.path}" in look("show", str(past.run.path)).out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["export", "trial", "out.csv"], ["export", "trial", "-"], ["metrics", "trial"], ["report", "trial"]],
+)
+def test_a_ledger_that_cannot_be_read_is_a_run_that_cannot(look: Cli, past: Sample, command: list[str]) -> None:
+    """Exit code 3 as of any run directory that is invalid: 1 would say that documents failed."""
+    whole = past.run.ledger.read_bytes()
+
+    for damaged in (whole[: len(whole) // 3], b""):
+        past.run.ledger.write_bytes(damaged)
+        ran = look(*command, "--json")
+        assert ran.json()["exit_code"] == ran.code == 3
+        assert ran.error()["code"] == "run_invalid"
+
+
+def test_a_run_to_compare_with_that_cannot_be_read_is_invalid_too(look: Cli, past: Sample) -> None:
+    """Also the second one."""
+    other = past.project.logs / "later-2031-01-01_00h00m00s-aaaaaa"
+    other.mkdir()
+    (other / "ledger.sqlite3").write_bytes(b"no database")
+
+    assert look("report", "trial", "later").code == 3
+
+
+@pytest.mark.parametrize(
+    "hostile", ["--help", "--", "-x", "\u202eturned", "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789", "a  b"]
+)
+def test_what_is_advised_of_a_hostile_id_can_be_typed(look: Cli, past: Sample, hostile: str) -> None:
+    """A dash is no flag, and what can't be shown as it is goes by its position; failed documents have most advice."""
+    past.sql(
+        "PRAGMA foreign_keys = OFF",
+        f"UPDATE documents SET document_id = '{hostile}', outcome = 'failed', error_code = 'server_error' "  # noqa: S608
+        "WHERE document_id = '3'",
+    )
+
+    told = [
+        *listed(look("why", "trial", "#3", "--json").json()["next"]),
+        *listed(look("show", "trial", "--json").json()["next"]),
+    ]
+    shown = [line for line in lines(look("show", "trial", "#3").out) if "agent-pipeline" in line]
+    told += [line[line.index("agent-pipeline") :] for line in shown]
+
+    looking = [words for words in map(shlex.split, map(str, told)) if words[1] in {"show", "trace", "why"}]
+    assert len(looking) >= 4
+    for _, *words in looking:
+        assert look(*words).code == 0

@@ -76,7 +76,7 @@ def test_a_damaged_ledger_is_one_sentence(cli: Cli, run_dir: Path) -> None:
 
     ran = cli("metrics", "tiny")
 
-    assert (ran.code, ran.out) == (1, "")
+    assert (ran.code, ran.out) == (3, "")
     assert "this is no ledger, check the path" in ran.err
     assert "Traceback" not in ran.err
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import start
+from tests.cli.conftest import Cli, start
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ("-m", "agent_pipeline")
@@ -128,6 +128,36 @@ def test_ctrl_c_during_imports_ends_at_once(project: Path, trial: int) -> None:
     process.communicate(timeout=5)
 
     assert process.returncode in {130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&- >&-", 0), ("<&- >&- 2>&-", 0), (">&- 2>&- nope", 2)])
+def test_a_process_may_be_started_without_its_streams(project: Path, closed: str, code: int) -> None:
+    """As cron or `>&-` have it: what would be told goes nowhere."""
+    shell = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m agent_pipeline runs {closed}"], cwd=project, check=False
+    )
+
+    assert shell.returncode == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", [("export", "tiny", "-"), ("metrics", "tiny")])
+def test_results_that_did_not_fit_are_no_success(project: Path, cli: Cli, command: tuple[str, ...]) -> None:
+    """`export RUN - > file` on a full disk: half a table must not pass for one."""
+    assert cli("run", "--offline", "--quiet").code == 0
+
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = subprocess.run(
+            [sys.executable, *COMMAND, *command],
+            cwd=project,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert process.returncode == 1
+    assert process.stderr == "error: the results can't be written on standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("failing", [False, True])

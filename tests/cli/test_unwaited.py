@@ -4,7 +4,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TextIO, cast
@@ -31,7 +31,7 @@ def threads() -> list[threading.Thread]:
 
 
 @contextmanager
-def stopped_reader() -> Iterator[tuple[Channel, int]]:
+def stopped_reader() -> Generator[tuple[Channel, int]]:
     """Give a channel into a pipe that is full already, and the end that somebody may read one day."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -67,6 +67,13 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer": (changed("PRAGMA user_version = 3"), "written by a newer version .*format 3, known: 2.*use that version"),
     "no format": (changed("PRAGMA user_version = 0"), "a SQLite file, but not a ledger$"),
     "no run": (without_run, "no run has begun in it"),
+    "a blob": (changed("UPDATE run SET name = x'00ff'"), r"name holds a value of the wrong kind \(bytes\)"),
+    "no options": (changed("UPDATE run SET options_json = '[1]'"), "options_json holds no JSON object"),
+    "broken options": (changed("UPDATE run SET options_json = '{'"), "can't be read: "),
+    "deep options": (
+        changed("UPDATE run SET options_json = printf('%.*c', 100000, '[')"),
+        "options_json holds no JSON object",
+    ),
     "no time": (changed("UPDATE run SET started_at = 'soon'"), "can't be read: Invalid isoformat string: 'soon'"),
 }
 
@@ -140,3 +147,21 @@ def test_artifacts_of_an_older_format_are_known(path: Path) -> None:
     changed("PRAGMA user_version = 1")(path)
 
     assert recorded_artifacts(path) == [ARTIFACT]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE attempts SET number = 'one'", r"number holds a value of the wrong kind \(str\)"),
+        ("UPDATE documents SET position = 1.5", r"position holds a value of the wrong kind \(float\)"),
+        ("UPDATE documents SET source = x'00'", r"source holds a value of the wrong kind \(bytes\)"),
+        ("UPDATE documents SET outcome = 'eaten' WHERE outcome IS NOT NULL", "outcome is 'eaten', which is none"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_damage(path: Path, statement: str, said: str) -> None:
+    """SQLite gives back whatever a row holds; nobody who reads has to expect text where a number belongs."""
+    trio.run(write_two_sessions, path)
+    change(path, "PRAGMA ignore_check_constraints = ON", statement)
+
+    with open_reader(path) as reader, pytest.raises(LedgerError, match=said):
+        _ = list(reader.documents()), list(reader.attempts())

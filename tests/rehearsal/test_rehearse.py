@@ -66,6 +66,16 @@ def test_where_nothing_goes_wrong_it_costs_what_a_run_costs(tmp_path: Path) -> N
     assert rehearsal.observed.spent.micro_usd == pytest.approx((result.cost_usd or 0) * 1e6)
 
 
+def test_a_provider_without_latency_or_faults_leaves_nothing_to_advise(tmp_path: Path) -> None:
+    """A faults file may hold a seed only: no virtual time goes by, and nothing waits."""
+    project = make_project(tmp_path, prose(2))
+
+    rehearsal = rehearsed(project, {"seed": 1})
+
+    assert rehearsal.result.duration_seconds == 0
+    assert advised(project, rehearsal) == "nothing: no document was lost, and requests hardly waited"
+
+
 @pytest.mark.parametrize("stages", [BUILT_IN, IN_THIS_PROCESS], ids=["built-in", "own"])
 def test_stand_ins_cost_what_documents_cost_that_are_worked_on(tmp_path: Path, stages: tuple[JsonValue, ...]) -> None:
     """Reworks, rejections and all: three times the documents, three times everything, but for blanks."""

@@ -298,6 +298,7 @@ TRACES: Mapping[str, tuple[Change, str]] = {
 
 MANIFEST: Mapping[str, tuple[Change, str]] = {
     "garbled": (lambda sample: sample.run.manifest.write_text("{", encoding="utf-8"), "manifest_unreadable"),
+    "nested": (lambda sample: sample.run.manifest.write_text("[" * 100_000, encoding="utf-8"), "manifest_unreadable"),
     "a list": (lambda sample: sample.run.manifest.write_text("[]", encoding="utf-8"), "manifest_unreadable"),
     "of another run": (set_manifest("run_id", to="other"), "manifest_differs"),
     "without a version": (set_manifest("versions", "trio", to=""), "version_missing"),

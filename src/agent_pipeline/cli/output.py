@@ -1,13 +1,16 @@
 """What commands write: results on stdout, messages on stderr, both safe for a terminal and quiet on a broken pipe."""
 
+import errno
 import json
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
+
+from agent_pipeline.errors import ResultsError
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -18,6 +21,8 @@ _ESCAPES = re.compile(
 )
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _LONGEST = 500
+_LEFT = frozenset({errno.EPIPE, errno.EIO})
+"""How a reader's leaving shows: of a pipe, and of a terminal that was closed."""
 
 
 def one_line(text: str, most: int = _LONGEST) -> str:
@@ -40,11 +45,16 @@ def _clean(text: str) -> str:
 
 
 class Channel:
-    """A text stream that never fails its user: once its reader has gone, what is written goes nowhere."""
+    """A text stream that never fails its user: once its reader has gone, what is written goes nowhere.
+
+    Attributes:
+        problem: why nothing more could be written, such as a full disk; None where it could, or a reader just left.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._broken = False
+        self.problem: str | None = None
 
     def write(self, text: str) -> int:
         """Write, as far as somebody reads."""
@@ -53,8 +63,8 @@ class Channel:
                 self._stream.write(text)
             except UnicodeEncodeError as exc:
                 self._stream.write(text.encode(exc.encoding, "backslashreplace").decode(exc.encoding))
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as exc:
+                self._give_up(exc)
         return len(text)
 
     def flush(self) -> None:
@@ -62,8 +72,8 @@ class Channel:
         if not self._broken:
             try:
                 self._stream.flush()
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as exc:
+                self._give_up(exc)
 
     def end(self) -> None:
         """Hand over the last of it; the stream stays open."""
@@ -87,9 +97,11 @@ class Channel:
         self.write(f"{text}\n")
         self.flush()
 
-    def _give_up(self) -> None:
+    def _give_up(self, exc: OSError | ValueError) -> None:
         """Send the rest to nowhere, so that the interpreter's own flush at its end does not complain either."""
         self._broken = True
+        if isinstance(exc, OSError) and exc.errno not in _LEFT:
+            self.problem = exc.strerror or str(exc)
         try:
             target = self._stream.fileno()
         except (OSError, ValueError):
@@ -126,6 +138,20 @@ def out() -> Channel:
 def err() -> Channel:
     """Return stderr, as it is now."""
     return Channel(sys.stderr)
+
+
+def print_results(texts: Iterable[str]) -> None:
+    """Write on stdout what somebody keeps in a file: a table, figures.
+
+    Raises:
+        ResultsError: not all of it could be written, and not because its reader had enough.
+    """
+    channel = out()
+    for text in texts:
+        channel.write(text)
+    channel.flush()
+    if channel.problem is not None:
+        raise ResultsError(f"the results can't be written on standard output: {channel.problem}")
 
 
 def say(text: str) -> None:

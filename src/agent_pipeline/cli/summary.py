@@ -134,7 +134,7 @@ def _lines(ended: Ended) -> Iterator[str]:
 def reason_in_words(reason: str) -> str:
     """Return why a run ended as it did, for people; a reason that has no words is its own."""
     if not reason.startswith("budget:"):
-        return _REASONS.get(reason, reason)
+        return _REASONS.get(reason, one_line(reason))
     reached = [_budget(name) for name in reason.removeprefix("budget:").split(",")]
     return f"{' and '.join(reached)} {'was' if len(reached) == 1 else 'were'} reached; what is finished is kept"
 

@@ -103,7 +103,10 @@ def find_earlier_run(run: str | Path, logs: Path) -> EarlierRun:
             "put it back (the run directory holds a copy, config.yaml)"
         )
         raise RunDirectoryError(msg)
-    options, overrides = _recalled(json.loads(known.options_json))
+    try:
+        options, overrides = _recalled(json.loads(known.options_json))
+    except (KeyError, TypeError, ValueError, ArithmeticError) as exc:
+        raise RunDirectoryError(f"{directory.path}: its ledger's options can't be read: {exc!r}") from exc
     return EarlierRun(directory, Path(known.config_path), overrides, replace(options, run=directory))
 
 

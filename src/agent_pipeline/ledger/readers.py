@@ -26,6 +26,7 @@ from agent_pipeline.ledger.answers import (
     SessionRow,
     StageResultRow,
 )
+from agent_pipeline.ledger.kinds import check_options, checked_rows
 from agent_pipeline.ledger.schema import check_format
 from agent_pipeline.ledger.statements import SPENDING, USAGE
 
@@ -200,7 +201,7 @@ class LedgerReader:
     def _rows(self, columns: str, table: str, row_of: Callable[[Columns], RowT], *values: str) -> Iterator[RowT]:
         query = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of our own
         with _told(self._path):
-            for row in self._connection.execute(query, values):
+            for row in checked_rows(self._connection.execute(query, values)):
                 yield row_of(row)
 
 
@@ -294,6 +295,7 @@ def _optional_time(text: str | None) -> datetime | None:
 
 def _run(row: Columns) -> RunRow:
     run_id, name, started_at, ended_at, *rest = row
+    check_options(rest[-1])
     return RunRow(run_id, name, _time(started_at), _optional_time(ended_at), *rest)
 
 

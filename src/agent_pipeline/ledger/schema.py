@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -229,6 +230,19 @@ def _columns(connection: sqlite3.Connection) -> dict[str, set[str]]:
     for table, column in found:
         columns.setdefault(table, set()).add(column)
     return columns
+
+
+@cache
+def declared_types() -> Mapping[str, str]:
+    """Return the type each column is declared with, by its name: columns of one name are of one type in all tables."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        _create_tables(connection)
+        return dict(
+            connection.execute(
+                "SELECT columns.name, columns.type "
+                "FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
+            )
+        )
 
 
 @cache

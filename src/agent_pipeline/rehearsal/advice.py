@@ -150,7 +150,7 @@ def _files(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
 def _slowest_wait(rehearsal: Rehearsal) -> str:
     waits = rehearsal.observed.waits
     waited = sum(waits.values())
-    if waited < 0.1 * rehearsal.result.duration_seconds:
+    if waited <= 0.1 * rehearsal.result.duration_seconds:
         return "nothing: no document was lost, and requests hardly waited"
     reason = max(waits, key=lambda one: waits[one])
     return (

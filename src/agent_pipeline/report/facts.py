@@ -134,7 +134,7 @@ def _manifest(path: Path) -> Mapping[str, object]:
     """Return the manifest, empty where there is none: the ledger knows all that matters."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -6,7 +6,7 @@ RETRY_FAILED = "agent-pipeline resume {run} --retry-failed"
 RESUME = "agent-pipeline resume {run}"
 CHECK = "agent-pipeline check {config}"
 DOCTOR = "agent-pipeline doctor {config}"
-ATTEMPTS = "agent-pipeline trace {run} {doc} --http"
+ATTEMPTS = "agent-pipeline trace --http {run} {doc}"
 MORE_TOKENS = f"{RESUME} --budget-tokens MORE"
 
 

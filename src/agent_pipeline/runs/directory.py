@@ -182,9 +182,8 @@ def find_run(text: str, logs: Path) -> RunDirectory:
     Raises:
         RunDirectoryError: there is none, there are several, or the directory is not a run's.
     """
-    given = Path(text)
-    if text and given.is_dir():
-        return _as_run(given.resolve())
+    if text and os.path.isdir(text):  # noqa: PTH112 - Path's own raises where a name is too long
+        return _as_run(Path(text).resolve())
     runs = sorted(run_names(logs))
     if text in runs:
         return _as_run((logs / text).absolute())

@@ -147,7 +147,7 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
 def _verdict(output_json: str) -> bool | None:
     try:
         verdict = json.loads(output_json).get("verdict")
-    except (ValueError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return None  # a row that somebody changed
     return verdict.get("approved") is True if isinstance(verdict, dict) else None
 

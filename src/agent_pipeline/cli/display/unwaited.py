@@ -99,8 +99,8 @@ class _OwnChannel(Channel):
         self.flush()
         try:
             self._stream.close()
-        except (OSError, ValueError):
-            self._give_up()
+        except (OSError, ValueError) as exc:
+            self._give_up(exc)
 
 
 def _own(channel: Channel) -> Channel:

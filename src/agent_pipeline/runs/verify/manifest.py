@@ -23,7 +23,7 @@ def read_manifest(directory: RunDirectory, findings: Findings) -> dict[str, Any]
         what = "there is no manifest: the process was killed before it wrote it, or somebody removed it"
         findings.note("manifest_missing", what, directory.manifest.name)
         return None
-    except (ValueError, OSError) as exc:
+    except (ValueError, RecursionError, OSError) as exc:
         findings.differ("manifest_unreadable", f"it can't be read: {exc}", directory.manifest.name)
         return {}
     if not isinstance(value, dict):

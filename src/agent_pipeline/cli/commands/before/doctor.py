@@ -172,7 +172,7 @@ def _places(config: PipelineConfig) -> Iterator[Finding]:
 
 
 def _disk(key: str, folder: Path, usage_of: Callable[[Path], tuple[int, int, int]]) -> Finding:
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    nearest = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - names too long
     _, _, free = usage_of(nearest)
     text = f"{shown(near(str(folder)))}, with {free / 2**30:,.1f} GiB free"
     if free < _TOO_LITTLE:

@@ -10,6 +10,7 @@ import typer
 from agent_pipeline.amounts import counted, dollars
 from agent_pipeline.cli.commands.config_file import find_config, logs_here
 from agent_pipeline.cli.commands.hidden import hide
+from agent_pipeline.cli.commands.looking.looked_at import only_reading
 from agent_pipeline.cli.commands.overridden import overrides_of
 from agent_pipeline.cli.flags import PlanFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
@@ -37,7 +38,8 @@ def plan_and_show(flags: PlanFlags, config: Path | None) -> int:
     loaded, options = _resumed(flags, config) if flags.run is not None else _begun(flags, config)
     hide(redactor_of(loaded.runtime))
     raise_descriptor_limit()
-    plan = make_plan(loaded, options)
+    with only_reading():
+        plan = make_plan(loaded, options)
     for warning in _warnings(plan):
         say(f"warning: {warning}")
     if flags.json:

@@ -36,10 +36,22 @@ class OpenRun:
         config = self.ledger.run.config_path
         values = {
             "run": self.as_typed,
-            "doc": as_argument(document_id) if document_id else "",
+            "doc": self.argument(document_id) if document_id else "",
             "config": "" if config is None else shlex.quote(near(config)),
         }
         return [" ".join(command.format_map(values).split()) for command in advice.commands]
+
+    def argument(self, document_id: str) -> str:
+        """Return a document as the last argument of a command: its id, or its position where the id can't be typed.
+
+        `--` keeps an id that begins with a dash from being a flag. An id that is shown otherwise than it is would not
+        be found.
+        """
+        typed = shown(document_id)
+        if typed != document_id:
+            row = self.ledger.document(document_id)
+            typed = typed if row is None else f"#{row.position}"
+        return f"-- {shlex.quote(typed)}" if typed.startswith("-") else shlex.quote(typed)
 
 
 @contextmanager
@@ -50,17 +62,21 @@ def looking_at(run: str) -> Generator[OpenRun]:
         RunDirectoryError: there is no such run, or it can't be read.
     """
     directory = find_run(run, logs_here())
+    with only_reading(), open_reader(directory.ledger) as ledger:
+        yield OpenRun(directory, ledger)
+
+
+@contextmanager
+def only_reading() -> Generator[None]:
+    """Let a ledger that can't be read count as a run that can't be: what was given is invalid, no run has failed.
+
+    Raises:
+        RunDirectoryError: the block met a ledger that can't be read.
+    """
     try:
-        with open_reader(directory.ledger) as ledger:
-            yield OpenRun(directory, ledger)
+        yield
     except LedgerError as exc:
         raise RunDirectoryError(str(exc)) from exc
-
-
-def as_argument(document_id: str) -> str:
-    """Return a document's id as it is typed; `--` keeps one that begins with a dash from being a flag."""
-    typed = shlex.quote(shown(document_id))
-    return f"-- {typed}" if document_id.startswith("-") else typed
 
 
 def find_document(ledger: LedgerReader, text: str) -> DocumentRow:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import without_secrets
-from agent_pipeline.cli.output import one_line, out, print_json
+from agent_pipeline.cli.commands.looking.looked_at import looking_at
+from agent_pipeline.cli.output import one_line, print_json, print_results
 from agent_pipeline.errors import InputError
-from agent_pipeline.ledger import open_reader
-from agent_pipeline.runs.directory import find_run
 from agent_pipeline.runs.metrics import metrics_of
 from agent_pipeline.telemetry.exposition import Metric, exposition
 
@@ -24,13 +22,13 @@ def print_metrics(run: str, *, output: Path | None, as_json: bool) -> int:
     The run may be going on. Nothing of it is changed, no network is used.
 
     Raises:
-        RunDirectoryError: there is no such run.
-        LedgerError: its ledger can't be read.
+        RunDirectoryError: there is no such run, or it can't be read.
         InputError: the file can't be written; an older one is as it was.
+        ResultsError: stdout can't be written.
     """
-    directory = find_run(run, logs_here())
-    with open_reader(directory.ledger) as ledger:
-        metrics = [_shown(metric) for metric in metrics_of(ledger)]
+    with looking_at(run) as opened:
+        directory = opened.directory
+        metrics = [_shown(metric) for metric in metrics_of(opened.ledger)]
     if output is not None:
         _replace(output, "".join(exposition(metrics)))
     if as_json:
@@ -44,9 +42,7 @@ def print_metrics(run: str, *, output: Path | None, as_json: bool) -> int:
             }
         )
     elif output is None:
-        for line in exposition(metrics):
-            out().write(line)
-        out().flush()
+        print_results(exposition(metrics))
     return 0
 
 

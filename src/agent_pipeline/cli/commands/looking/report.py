@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agent_pipeline.cli.commands.config_file import logs_here
+from agent_pipeline.cli.commands.looking.looked_at import only_reading
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.config.environment import environment_secrets, load_env
@@ -24,8 +25,7 @@ def report_run(run: str, other: str | None, *, output: Path | None, as_json: boo
     """Write the page and print where it is; return 0.
 
     Raises:
-        RunDirectoryError: there is no such run, or it is compared with itself.
-        LedgerError: it can't be read.
+        RunDirectoryError: there is no such run, it can't be read, or it is compared with itself.
         InputError: the page can't be written there.
     """
     directory = find_run(run, logs_here())
@@ -33,9 +33,9 @@ def report_run(run: str, other: str | None, *, output: Path | None, as_json: boo
     if second is not None and second.path == directory.path:
         raise RunDirectoryError(f"{directory.run_id} can't be compared with itself; name another run")
     _check_output(output)
-    written = write_report(
-        directory, second, output=output, clean=_redactor(directory, second), reason_in_words=reason_in_words
-    )
+    with only_reading():
+        clean = _redactor(directory, second)
+        written = write_report(directory, second, output=output, clean=clean, reason_in_words=reason_in_words)
     if as_json:
         print_json({**asdict(written), "path": str(written.path), "run_id": directory.run_id, "exit_code": 0})
         return 0

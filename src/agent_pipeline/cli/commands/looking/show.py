@@ -78,7 +78,7 @@ def _lines(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> Iterato
     run, totals, width = status.run, status.totals, terminal_width()
     failed = status.outcomes.get("failed", 0)
     although = f", but {counted(failed, 'document')} failed" if failed and status.state == "completed" else ""
-    yield f"{run.run_id}: {_STATES[status.state]}{although}"
+    yield f"{shown(run.run_id)}: {_STATES[status.state]}{although}"
     if run.reason is not None:
         yield from labelled("reason:", [reason_in_words(run.reason)])
         yield from labelled("", [shown(changes.stopping, 500)] if changes.stopping else [])

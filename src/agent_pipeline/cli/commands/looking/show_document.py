@@ -7,7 +7,7 @@ from typing import Any
 
 from agent_pipeline.amounts import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.commands.looking.looked_at import OpenRun, as_argument
+from agent_pipeline.cli.commands.looking.looked_at import OpenRun
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
 from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
@@ -47,7 +47,7 @@ def document_lines(opened: OpenRun, row: DocumentRow) -> Iterator[str]:
     yield from labelled(
         "next:",
         [
-            typeable(f"agent-pipeline {word} {opened.as_typed} {as_argument(row.document_id)}")
+            typeable(f"agent-pipeline {word} {opened.as_typed} {opened.argument(row.document_id)}")
             for word in ("why", "trace")
         ],
     )
@@ -171,7 +171,7 @@ def _pass_rows(story: DocumentStory) -> list[list[str]]:
 def _output(result: StageResultRow) -> dict[str, Any]:
     try:
         output = json.loads(result.output_json)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return output if isinstance(output, dict) else {}
 
