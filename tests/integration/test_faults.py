@@ -192,7 +192,8 @@ def test_where_all_requests_are_in_vain_those_in_flight_are_the_last(
     assert {row["outcome"] for row in left.documents} == {"cancelled"}
     assert hint in ended.stderr
     assert hint in str(ended.result["detail"])
-    assert str(ended.result["next"]).startswith("['agent-pipeline resume ")
+    first = "doctor" if reason == "credentials_rejected" else "resume"
+    assert str(ended.result["next"]).startswith(f"['agent-pipeline {first} ")
 
 
 def test_a_budget_that_is_used_up_lets_what_is_in_flight_end(

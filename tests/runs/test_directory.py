@@ -3,7 +3,7 @@
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,23 @@ def test_a_prefix_of_several_runs_is_refused_with_their_names(tmp_path: Path) ->
 
     assert one.run_id in str(caught.value)
     assert two.run_id in str(caught.value)
+
+
+def test_last_is_the_newest_run_whatever_its_pipeline(tmp_path: Path) -> None:
+    """Runs of one pipeline have long beginnings in common; as a rule the newest is meant."""
+    make_run(tmp_path, "zebra")
+    newest = create_run_directory(tmp_path, "ant", now=NOW + timedelta(seconds=1))
+    newest.ledger.touch()
+
+    assert find_run("last", tmp_path) == newest
+
+
+def test_a_pipeline_that_is_called_last_is_meant_first(tmp_path: Path) -> None:
+    """A name is a name."""
+    run = make_run(tmp_path, "lasting")
+    create_run_directory(tmp_path, "other", now=NOW + timedelta(seconds=1)).ledger.touch()
+
+    assert find_run("last", tmp_path) == run
 
 
 @pytest.mark.parametrize("text", ["", "nothing", "../..", "demo-2026", "\x00"])

@@ -17,7 +17,7 @@ from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, judge
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.domain.events import PipelineFinished
 from agent_pipeline.domain.result import DocumentFailure, RunOutcome, RunResult, SessionTotals, UsageTotals
-from agent_pipeline.errors import LedgerError
+from agent_pipeline.errors import CredentialsRejectedError, LedgerError
 from agent_pipeline.ledger import recorded_artifacts
 from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.telemetry import TelemetryStatistics
@@ -118,7 +118,10 @@ def _next_commands(
     if outcome != "completed":
         used_up = (reason or "").removeprefix("budget:").split(",")
         more = "".join(flag for name, flag in _MORE.items() if name in used_up)
-        return (f"agent-pipeline resume {run}{more}", *(why or [look]), report)
+        resume = f"agent-pipeline resume {run}{more}"
+        if reason == CredentialsRejectedError.code:
+            return (f"agent-pipeline doctor {shlex.quote(os.path.relpath(config.path))}", resume, *(why or [look]))
+        return (resume, *(why or [look]), report)
     if why:
         return (*why, f"agent-pipeline resume {run} --retry-failed", report)
     return (f"ls {artifacts}", look, report)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from agent_pipeline.errors import InputError, RunDirectoryError, RunInUseError
 
+LAST = "last"
+"""What the newest run may be called, where no run's name begins so."""
+
 _RUN_ID = re.compile(r"(?P<name>.+)-\d{4}-\d\d-\d\d_\d\dh\d\dm\d\ds-(?P<tag>[0-9a-f]{6})")
 
 
@@ -177,7 +180,7 @@ def create_run_directory(logs: Path, name: str, *, now: datetime) -> RunDirector
 
 
 def find_run(text: str, logs: Path) -> RunDirectory:
-    """Return the run a user means: its directory's path, its name, or the beginning of its name in `logs`.
+    """Return the run a user means: its directory's path, its name or the beginning of its name in `logs`, or `last`.
 
     Raises:
         RunDirectoryError: there is none, there are several, or the directory is not a run's.
@@ -191,7 +194,10 @@ def find_run(text: str, logs: Path) -> RunDirectory:
     if len(found) == 1:
         return _as_run((logs / found[0]).absolute())
     if found:
-        raise RunDirectoryError(f"{len(found)} runs in {logs} begin with {text!r}: {_some(found)}")
+        several = f"{len(found)} runs in {logs} begin with {text!r}: {_some(found)}"
+        raise RunDirectoryError(f"{several}; give more of the name, or {LAST!r} for the newest run")
+    if text == LAST and runs:
+        return _as_run((logs / run_names(logs)[0]).absolute())
     meant = _nearest(text, run_names(logs))
     if meant is not None:
         raise RunDirectoryError(f"no run {text!r} in {logs}; did you mean {meant!r}?")

@@ -32,7 +32,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The run's directory, its name, or the beginning of its name.",
+        help="The run's directory, its name, the beginning of its name, or `last`.",
         autocompletion=_run_names,
     ),
 ]
