@@ -110,7 +110,8 @@ class AgentBridge:
         if not isinstance(agent_or_role, str):
             raise AgentRunError(f"run_agent wants an Agent or a role's name, not {type(agent_or_role).__name__}")
         known: sdk.Agent[Any] = self._of_role(agent_or_role, output_type)
-        return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else known
+        # The SDK looks through all runs under way of one agent at every step, so each run gets an object of its own.
+        return known.clone(tools=[as_tool(tool) for tool in tools]) if tools else copy.copy(known)
 
     def _make_agent(self, role_name: str, output_type: type[Any] | None) -> sdk.Agent[Any]:
         role = self.find_role(role_name)
