@@ -247,13 +247,17 @@ async def test_agents_own_type_and_tools_are_kept(autojump_clock: MockClock) -> 
     assert [tool.name for tool in richer.tools] == ["moon", "tide"]
 
 
-async def test_agents_made_from_roles_are_built_once(autojump_clock: MockClock) -> None:
-    """Building an agent per document would cost more than a document."""
+async def test_agents_made_from_roles_are_built_once_and_shared_by_no_runs(autojump_clock: MockClock) -> None:
+    """Building one per document would cost more than a document; of a shared one the SDK watches all its runs."""
     async with open_world() as world:
-        known = world.bridge.agent("writer", Verdict, ())
+        known, again = (world.bridge.agent("writer", Verdict, ()) for _ in range(2))
+        other = world.bridge.agent("writer", None, ())
 
-        assert world.bridge.agent("writer", Verdict, ()) is known
-        assert world.bridge.agent("writer", None, ()) is not known
+        assert again is not known
+        assert again == known
+        assert again.output_type is known.output_type
+        assert again.model_settings is known.model_settings
+        assert other != known
 
 
 async def test_types_made_for_each_document_are_let_go(autojump_clock: MockClock) -> None:
