@@ -209,6 +209,15 @@ class RunFlags(ContinuedFlags):
         ),
     ] = None
 
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            help="Ask nothing. Else who sits at a terminal is asked before a run that no budget limits.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = False
+
     def check_recording(self) -> None:
         """Refuse what contradicts `--record` or `--replay`."""
         if self.replay is None:

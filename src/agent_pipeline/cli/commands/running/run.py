@@ -9,6 +9,7 @@ import typer
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.commands.overridden import overrides_of
+from agent_pipeline.cli.commands.running.consent import REFUSED, consents, is_unbounded
 from agent_pipeline.cli.display.choice import Display, choose_display, make_display
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
@@ -41,6 +42,8 @@ def run_pipeline(
     options, overrides = _options(flags), overrides_of(flags)
     loaded = load_pipeline_config(find_config(config), overrides)
     options = _simulated(options, loaded, simulate_without_key=simulate_without_key, quiet=flags.quiet)
+    if not flags.yes and is_unbounded(loaded, options) and not consents(options):
+        return REFUSED
     return run_and_show(loaded, options, flags, expect=expect)
 
 
