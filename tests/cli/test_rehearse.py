@@ -1,5 +1,6 @@
 """`rehearse` on the command line: what it prints, how it exits, and what it refuses."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def test_a_rehearsal_ends_with_what_the_settings_come_to(cli: Cli, project: Path
     assert said[0] == "rehearsal of tiny: fault plan none, seed 0; all of it simulated"
     assert said[1] == "documents:  5 of 5 finished, 0 lost"
     assert said[2] == "requests:   5, in 5 HTTP attempts"
-    assert said[-2].startswith("with your settings: 0 lost, 0 retried, 6 s, cost $0.00")
+    assert re.fullmatch(r"with your settings: 0 lost, 0 retried, 6\.\d\d s, cost \$0\.00\d+, at risk \$0", said[-2])
     assert said[-1].startswith("change:     nothing")
     assert "no model is asked" in ran.err
     assert "5 documents: the stages of 3 run, 2 stand in" in ran.err

@@ -3,12 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.runs.sample import Sample, copy_sample, make_sample
 
 from agent_pipeline.ledger import LedgerReader, open_reader
+
+MILLISECOND = 0.001
+"""What SQLite knows times to; twice that may be off between two."""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +115,7 @@ def test_the_slowest_come_first(ledger: LedgerReader) -> None:
     assert [row.attempt.latency_seconds for row in ledger.slowest_attempts(3)] == latencies[:3]
     took = [(row.ended_at - row.started_at).total_seconds() for row in ledger.slowest_stage_results(4)]
     assert len(took) == 4
-    assert took == sorted(took, reverse=True)
+    assert all(before >= after - 2 * MILLISECOND for before, after in pairwise(took))
     assert len(list(ledger.slowest_documents(2))) == 2
 
 

@@ -119,6 +119,7 @@ def copy_sample(sample: Sample, root: Path) -> Sample:
         path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     copied.sql(
         f"UPDATE documents SET artifact_path = replace(artifact_path, '{old}', '{new}')",  # noqa: S608 - a test's own
+        f"UPDATE run SET config_path = replace(config_path, '{old}', '{new}')",  # noqa: S608 - likewise; who resumes it goes there
     )
     copied.seal()
     return copied

@@ -34,6 +34,9 @@ RowT = TypeVar("RowT")
 Columns = tuple[Any, ...]
 """A row as SQLite gives it."""
 
+RowsOf = Callable[[sqlite3.Cursor], Iterator[Columns]]
+"""Reads the rows of a query."""
+
 _RUN_COLUMNS = "run_id, name, started_at, ended_at, outcome, reason, config_sha256, version, config_path, options_json"
 _SESSION_COLUMNS = "session, pid, host, version, config_sha256, started_at, ended_at, outcome, reason"
 _DOCUMENT_COLUMNS = (
@@ -72,9 +75,10 @@ class LedgerReader:
         run: the run itself.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, rows_of: RowsOf = checked_rows) -> None:
         self._connection = connection
         self._path = path
+        self._rows_of = rows_of
         run = next(self._rows(_RUN_COLUMNS, "run", _run), None)
         if run is None:
             raise LedgerError(f"{path}: an empty ledger, no run has begun in it")
@@ -201,16 +205,20 @@ class LedgerReader:
     def _rows(self, columns: str, table: str, row_of: Callable[[Columns], RowT], *values: str) -> Iterator[RowT]:
         query = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of our own
         with _told(self._path):
-            for row in checked_rows(self._connection.execute(query, values)):
+            for row in self._rows_of(self._connection.execute(query, values)):
                 yield row_of(row)
 
 
 @contextmanager
-def open_reader(path: Path) -> Generator[LedgerReader]:
+def open_reader(path: Path, *, rows_of: RowsOf = checked_rows) -> Generator[LedgerReader]:
     """Read the ledger at `path` as it is at this moment; a run may go on with it meanwhile.
 
     Nothing on disk is changed. While a run goes on, a reader that stays keeps the write-ahead log from being moved
     into the file.
+
+    Args:
+        path: of the file.
+        rows_of: `iter` for who looks for damage himself: rows may then hold anything.
 
     Raises:
         LedgerError: there is none, it can't be read, or it is of another version's format; or, at the end, a run
@@ -220,7 +228,7 @@ def open_reader(path: Path) -> Generator[LedgerReader]:
         with _told(path):
             check_format(connection, path)
             connection.execute("BEGIN")  # one snapshot for all that is read
-        yield LedgerReader(connection, path)
+        yield LedgerReader(connection, path, rows_of)
 
 
 def recorded_artifacts(ledger_path: Path) -> list[Artifact]:

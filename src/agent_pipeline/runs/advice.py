@@ -69,8 +69,7 @@ ADVICE: dict[str, Advice] = {
     # the provider refuses
     "request_rejected": Advice(
         "the provider refused this request, and would refuse it again as it is",
-        "read what the provider said: the text may be too long for the model, a param unknown to it, or, after a 404, "
-        "the provider's base_url wrong (a server without Responses API wants `api: chat`); change that",
+        "change what the provider names: text, params, after a 404 base_url (or `api: chat` where it has no Responses)",
         (ATTEMPTS, RETRY_FAILED),
     ),
     "credentials_rejected": Advice("the provider refused the key", _KEY, (DOCTOR, RESUME)),

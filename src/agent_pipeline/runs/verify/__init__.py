@@ -63,7 +63,7 @@ def _readable(directory: RunDirectory) -> Generator[LedgerReader]:
             msg = f"{directory.path}: {path.name} is missing; a part of the run was deleted"
             raise RunDirectoryError(msg)
     try:
-        with open_reader(directory.ledger) as ledger:
+        with open_reader(directory.ledger, rows_of=iter) as ledger:
             if ledger.run.run_id != directory.run_id:
                 msg = f"{directory.path}: its ledger is that of another run, {ledger.run.run_id}; was it renamed?"
                 raise RunDirectoryError(msg)
