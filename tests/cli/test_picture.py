@@ -144,6 +144,18 @@ def test_what_is_left_follows_the_pace_and_is_not_told_of_a_run_that_stops() -> 
     assert left_words(progress, BEGUN + timedelta(seconds=20)) == ""
 
 
+def test_at_the_end_nothing_is_left_and_nothing_is_guessed() -> None:
+    """What was spent is known by then."""
+    progress = _busy()
+    for name in "bcd":
+        progress.take(DocumentFinished(name, "succeeded", 0, None, None, 1.0), BEGUN)
+
+    drawn = _drawn(progress)
+
+    assert "left" not in drawn
+    assert "in all" not in drawn
+
+
 def test_documents_of_earlier_sessions_are_done_and_say_nothing_of_the_pace() -> None:
     """Else a resumed run would look as if it flew."""
     progress = Progress()

@@ -38,7 +38,7 @@ class Forecast:
 
     def seconds_left(self) -> float | None:
         """Return how long it will yet take at the pace of the window; None where nobody can tell."""
-        if not self._readings or self._newest[1] < _LEAST:
+        if not self._readings or not _LEAST <= self._newest[1] < 1:
             return None
         (then, before), (now, fraction) = self._readings[0], self._newest
         if now <= then or fraction <= before:
@@ -46,6 +46,6 @@ class Forecast:
         return (1 - fraction) * (now - then) / (fraction - before)
 
     def whole(self, so_far: float) -> float | None:
-        """Return what the whole will have taken of something that the part done took `so_far` of."""
+        """Return what the whole will have taken of something that the part done took `so_far` of; None at its end."""
         fraction = self._newest[1]
-        return so_far / fraction if fraction >= _LEAST else None
+        return so_far / fraction if _LEAST <= fraction < 1 else None
