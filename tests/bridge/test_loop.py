@@ -353,3 +353,26 @@ def test_opener_whose_inside_is_another_is_left_alone(monkeypatch: pytest.Monkey
     assert opener_of(PipelessLoop, trio_asyncio.open_loop) is not trio_asyncio.open_loop
     monkeypatch.delattr(BaseSelectorEventLoop, "_make_self_pipe")
     assert opener_of(PipelessLoop, trio_asyncio.open_loop) is trio_asyncio.open_loop
+
+
+async def test_a_loop_that_ends_looks_at_its_own_tasks_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each document would look through the tasks of all documents in flight."""
+
+    def look(_loop: object) -> set[object]:
+        pytest.fail("all tasks of the process were looked through")
+
+    ended: list[str] = []
+
+    async def stay() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("cancelled")
+
+    async with open_loop() as loop:
+        monkeypatch.setattr(asyncio, "all_tasks", look)
+        task = loop.create_task(stay())
+        await loop.synchronize()
+
+    assert task.cancelled()
+    assert ended == ["cancelled"]

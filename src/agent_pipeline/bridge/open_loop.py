@@ -5,6 +5,7 @@ Callbacks from other threads come by Trio's own way into the run, signals are Tr
 
 import asyncio
 import types
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -15,13 +16,38 @@ Opener = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class PipelessLoop(trio_asyncio.TrioEventLoop):  # type: ignore[misc]  # trio-asyncio has no types
-    """Holds no descriptor of its own; opening and closing it also costs less."""
+    """Holds no descriptor of its own, and knows its tasks; opening and closing it also costs less."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        """Make a task, and remember it as long as it lives."""
+        task = super().create_task(coro, **options)
+        self.tasks.add(task)
+        return task
 
     def _make_self_pipe(self) -> None:
         self._ssock = self._csock = None
 
     def _close_self_pipe(self) -> None:
         """Do nothing."""
+
+
+class _Asyncio(types.ModuleType):
+    """asyncio, but that a loop's tasks are asked of the loop.
+
+    asyncio looks through the tasks of all loops, and each document's loop asks at its end: with a thousand documents in
+    flight a tenth of what a document costs.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    def all_tasks(loop: Any) -> set[asyncio.Task[Any]]:
+        return {task for task in loop.tasks if not task.done()}
 
 
 def opener_of(loop_class: type[Any], plain: Opener) -> Opener:
@@ -37,7 +63,7 @@ def opener_of(loop_class: type[Any], plain: Opener) -> Opener:
         or not hasattr(asyncio.SelectorEventLoop, "_make_self_pipe")
     ):
         return plain
-    view = {**inside.__globals__, "TrioEventLoop": loop_class}
+    view = {**inside.__globals__, "TrioEventLoop": loop_class, "asyncio": _Asyncio("asyncio")}
     own: Any = types.FunctionType(inside.__code__, view, inside.__name__, inside.__defaults__, inside.__closure__)
     return asynccontextmanager(own)
 
