@@ -179,6 +179,7 @@ async def test_what_every_request_would_meet_is_met_by_those_in_flight_alone(
     assert (result.exit_code, result.reason) == (5, reason)
     assert provider.statistics.requests == 4
     assert hint in left.named("PIPELINE_STOPPING")[0].fields["detail"]
-    assert result.next[0].startswith("agent-pipeline resume ")
+    first = "doctor" if reason == "credentials_rejected" else "resume"
+    assert result.next[0].startswith(f"agent-pipeline {first} ")
     again, _ = await resume(project, provider_with())
     assert (again.exit_code, again.documents.succeeded) == (0, 50)
