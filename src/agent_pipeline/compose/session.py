@@ -53,8 +53,10 @@ async def run_session(work: Work, watch: Watch, proof: ShutdownProof) -> RunResu
             results = [with_losses(result, runtime.records.telemetry.statistics()) for result in results]
             results = [with_proof(result, resources, strict=options.strict_shutdown) for result in results]
             ledger = runtime.records.directory.ledger
-            results = [with_tables(result, config.results, ledger) for result in results]
-            write_manifest(runtime, config, options, resources, *results)
+            try:
+                results = [with_tables(result, config.results, ledger) for result in results]
+            finally:  # a library that writes tables may fail in any way; the run has its manifest all the same
+                write_manifest(runtime, config, options, resources, *results)
     if runtime is not None and runtime.stop.error is not None and (tally.taken == 0 or not results):
         raise runtime.stop.error
     return results[0]
