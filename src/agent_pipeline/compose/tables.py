@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from agent_pipeline.compose.source import source_spec
 from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.documents import SourceSpec, is_in_source
+from agent_pipeline.documents import is_in_source
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.errors import InputError, LedgerError, ResultsError
 from agent_pipeline.runs.results import check_format, write_results
@@ -18,8 +19,7 @@ def check_tables(config: PipelineConfig) -> None:
     Raises:
         InputError: one has no known format, needs what is not installed, is a folder, or would be read as a document.
     """
-    source = config.source
-    spec = SourceSpec(path=source.path, glob=source.glob, stdin=source.stdin, root=source.directory)
+    spec = source_spec(config.source)
     for path in config.results:
         check_format(path)
         if path.is_dir():

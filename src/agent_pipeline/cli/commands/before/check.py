@@ -13,13 +13,14 @@ from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
+from agent_pipeline.compose.source import source_name, source_spec
 from agent_pipeline.compose.tables import check_tables
 from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
 from agent_pipeline.config.live import load_live_settings
 from agent_pipeline.config.pipeline import BudgetConfig, PipelineConfig, load_pipeline_config
 from agent_pipeline.config.roles import resolve_role
 from agent_pipeline.config.worst_case import WorstCase, crowded_minute, worst_case
-from agent_pipeline.documents import Source, SourceSpec, open_source
+from agent_pipeline.documents import Source, open_source
 from agent_pipeline.gateway.endpoints import missing_keys
 from agent_pipeline.stages import BUILT_IN
 
@@ -56,9 +57,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     check_tables(loaded)
     for table in loaded.results:
         check_folder(table.parent, "results")
-    spec = SourceSpec(
-        path=loaded.source.path, glob=loaded.source.glob, stdin=loaded.source.stdin, root=loaded.source.directory
-    )
+    spec = source_spec(loaded.source)
     source = open_source(spec)
     # A file is not opened here: some take seconds to convert.
     files = None if source.files is None else Counter(path.suffix.lower() for path in source.files())
@@ -86,11 +85,6 @@ async def _count(source: Source) -> _Counts:
     return _Counts(kinds["documents"], kinds["skipped"], kinds["invalid"])
 
 
-def _source_name(config: PipelineConfig) -> str:
-    source = config.source
-    return "standard input" if source.stdin else str(source.path or source.glob)
-
-
 def _as_object(
     config: PipelineConfig, counts: _Counts | None, files: Counter[str] | None, missing: dict[str, str]
 ) -> dict[str, object]:
@@ -105,7 +99,7 @@ def _as_object(
             name: {"provider": role.provider, "model": role.model, "mode": role.mode.value}
             for name, role in config.runtime.roles.items()
         },
-        "source": _source_name(config),
+        "source": source_name(config),
         "documents": {
             "total": total,
             "usable": None if counts is None else counts.documents,
@@ -185,7 +179,7 @@ def _as_text(config: PipelineConfig, counts: _Counts | None, files: Counter[str]
             + ("" if role.fallback is None else f", or {role.fallback}")
             for position, (name, role) in enumerate(config.runtime.roles.items())
         ),
-        f"source:     {_source_name(config)}",
+        f"source:     {source_name(config)}",
         f"documents:  {_known(counts, files)}",
         f"limits:     {limits.documents_in_flight} documents and {_requests(limits.requests_in_flight)} in flight, "
         + _budget(limits.budget, none="no token budget"),
