@@ -22,7 +22,7 @@ from agent_pipeline.errors import (
 )
 from agent_pipeline.pipeline.admission import SHOWN_FAILURES, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
-from agent_pipeline.pipeline.journey import Ending
+from agent_pipeline.pipeline.ending import Ending
 from agent_pipeline.testing import cancel_at_every_step
 
 

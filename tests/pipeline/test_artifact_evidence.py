@@ -36,7 +36,7 @@ async def test_artifact_loses_its_evidence_when_its_row_is_on_disk(autojump_cloc
             await run.documents([entry(1), entry(2), entry(3)], in_flight=1)
         finally:
             failpoints.disarm_all()
-        await run.itinerary.artifacts.aclose()
+        await run.records.artifacts.aclose()
 
     assert seen == [1, 2, 2]  # its own, and that of the document before, which goes with this group
     assert list(folder.glob(".*.part")) == []
@@ -49,7 +49,7 @@ async def test_artifact_whose_row_failed_keeps_its_evidence(
     """The ledger's disk is full: what lies in the folder and is not on record can still be told from the rest."""
     async with open_run(tmp_path, plan(upper), pages=pages) as run:
         await run.documents([entry(number) for number in range(1, 500)], in_flight=5)
-        await run.itinerary.artifacts.aclose()
+        await run.records.artifacts.aclose()
 
     assert run.stop.reason == "ledger_failed"
     recorded = {path for (path,) in run.rows("select artifact_path from documents where artifact_path is not null")}

@@ -96,7 +96,8 @@ async def test_a_document_taken_up_again_goes_on_with_what_is_left(
 ) -> None:
     """What earlier sessions were charged counts, reported or not; another document's does not."""
     async with open_run(tmp_path, plan(once)) as run:
-        run.itinerary = replace(run.itinerary, document_caps=Caps(tokens=500, micro_usd=9000), session=session)
+        records = replace(run.records, session=session)
+        run.itinerary = replace(run.itinerary, document_caps=Caps(tokens=500, micro_usd=9000), records=records)
         run.ledger.record_attempt(ATTEMPT)
         run.ledger.record_attempt(replace(DISPATCHED, attempt_id="a2"))
         run.ledger.record_attempt(replace(ATTEMPT, attempt_id="a3", document_id="2"))

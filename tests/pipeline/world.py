@@ -18,6 +18,7 @@ from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.schema import connect
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.context import StageContext
+from agent_pipeline.pipeline.document_records import LedgerRecords
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.stage import PlannedStage, Stage, stage
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
@@ -62,6 +63,7 @@ class Run:
     itinerary: Itinerary
     world: World
     ledger: Ledger
+    records: LedgerRecords
     stop: Stop
     tally: Tally = field(default_factory=Tally)
     pulled: int = 0
@@ -159,18 +161,24 @@ async def open_run(
             pid=1,
             host="here",
         )
+        records = LedgerRecords(
+            ledger,
+            ArtifactWriter(artifacts or path / "artifacts", threaded=False),
+            rejected=RejectedTexts(path / "rejected", threaded=False).keep,
+            emit=open_.events.append,
+            now=lambda: AT,
+            clean=secrets.text,
+        )
         itinerary = Itinerary(
             stages=stages,
             fingerprints={planned.stage.name: planned.stage.name for planned in stages},
             document_timeout=document_timeout,
             stage_timeout=stage_timeout,
-            ledger=ledger,
+            records=records,
             bridge=open_.bridge,
-            artifacts=ArtifactWriter(artifacts or path / "artifacts", threaded=False),
-            keep_rejected=RejectedTexts(path / "rejected", threaded=False).keep,
             emit=open_.events.append,
             now=lambda: AT,
             clean=secrets.text,
             secrets=secrets,
         )
-        yield Run(path, itinerary, open_, ledger, Stop(open_.events.append, trio.CancelScope()))
+        yield Run(path, itinerary, open_, ledger, records, Stop(open_.events.append, trio.CancelScope()))

@@ -86,16 +86,17 @@ def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOpti
 
 def _entries(runtime: Runtime, work: Work, tally: Tally) -> AsyncGenerator[SourceEntry]:
     """Return the entries of the source that need work."""
-    session, artifacts = runtime.records.session, runtime.itinerary.artifacts
+    session, records = runtime.records.session, runtime.document_records
     entries = refuse_secrets(work.source.entries(), runtime.itinerary.secrets)
     if session.number == 1:
         return entries
     resumption = Resumption(
         runtime.itinerary,
+        records,
         last_position=session.last_position,
         retry_failed=work.options.retry_failed,
         reasons=session.reasons,
-        whole=artifacts.whole,
+        whole=records.artifacts.whole,
         tally=tally,
     )
     return resumption.unfinished(entries)

@@ -37,6 +37,7 @@ from agent_pipeline.gateway.endpoints import (
 from agent_pipeline.gateway.recording import Recording
 from agent_pipeline.ledger import Ledger
 from agent_pipeline.pipeline.admission import Stop
+from agent_pipeline.pipeline.document_records import LedgerRecords
 from agent_pipeline.pipeline.identity import plan_identity, stage_identity
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.stage import PlannedStage
@@ -51,6 +52,7 @@ class Runtime:
     """The open parts of one run."""
 
     records: Records
+    document_records: LedgerRecords
     gateway: "gateways.Gateway"
     pool: "gateways.ConnectionPool"
     bridge: "bridges.AgentBridge"
@@ -140,8 +142,9 @@ async def open_runtime(
             include_texts=options.include_texts,
         )
         _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
-        itinerary = _itinerary(config, stages, options, records=records, bridge=bridge, artifacts=artifacts)
-        yield Runtime(records, gateway, gateway.pool, bridge, itinerary, stop, tape)
+        document_records = _document_records(options, records, artifacts)
+        itinerary = _itinerary(config, stages, records=records, bridge=bridge, document_records=document_records)
+        yield Runtime(records, document_records, gateway, gateway.pool, bridge, itinerary, stop, tape)
 
 
 async def _tape(
@@ -229,14 +232,25 @@ def _announce_clients(
         )
 
 
+def _document_records(options: RunOptions, records: Records, artifacts: ArtifactWriter) -> LedgerRecords:
+    return LedgerRecords(
+        records.ledger,
+        artifacts,
+        rejected=RejectedTexts(records.directory.rejected, threaded=not options.virtual).keep,
+        emit=records.telemetry.emit,
+        now=lambda: datetime.now(UTC),
+        clean=records.redactor.text,
+        session=records.session.number,
+    )
+
+
 def _itinerary(
     config: PipelineConfig,
     stages: tuple[PlannedStage, ...],
-    options: RunOptions,
     *,
     records: Records,
     bridge: "bridges.AgentBridge",
-    artifacts: ArtifactWriter,
+    document_records: LedgerRecords,
 ) -> Itinerary:
     identities = {planned.stage.name: stage_identity(planned, config.runtime) for planned in stages}
     return Itinerary(
@@ -245,10 +259,8 @@ def _itinerary(
         document_timeout=config.limits.timeouts.document,
         stage_timeout=config.limits.timeouts.stage,
         document_caps=caps_of_document(config),
-        ledger=records.ledger,
+        records=document_records,
         bridge=bridge,
-        artifacts=artifacts,
-        keep_rejected=RejectedTexts(records.directory.rejected, threaded=not options.virtual).keep,
         emit=records.telemetry.emit,
         clean=records.redactor.text,
         secrets=secrets_of(config.runtime),

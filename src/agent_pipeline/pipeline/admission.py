@@ -14,8 +14,9 @@ from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import DocumentCounts, DocumentFailure
 from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError
 from agent_pipeline.ledger import KnownDocument
+from agent_pipeline.pipeline.ending import Ending
 from agent_pipeline.pipeline.itinerary import Itinerary
-from agent_pipeline.pipeline.journey import Ending, travel
+from agent_pipeline.pipeline.journey import travel
 
 SHOWN_FAILURES = 100
 """Failures a result carries; the ledger has them all."""

@@ -1,16 +1,14 @@
 """What every document of a run shares: the stages, their limits, and where results go."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent_pipeline.control.budget import Budget, Caps
-from agent_pipeline.documents.artifacts import ArtifactWriter
-from agent_pipeline.domain.document import Artifact, Document
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.trace_id import trace_id_of
-from agent_pipeline.ledger import Ledger
+from agent_pipeline.pipeline.document_records import DocumentRecords
 from agent_pipeline.pipeline.stage import PlannedStage
 from agent_pipeline.telemetry import NO_SECRETS, SecretValues
 
@@ -28,25 +26,21 @@ class Itinerary:
         document_timeout: seconds; None is unlimited.
         stage_timeout: seconds; None is unlimited.
         document_caps: what each document may use.
-        keep_rejected: keeps the last text of a document that was never approved.
         now: wall clock.
+        records: where the course of each document is kept.
         clean: takes secrets out of what a record says.
         secrets: those the run knows of; in no document that is worked on and no result that is kept.
         run_id: of the run.
-        session: which process works on the run, from 1; in later ones the ledger is asked before a stage is.
+        session: which process works on the run, from 1.
         plan_sha256: what determines a document's way through all stages.
-        begun_before: ids that an earlier session began and this one works on again, with the artifacts they had; each
-            is taken out as its document begins.
     """
 
     stages: Sequence[PlannedStage]
     fingerprints: dict[str, str]
     document_timeout: float | None
     stage_timeout: float | None
-    ledger: Ledger
+    records: DocumentRecords
     bridge: "AgentBridge"
-    artifacts: ArtifactWriter
-    keep_rejected: Callable[[Document], Awaitable[object]]
     emit: Emit
     now: Callable[[], datetime]
     clean: Callable[[str], str] = str
@@ -54,7 +48,6 @@ class Itinerary:
     run_id: str = ""
     session: int = 1
     plan_sha256: str | None = None
-    begun_before: dict[str, Artifact | None] = field(default_factory=dict)
     document_caps: Caps = field(default_factory=Caps)
 
     def pinned(self) -> "Itinerary":
@@ -81,6 +74,4 @@ class Itinerary:
         """
         if not self.document_caps.exist:
             return None
-        if self.session == 1:
-            return Budget("document", document_id, self.document_caps)
-        return Budget("document", document_id, self.document_caps, await self.ledger.spent_on(document_id))
+        return Budget("document", document_id, self.document_caps, await self.records.spent_on(document_id))

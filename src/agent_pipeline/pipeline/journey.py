@@ -1,22 +1,14 @@
 """One document's way through the stages, from admission to its one terminal record."""
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
 from agent_pipeline.control.deadline import deadline_rung, run_timeout_passed
-from agent_pipeline.domain.document import Artifact, Document, Outcome, SourceEntry
-from agent_pipeline.domain.events import (
-    DocumentFinished,
-    DocumentSizeWarning,
-    DocumentStarted,
-    PipelineFailure,
-    Rework,
-)
-from agent_pipeline.errors import AgentPipelineError, DocumentInvalidError, DocumentRejectedError, LedgerError
-from agent_pipeline.failpoints import reach
+from agent_pipeline.domain.document import Document, SourceEntry
+from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Rework
+from agent_pipeline.errors import DocumentInvalidError, DocumentRejectedError
+from agent_pipeline.pipeline.ending import Ending
 from agent_pipeline.pipeline.failures import as_own_error, passing_part
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.stage_pass import Trip, pass_stage
@@ -25,27 +17,6 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge import DocumentSession
 
 LARGE_DOCUMENT_BYTES = 1_000_000
-
-
-@dataclass(slots=True, eq=False)
-class Ending:
-    """How a document ended.
-
-    Attributes:
-        error: what ended it, None where it succeeded or was skipped.
-        cycles: passes through each stage.
-        sent_back: reworks each stage asked for.
-    """
-
-    position: int
-    document_id: str
-    source: str | None
-    outcome: Outcome = "cancelled"
-    error: AgentPipelineError | None = None
-    stage: str | None = None
-    artifact: Artifact | None = None
-    cycles: Counter[str] = field(default_factory=Counter)
-    sent_back: Counter[str] = field(default_factory=Counter)
 
 
 async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> None:
@@ -57,27 +28,15 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
     """
     begun = trio.current_time()
     itinerary = itinerary.pinned()
-    again = entry.id in itinerary.begun_before
-    old = itinerary.begun_before.pop(entry.id, None)
-    if old is not None:  # before its row lets go of it: an artifact without a row would be nobody's
-        with trio.CancelScope(shield=True):
-            await itinerary.artifacts.remove(old)
     document, problem, digest = identified(entry)
     if document is None:
         ending.outcome, ending.error = ("skipped", None) if problem is None else ("failed", problem)
         with trio.CancelScope(shield=True):
-            await _close_unopened(itinerary, ending, entry.skipped, again=again)
+            await itinerary.records.close_unopened(ending, entry.skipped)
         return
-    begin = itinerary.ledger.reopen_document if again else itinerary.ledger.begin_document
     with trio.CancelScope(shield=True):
-        await begin(
-            document_id=entry.id,
-            position=entry.position,
-            source=entry.source,
-            content_sha256=digest,
-            plan_sha256=itinerary.plan_sha256,
-            trace_id=itinerary.trace_id(entry.id),
-            started_at=itinerary.now(),
+        await itinerary.records.begin(
+            entry, digest, plan_sha256=itinerary.plan_sha256, trace_id=itinerary.trace_id(entry.id)
         )
     try:
         size_bytes = len(document.text.encode("utf-8", "replace"))
@@ -87,7 +46,7 @@ async def travel(entry: SourceEntry, itinerary: Itinerary, ending: Ending) -> No
         await _work(document, digest, itinerary, ending)
     finally:
         with trio.CancelScope(shield=True):
-            await _close(itinerary, ending, trio.current_time() - begun)
+            await itinerary.records.close(ending, trio.current_time() - begun)
 
 
 def identified(entry: SourceEntry) -> tuple[Document | None, DocumentInvalidError | None, str]:
@@ -133,64 +92,12 @@ async def _stages(
             index += 1
             continue
         if planned.rework_to is None or ending.sent_back[name] >= planned.max_reworks:
-            await itinerary.keep_rejected(document)
+            await itinerary.records.keep_rejected(document)
             msg = f"stage {name} did not approve the document in {ending.cycles[name]} cycles"
             raise DocumentRejectedError(msg)
         ending.sent_back[name] += 1
         itinerary.emit(Rework(document.id, name, planned.rework_to, ending.cycles[name]))
         index = places[planned.rework_to]
     ending.stage = "write"
-    ending.artifact = await itinerary.artifacts.write(document)
+    ending.artifact = await itinerary.records.publish(document)
     ending.outcome = "succeeded"  # also when the run is cancelled while the document's loop closes
-
-
-async def _close(itinerary: Itinerary, ending: Ending, duration: float) -> None:
-    """Write the one terminal record, and say so."""
-    error = ending.error
-    reach("document.before_row")
-    try:
-        await itinerary.ledger.finish_document(
-            ending.document_id,
-            outcome=ending.outcome,
-            error_code=None if error is None else error.code,
-            error=None if error is None else itinerary.clean(str(error)),
-            failed_stage=ending.stage if error is not None else None,
-            reworks=ending.sent_back.total(),
-            artifact=ending.artifact,
-            ended_at=itinerary.now(),
-        )
-    except LedgerError as exc:
-        ending.outcome, ending.error = "cancelled", exc
-        raise
-    finally:
-        _announce(itinerary, ending, duration)
-    reach("document.after_row")
-    if ending.artifact is not None:
-        itinerary.artifacts.confirm(ending.artifact)
-
-
-async def _close_unopened(itinerary: Itinerary, ending: Ending, skipped: str | None, *, again: bool) -> None:
-    """Write the one record of an entry that no stage sees, and why."""
-    error = ending.error
-    close = itinerary.ledger.reopen_and_finish_document if again else itinerary.ledger.begin_and_finish_document
-    await close(
-        document_id=ending.document_id,
-        position=ending.position,
-        source=ending.source,
-        outcome="skipped" if error is None else "failed",
-        error_code=None if error is None else error.code,
-        error=skipped if error is None else itinerary.clean(str(error)),
-        at=itinerary.now(),
-    )
-    _announce(itinerary, ending, 0.0)
-
-
-def _announce(itinerary: Itinerary, ending: Ending, duration: float) -> None:
-    error = ending.error
-    code = None if error is None else error.code
-    if ending.outcome == "failed" and error is not None:
-        itinerary.emit(PipelineFailure(ending.document_id, ending.stage, ending.source, error.code, str(error)))
-    artifact = None if ending.artifact is None else ending.artifact.path
-    itinerary.emit(
-        DocumentFinished(ending.document_id, ending.outcome, ending.sent_back.total(), artifact, code, duration)
-    )

@@ -7,6 +7,7 @@ from agent_pipeline.domain.document import Artifact, SourceEntry
 from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
 from agent_pipeline.ledger import DocumentRow, KnownDocument
 from agent_pipeline.pipeline.admission import Tally
+from agent_pipeline.pipeline.document_records import LedgerRecords
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.journey import identified
 
@@ -29,7 +30,8 @@ class Resumption:
     artifact is whole; skipped, if it still is; failed, if nothing has changed and failures are not to be retried.
 
     Args:
-        itinerary: of this session; learns which documents were begun before.
+        itinerary: of this session.
+        records: of this session; learn which documents were begun before.
         last_position: of the entries that earlier sessions met.
         retry_failed: work on failed documents again.
         reasons: why earlier sessions ended early, by their numbers.
@@ -40,6 +42,7 @@ class Resumption:
     def __init__(
         self,
         itinerary: Itinerary,
+        records: LedgerRecords,
         *,
         last_position: int,
         retry_failed: bool,
@@ -48,6 +51,7 @@ class Resumption:
         tally: Tally,
     ) -> None:
         self._itinerary = itinerary
+        self._records = records
         self._last_position = last_position
         self._retry_failed = retry_failed
         self._reasons = reasons
@@ -67,7 +71,7 @@ class Resumption:
         """
         async with aclosing(entries):
             while batch := await self._take(entries):
-                known = await self._itinerary.ledger.find_documents([entry.id for entry in batch])
+                known = await self._records.ledger.find_documents([entry.id for entry in batch])
                 keepable = [known[entry.id] for entry in batch if self._may_keep(entry, known.get(entry.id))]
                 artifacts = [one.artifact for one in keepable if one.artifact is not None]
                 whole = {artifact.document_id for artifact in await self._whole(artifacts)} if artifacts else set()
@@ -80,7 +84,7 @@ class Resumption:
                         await self._keep(entry, known[entry.id])
                         continue
                     if entry.id in known:
-                        self._itinerary.begun_before[entry.id] = known[entry.id].artifact
+                        self._records.begun_before[entry.id] = known[entry.id].artifact
                     yield entry
 
     async def _take(self, entries: AsyncGenerator[SourceEntry]) -> list[SourceEntry]:
@@ -103,7 +107,7 @@ class Resumption:
     def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
         if known is None:
             return  # the ledger refuses the second of two new ones
-        met_here = again or known.session == self._itinerary.session or entry.id in self._itinerary.begun_before
+        met_here = again or known.session == self._itinerary.session or entry.id in self._records.begun_before
         met_in_place = known.position != entry.position and self._in_place[known.position]
         if met_here or met_in_place:
             raise DuplicateDocumentError(
@@ -115,7 +119,7 @@ class Resumption:
 
     async def _keep(self, entry: SourceEntry, known: KnownDocument) -> None:
         if known.position != entry.position:
-            await self._itinerary.ledger.move_document(entry.id, entry.position)
+            await self._records.ledger.move_document(entry.id, entry.position)
         self._tally.count_kept(entry, known)
 
 

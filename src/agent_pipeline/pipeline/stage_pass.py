@@ -48,13 +48,12 @@ async def pass_stage(document: Document, planned: PlannedStage, cycle: int, trip
     """
     name, itinerary = planned.stage.name, trip.itinerary
     input_sha256 = _identity(document, trip.original_sha256, itinerary.fingerprints[name])
-    if itinerary.session > 1:
-        kept = await itinerary.ledger.find_stage_result(
-            document_id=document.id, stage=name, cycle=cycle, input_sha256=input_sha256
-        )
-        if kept is not None:
-            itinerary.emit(StageReused(document.id, name, cycle))
-            return _restored(document, json.loads(kept))
+    kept = await itinerary.records.find_result(
+        document_id=document.id, stage=name, cycle=cycle, input_sha256=input_sha256
+    )
+    if kept is not None:
+        itinerary.emit(StageReused(document.id, name, cycle))
+        return _restored(document, json.loads(kept))
     context = StageContext(
         document_id=document.id,
         stage=name,
@@ -82,7 +81,7 @@ async def _keep(
     itinerary: Itinerary,
 ) -> None:
     verdict = None if context.verdict is None else itinerary.secrets.value(dataclasses.asdict(context.verdict))
-    await itinerary.ledger.save_stage_result(
+    await itinerary.records.save_result(
         document_id=document.id,
         stage=context.stage,
         cycle=context.cycle,

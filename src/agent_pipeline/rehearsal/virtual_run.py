@@ -92,8 +92,11 @@ class _Rehearsed(Pipeline):
             replace(one, stage=replace(one.stage, function=self.plan.in_place_of(one.stage.function)))
             for one in itinerary.stages
         ]
-        itinerary.artifacts = _Unwritten(itinerary.artifacts.directory, threaded=False)
-        itinerary.keep_rejected = _forget
+        itinerary.records = replace(
+            runtime.document_records,
+            artifacts=_Unwritten(runtime.document_records.artifacts.directory, threaded=False),
+            rejected=_forget,
+        )
         self.plan.on_open(runtime)
 
 

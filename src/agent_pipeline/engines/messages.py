@@ -1,0 +1,399 @@
+"""What driver and worker tell each other: plain values that pickle, no key among them.
+
+A worker reports in order. What concerns a document carries the fence of its shard, and counts only while that fence is
+the shard's newest: after a worker was given up, nothing it says of its documents is believed any more.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from agent_pipeline.domain.document import Document, Outcome, SourceEntry
+from agent_pipeline.domain.events import Event
+from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
+from agent_pipeline.engines.error_record import ErrorRecord
+
+RUN = ""
+"""The owner of the run's own budget; those of roles are owned by `role:NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Which attempt at which shard something belongs to; both count from 1."""
+
+    shard: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKey:
+    """Which result of a document: of which stage, in which cycle, from which input."""
+
+    stage: str
+    cycle: int
+    input_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDocument:
+    """An entry of the source with what there is of it already.
+
+    Attributes:
+        again: whether it was begun before in this session, by a worker that was given up: it is not begun anew.
+        spent: what its requests were charged so far.
+        results: what stages made of it so far, as the ledger has it.
+    """
+
+    entry: SourceEntry
+    again: bool = False
+    spent: Spending = NOTHING_SPENT
+    results: Mapping[ResultKey, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Documents that one worker is to work on, in order."""
+
+    fence: Fence
+    documents: Sequence[ShardDocument]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens and micro-dollars."""
+
+    tokens: int = 0
+    micro_usd: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.tokens + other.tokens, self.micro_usd + other.micro_usd)
+
+
+# --- driver to worker ---
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Work on this shard, after those before it."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """There are no more shards: end when those you have are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTaking:
+    """Begin no more documents; what is in flight goes on, then end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel what is in flight, report its ends, then end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """So much more of an owner's budget is yours.
+
+    `is_last`: no more than this is to be had, now or later; it is less than what was needed.
+    """
+
+    lease_id: str
+    owner: str
+    amount: Amount
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Others wait for room: give back what you hold of this owner's budget and no request of yours needs now."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests and tokens per minute of this provider and model are limited, and leased from now on; None is not."""
+
+    provider: str
+    model: str
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateGrant:
+    """So many requests, with so many tokens, may go to a model within the next `seconds`; the rest is given back."""
+
+    lease_id: str
+    provider: str
+    model: str
+    requests: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A provider asked somebody else to wait: nothing goes to this model for so many seconds."""
+
+    provider: str
+    model: str
+    seconds: float
+
+
+Command: TypeAlias = Take | Finish | StopTaking | Cancel | Grant | Recall | RateLimits | RateGrant | Pause
+
+
+# --- worker to driver ---
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has opened its parts; what it would make of the documents is what the driver would.
+
+    Attributes:
+        version: of the package.
+        plan_sha256: what determines a document's way through all stages, as the worker finds it.
+    """
+
+    version: str
+    plan_sha256: str | None
+    pid: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hungry:
+    """There will soon be places for more documents than the worker has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A document is worked on from now on."""
+
+    fence: Fence
+    document_id: str
+    digest: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """A request is about to leave (no outcome), or has ended; `fence` is None outside documents."""
+
+    fence: Fence | None
+    record: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Resulted:
+    """A stage made something of a document."""
+
+    fence: Fence
+    document_id: str
+    key: ResultKey
+    output_json: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The last text of a document that was never approved."""
+
+    fence: Fence
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A document came to its end, but for its artifact and its terminal record, which the driver writes.
+
+    Attributes:
+        unopened: no stage has seen it: it was skipped, or could not be used.
+        skipped: why, where it was skipped.
+        duration: seconds since it began.
+        document: what is to become its artifact, None where there is to be none.
+    """
+
+    fence: Fence
+    position: int
+    document_id: str
+    source: str | None
+    outcome: Outcome
+    error: ErrorRecord | None
+    stage: str | None
+    cycles: Counter[str]
+    sent_back: Counter[str]
+    unopened: bool = False
+    skipped: str | None = None
+    duration: float = 0.0
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something for the sinks, with the worker's wall clock."""
+
+    event: Event
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """A request needs `need` of an owner's budget; `want` would be better. Asked again it has the same id."""
+
+    lease_id: str
+    owner: str
+    need: Amount
+    want: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReturned:
+    """So much of an owner's budget is given back unused."""
+
+    owner: str
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class RateWanted:
+    """Requests wait for a model's limits per minute: so many, of so many tokens together at worst."""
+
+    lease_id: str
+    provider: str
+    model: str
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateUsed:
+    """Of what was granted for a model, these requests were sent and have ended, with what they really took.
+
+    `returned_requests` and `returned_tokens` were not used in time.
+    """
+
+    provider: str
+    model: str
+    requests: int
+    reserved_tokens: int
+    tokens: int
+    returned_requests: int = 0
+    returned_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsAnnounced:
+    """A provider's answer says what its limits per minute are, or that nothing goes for `pause` seconds."""
+
+    provider: str
+    model: str
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A provider refused a request for its limits: nothing goes to this model for so many seconds."""
+
+    provider: str
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What a worker has in flight to a model, its own limit on that, how many wait, and a pause that is left."""
+
+    provider: str
+    model: str
+    in_flight: int
+    limit: int
+    waiting: int
+    cooldown: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A worker's beat, also where there is nothing else to say; what it has in flight, for those who watch."""
+
+    lanes: tuple[Lane, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The worker's last word: it has ended. `error`: what stopped it, where that concerns the whole run."""
+
+    error: ErrorRecord | None = None
+
+
+Report: TypeAlias = (
+    Ready
+    | Hungry
+    | Began
+    | Attempted
+    | Resulted
+    | Rejected
+    | Ended
+    | Happened
+    | LeaseWanted
+    | LeaseReturned
+    | RateWanted
+    | RateUsed
+    | LimitsAnnounced
+    | Paused
+    | Alive
+    | Done
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """All a worker needs to know to work on any document of a run; no key, which its own environment has.
+
+    Attributes:
+        worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
+        pipeline_text: the pipeline file, byte for byte as the driver read it, with its sha256; likewise the roles.
+        path: where the driver has it: what is found beside it is looked for there.
+        overrides: of the command line, by field of `Overrides`.
+        only: names of stages to run; empty runs all. `skip`: names of stages left out.
+        concurrency: documents in flight in the worker.
+        run_id: of the run; `session`: which process drives it.
+        version: of the package; another is refused.
+        plan_sha256: what determines a document's way; another is refused.
+        requests_in_flight: start, minimum and maximum per provider and model, the worker's share.
+        leased: owners of budgets with a cap, of which the worker has nothing but what it is granted.
+        fingerprints: what the driver found each stage to be, for a refusal that says which one differs.
+    """
+
+    worker: int
+    pipeline_text: str
+    pipeline_sha256: str
+    roles_text: str
+    roles_sha256: str
+    path: str
+    roles_path: str
+    overrides: Mapping[str, object]
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    offline: bool
+    faults: str | None
+    seed: int | None
+    include_texts: bool
+    concurrency: int
+    run_id: str
+    session: int
+    version: str
+    plan_sha256: str | None
+    requests_in_flight: tuple[int, int, int]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    leased: frozenset[str] = frozenset()
