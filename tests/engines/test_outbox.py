@@ -13,7 +13,7 @@ class _Carrier:
     """An outbox with a clock that is set by hand, and how often it woke who carries."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.now = 0.0
         self.woken = 0
         self.outbox = Outbox(clock=lambda: self.now, wake=self._wake)
 
