@@ -1,0 +1,5 @@
+"""Workers as actors of Ray, an extra; nothing here imports it before a cluster is opened."""
+
+from agent_pipeline.engines.on_ray.cluster import AUTO, LOCAL, check_ray_installed, open_cluster
+
+__all__ = ["AUTO", "LOCAL", "check_ray_installed", "open_cluster"]
