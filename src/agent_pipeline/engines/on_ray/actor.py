@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from agent_pipeline.engines.link import WorkerMain
@@ -35,8 +36,7 @@ class WorkerFailedError(Exception):
 def process_room() -> str:
     """Return what two processes have in common that can see each other's numbers; empty where it is not known."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - no path is kept
-            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 
@@ -68,7 +68,7 @@ class PipelineWorker:
                 yield pickle.dumps(reports, pickle.HIGHEST_PROTOCOL)
         except GeneratorExit:
             raise
-        except BaseException as exc:  # what else a stage may raise ends this worker, and nothing that Ray does
+        except BaseException as exc:  # noqa: BLE001 - also what a stage may raise to leave the process: Ray need not know
             traceback.print_exception(exc, file=sys.stderr)
             first = _first_of(exc)
             raise WorkerFailedError(f"{type(first).__name__}: {first}") from None

@@ -1,9 +1,9 @@
 """This process as the driver of a Ray cluster: one that it starts for itself on this machine, or one that is there."""
 
+import atexit
 import importlib
-import importlib.util
 import logging
-import os
+import signal
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,6 +12,8 @@ from functools import partial
 import trio
 
 from agent_pipeline.engines.link import OpenWorker
+from agent_pipeline.engines.on_ray.library import check_ray_installed, load_ray
+from agent_pipeline.engines.on_ray.pulse import Pulse
 from agent_pipeline.engines.on_ray.ray_link import open_ray_worker
 from agent_pipeline.engines.on_ray.words import in_words
 from agent_pipeline.errors import ConfigError
@@ -19,24 +21,11 @@ from agent_pipeline.errors import ConfigError
 LOCAL, AUTO = "local", "auto"
 """Addresses: a cluster of our own on this machine; the one that this machine belongs to."""
 
-EXTRA = "install agent-pipeline[ray] from where you have agent-pipeline (docs/optional-dependencies.md)"
-"""By no command: a package of that name on the package index is somebody else's."""
-
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """For a cluster of our own: batches and shards pass through it, nothing stays."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds for which the end of a cluster of our own is waited for."""
-
-
-def check_ray_installed() -> None:
-    """See that Ray can be imported, without importing it.
-
-    Raises:
-        ConfigError: it can't.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(f"the engine `ray` needs Ray, which is not installed: {EXTRA}", key="engine.kind")
 
 
 @asynccontextmanager
@@ -57,10 +46,18 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
     with trio.CancelScope(shield=True):
         await trio.to_thread.run_sync(_membership.enter, address, workers)
     try:
-        yield partial(open_ray_worker, main)
+        _take_signals_back()
+        pulse = Pulse()
+        try:
+            yield partial(open_ray_worker, main, pulse.why_lost)
+        finally:
+            pulse.stop()
     finally:
-        with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
+        with trio.move_on_after(LEAVE_TIMEOUT, shield=True) as patience:
             await trio.to_thread.run_sync(_membership.leave, abandon_on_cancel=True)
+        if patience.cancelled_caught:
+            # Its head is gone, or it would have answered; at the process's end nobody waits for it again.
+            atexit.unregister(load_ray().shutdown)
 
 
 class _Membership:
@@ -129,17 +126,12 @@ class _DriverThread:
             self._begun.set()
         self._over.wait()
         if is_ours:
-            import ray  # noqa: PLC0415 - an extra; here it is loaded already
-
-            ray.shutdown()
+            load_ray().shutdown()
 
 
 def _connect(address: str, workers: int) -> bool:
     """Connect this process; return whether it was not before."""
-    # Read when Ray is imported, and by the processes it starts: nothing is reported to anybody.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray  # noqa: PLC0415 - an extra, and a second
-
+    ray = load_ray()
     if ray.is_initialized():
         return False
     _keep_quiet()
@@ -160,7 +152,14 @@ def _keep_quiet() -> None:
     """Let Ray's driver say nothing on a terminal that is not its own; what it says of workers we say ourselves."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     # It prints errors of the cluster to stdout, which belongs to results, and has no switch for that.
-    importlib.import_module("ray._private.worker").print_to_stdstream = _ignore
+    vars(importlib.import_module("ray._private.worker"))["print_to_stdstream"] = _ignore
+
+
+def _take_signals_back() -> None:
+    """Install our handler of SIGTERM again: Ray puts one around it that prints a stack first."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _ignore(*_arguments: object, **_more: object) -> None:
