@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from agent_pipeline.config.budget_rules import budget_problems, check_order
+from agent_pipeline.config.engine import EngineConfig
 from agent_pipeline.config.limits import (
     BudgetConfig,
     LimitsConfig,
@@ -11,9 +12,10 @@ from agent_pipeline.config.limits import (
     RetryConfig,
     TimeoutsConfig,
 )
-from agent_pipeline.config.overrides import override_limits, override_runtime
+from agent_pipeline.config.overrides import override_engine, override_limits, override_runtime
 from agent_pipeline.config.pipeline_models import (
     STDIN,
+    EngineOverrides,
     Overrides,
     PipelineConfig,
     PipelineText,
@@ -30,6 +32,8 @@ from agent_pipeline.config.validation import build, refuse_keys
 __all__ = [
     "BUILT_IN_STAGES",
     "BudgetConfig",
+    "EngineConfig",
+    "EngineOverrides",
     "LimitsConfig",
     "Overrides",
     "PipelineConfig",
@@ -41,7 +45,7 @@ __all__ = [
     "load_pipeline_config",
 ]
 
-_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
+_FREE_TEXTS = frozenset({"address", "name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
 _TIMEOUTS: KeyPath = ("limits", "timeouts")
 
 
@@ -64,6 +68,10 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
     as_written = runtime_from_source(roles, directory=Path(roles.name).parent)
     runtime = override_runtime(as_written, overrides)
     limits = override_limits(written.limits, overrides)
+    engine = override_engine(written.engine, overrides)
+    if written.live is not None and engine.kind != "local":
+        problem = "no value can change while a run goes on over several processes; leave this out, or --engine local"
+        raise source.error(problem, ("live",))
     _check_money(written, as_written, runtime, source)
     for key, problem in budget_problems(limits, runtime, priced_by(written.prices)):
         raise roles.error(problem, key)
@@ -86,6 +94,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         limits=limits,
         prices=written.prices,
         telemetry=written.telemetry,
+        engine=engine,
         overrides=overrides,
     )
 

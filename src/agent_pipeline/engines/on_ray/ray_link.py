@@ -92,6 +92,9 @@ class RayLink:
     async def receive(self) -> Sequence[Report]:
         """Wait for the next batch."""
         while True:
+            has_some = self._received.statistics().current_buffer_used > 0
+            if not has_some and (why := self._why_lost()) is not None:
+                raise WorkerLostError(why)
             with trio.move_on_after(LOOK_AFTER):
                 try:
                     reports = await self._received.receive()
@@ -99,8 +102,6 @@ class RayLink:
                     raise WorkerLostError(self._why) from None
                 self._room.release()
                 return reports
-            if (why := self._why_lost()) is not None:
-                raise WorkerLostError(why)
 
     def send(self, command: Command) -> None:
         """Send a command; Ray's own threads carry it."""
