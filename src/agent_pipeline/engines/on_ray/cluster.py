@@ -44,7 +44,7 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
     """
     check_ray_installed()
     with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(_membership.enter, address, workers)
+        await trio.to_thread.run_sync(membership.enter, address, workers)
     try:
         _take_signals_back()
         pulse = Pulse()
@@ -54,7 +54,7 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
             pulse.stop()
     finally:
         with trio.move_on_after(LEAVE_TIMEOUT, shield=True) as patience:
-            await trio.to_thread.run_sync(_membership.leave, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(membership.leave, abandon_on_cancel=True)
         if patience.cancelled_caught:
             # Its head is gone, or it would have answered; at the process's end nobody waits for it again.
             atexit.unregister(load_ray().shutdown)
@@ -82,7 +82,7 @@ class _Membership:
                 self._thread.end()
 
 
-_membership = _Membership()
+membership = _Membership()
 
 
 class _DriverThread:
