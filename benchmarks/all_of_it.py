@@ -10,7 +10,8 @@ import argparse
 import datetime as dt
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def machine() -> str:
     return f"{os.cpu_count()} x {model}, {memory:.0f} GiB, {platform.system()} {platform.release()}"
 
 
-def page(tables: list[Table], rounds: int) -> str:
+def page(tables: Sequence[Table], rounds: int) -> str:
     """Return the page."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     how = f"""\
@@ -65,13 +66,32 @@ def page(tables: list[Table], rounds: int) -> str:
 
 `uv run just bench` measured this and wrote this page. What is compared ran in turns beside the same server, each
 measurement in a process of its own, {rounds} rounds; ratios are of figures of the same round. Everything that a run has
-was on: ledger, events, traces, budget. What is set beside it keeps no record of its work.
+was on: ledger, events, traces, budget. What is set beside it keeps no record of its work. In `a / b` a figure is divided
+by another; *wanted* is the most that the median should be.
+
+{standing(tables)}
 
 - {dt.datetime.now(dt.UTC):%Y-%m-%d}
 - {machine()}; load {os.getloadavg()[0]:.1f} at the end
 - Python {platform.python_version()}, {libraries}
 - beside it: {", ".join([*BATCH_PACKAGES, *LITELLM_PACKAGES])}"""
-    return "\n\n".join([how, *(table.as_markdown() for table in tables)]) + "\n"
+    return "\n\n".join([how, *sections(tables)]) + "\n"
+
+
+def standing(tables: Sequence[Table]) -> str:
+    """Return how many figures are what is wanted, and which are not."""
+    missed = [f"- {name} ({table.title})" for table in tables for name in table.missed]
+    wanted = sum(figure.wanted is not None for table in tables for figure in table.figures)
+    end = ". These are not:\n" if missed else "."
+    return "\n".join([f"{wanted - len(missed)} of {wanted} figures are what is wanted{end}", *missed])
+
+
+def sections(tables: Sequence[Table]) -> Iterator[str]:
+    """Yield each table; what two in a row are about is said once."""
+    said = ""
+    for table in tables:
+        yield (replace(table, about="") if table.about == said else table).as_markdown()
+        said = table.about
 
 
 def main() -> None:
