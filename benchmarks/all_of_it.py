@@ -65,11 +65,13 @@ def page(tables: Sequence[Table], rounds: int) -> str:
 # Performance
 
 `uv run just bench` measured this and wrote this page. What is compared ran in turns beside the same server, each
-measurement in a process of its own, {rounds} rounds; ratios are of figures of the same round. Everything that a run has
-was on: ledger, events, traces, budget. What is set beside it keeps no record of its work. In `a / b` a figure is divided
-by another; *wanted* is the most that the median should be.
+measurement in a process of its own, {rounds} rounds; ratios are of figures of the same round, *wanted* is the most that
+the median should be. Everything that a run has was on: ledger, events, traces, budget. What is set beside it keeps no
+record of its work.
 
 {standing(tables)}
+
+Measured on:
 
 - {dt.datetime.now(dt.UTC):%Y-%m-%d}
 - {machine()}; load {os.getloadavg()[0]:.1f} at the end
