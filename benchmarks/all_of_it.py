@@ -11,7 +11,6 @@ import datetime as dt
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import many_documents
 import per_document_cpu
 import plain_call_cpu
 import start_up
-from figures import Table
+from figures import Table, sections, standing
 from others import BATCH_PACKAGES, LITELLM_PACKAGES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -78,22 +77,6 @@ Measured on:
 - Python {platform.python_version()}, {libraries}
 - beside it: {", ".join([*BATCH_PACKAGES, *LITELLM_PACKAGES])}"""
     return "\n\n".join([how, *sections(tables)]) + "\n"
-
-
-def standing(tables: Sequence[Table]) -> str:
-    """Return how many figures are what is wanted, and which are not."""
-    missed = [f"- {name} ({table.title})" for table in tables for name in table.missed]
-    wanted = sum(figure.wanted is not None for table in tables for figure in table.figures)
-    end = ". These are not:\n" if missed else "."
-    return "\n".join([f"{wanted - len(missed)} of {wanted} figures are what is wanted{end}", *missed])
-
-
-def sections(tables: Sequence[Table]) -> Iterator[str]:
-    """Yield each table; what two in a row are about is said once."""
-    said = ""
-    for table in tables:
-        yield (replace(table, about="") if table.about == said else table).as_markdown()
-        said = table.about
 
 
 def main() -> None:

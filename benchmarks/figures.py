@@ -1,8 +1,8 @@
 """What was measured, as tables: for a terminal, and for the page that `all_of_it.py` writes."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +86,19 @@ def with_ratios(figures: Sequence[Figure], pairs: Sequence[Pair]) -> list[Figure
         for above, below, wanted in pairs
     ]
     return [*figures, *ratios]
+
+
+def standing(tables: Sequence[Table]) -> str:
+    """Return how many figures are what is wanted, and which are not."""
+    missed = [f"- {name} ({table.title})" for table in tables for name in table.missed]
+    wanted = sum(figure.wanted is not None for table in tables for figure in table.figures)
+    end = ". These are not:\n" if missed else "."
+    return "\n".join([f"{wanted - len(missed)} of {wanted} figures are what is wanted{end}", *missed])
+
+
+def sections(tables: Sequence[Table]) -> Iterator[str]:
+    """Yield each table; what two in a row are about is said once."""
+    said = ""
+    for table in tables:
+        yield (replace(table, about="") if table.about == said else table).as_markdown()
+        said = table.about
