@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 SHARED, OWN = "shared-client", "own-client"
 
 
+def _context(root_file: str) -> "ssl.SSLContext":
+    import httpx2  # noqa: PLC0415 - the other processes do without
+
+    made = httpx2.create_ssl_context(trust_env=False)
+    made.load_verify_locations(root_file)
+    return made
+
+
 def _client(url: str, verify: "ssl.SSLContext", in_flight: int) -> "AsyncOpenAI":
     import httpx2  # noqa: PLC0415 - the other processes do without
     from openai import AsyncOpenAI  # noqa: PLC0415 - as above
@@ -39,14 +47,8 @@ def cpu(name: str, url: str, root_file: str, documents: int, in_flight: int) -> 
         in_flight: how many at once.
     """
     import agents  # noqa: PLC0415 - the other processes do without
-    import httpx2  # noqa: PLC0415 - as above
     import trio  # noqa: PLC0415 - as above
     import trio_asyncio  # noqa: PLC0415 - as above
-
-    def context() -> "ssl.SSLContext":
-        made = httpx2.create_ssl_context(trust_env=False)
-        made.load_verify_locations(root_file)
-        return made
 
     def agent_of(client: "AsyncOpenAI") -> "agents.Agent[Any]":
         model = agents.OpenAIResponsesModel(model="gpt-5-mini", openai_client=client)
@@ -54,13 +56,13 @@ def cpu(name: str, url: str, root_file: str, documents: int, in_flight: int) -> 
         return agents.Agent(name="writer", instructions="Answer briefly.", model=model, model_settings=settings)
 
     agents.set_trace_processors([])
-    shared = agent_of(_client(url, context(), in_flight)) if name == SHARED else None
+    shared = agent_of(_client(url, _context(root_file), in_flight)) if name == SHARED else None
 
     async def one(number: int) -> None:
         async with trio_asyncio.open_loop(), AsyncExitStack() as stack:
             agent = shared
             if agent is None:
-                client = _client(url, context(), in_flight)
+                client = _client(url, _context(root_file), in_flight)
                 stack.push_async_callback(trio_asyncio.aio_as_trio(client.close))
                 agent = agent_of(client)
             await trio_asyncio.aio_as_trio(agents.Runner.run)(agent, text(number))
