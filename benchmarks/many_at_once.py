@@ -80,8 +80,8 @@ def compare(documents: int, rounds: int, *, latency: float = 1.0, long_latency: 
     title = f"Seconds for {documents} agent documents in flight at once, {latency:g} s latency"
     kilobytes = f"Memory of {documents} agent documents in flight at once"
     return [
-        table_of(title, walls, [("wall", "ideal", WANTED_WALL)]),
-        table_of(kilobytes, held, wanted={"kB per document": WANTED_KILOBYTES}),
+        table_of(title, walls, [("wall", "ideal", WANTED_WALL)], program=__doc__),
+        table_of(kilobytes, held, wanted={"kB per document": WANTED_KILOBYTES}, program=__doc__),
     ]
 
 

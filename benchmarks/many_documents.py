@@ -183,7 +183,7 @@ def compare(documents: int) -> Table:
         ("ms per document, second half", "ms per document, first half", WANTED_GROWTH),
     ]
     title = f"{documents} documents from JSON Lines, {IN_FLIGHT} in flight, plain calls to the in-process provider"
-    return table_of(title, {name: [number] for name, number in taken.items()}, pairs, wanted)
+    return table_of(title, {name: [number] for name, number in taken.items()}, pairs, wanted, program=__doc__)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 Ours keeps everything on that a run has: ledger, run log, typed events, SDK traces and SDK log. Bare is one keep-alive
 client with an in-process trace processor and nothing else. async-batch-llm with pydantic-ai's agents keeps no record at
 all; it runs in an environment of its own. Each measurement is a process of its own, warmed up first; they take turns.
-Prints one table; asserts nothing.
 
     uv run python benchmarks/per_document_cpu.py --documents 600 --in-flight 100 --rounds 5
 """
@@ -145,7 +144,7 @@ def compare(documents: int, in_flight: int, rounds: int) -> Table:
         )
     title = f"CPU ms per agent document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms latency"
     pairs = [("ours", "bare", WANTED.get(in_flight)), ("ours", BATCH, WANTED_OF_BATCH)]
-    return table_of(title, figures, pairs)
+    return table_of(title, figures, pairs, program=__doc__)
 
 
 def main() -> None:
