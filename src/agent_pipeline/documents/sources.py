@@ -34,7 +34,7 @@ _LINE_FORMATS: dict[str, Callable[[ReadLine, str], Iterator[SourceEntry]]] = {
 }
 _DOCUMENT_SUFFIXES = {".md", ".markdown", ".txt", ".py", ".ipynb"}
 
-_BATCH_ENTRIES = 64
+_BATCH_ENTRIES = 256
 _BATCH_CHARACTERS = 1024 * 1024
 
 

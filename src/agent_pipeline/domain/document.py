@@ -11,6 +11,9 @@ from agent_pipeline.errors import DocumentInvalidError
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=True, sort_keys=True)
+"""Made once: `json.dumps` makes one for each text where it is told anything."""
+
 Outcome = Literal["succeeded", "failed", "skipped", "cancelled"]
 
 
@@ -47,7 +50,7 @@ class Document:
     def sha256(self) -> str:
         """Hash of all that a stage can see: id, text, source, metadata, fields (64 hex digits)."""
         seen = [self.id, self.text, self.source, dict(self.metadata), dict(self.fields)]
-        return hashlib.sha256(json.dumps(seen, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_CANONICAL.encode(seen).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

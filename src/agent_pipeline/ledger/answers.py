@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
@@ -44,9 +45,11 @@ class Session:
     reasons: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownDocument:
-    """What the ledger says of a document; `outcome` is None while it is worked on."""
+class KnownDocument(NamedTuple):
+    """What the ledger says of a document; `outcome` is None while it is worked on.
+
+    A tuple, because a resume may read a million of them.
+    """
 
     document_id: str
     position: int

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from agent_pipeline.domain.document import Artifact, SourceEntry
 from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
@@ -10,7 +11,7 @@ from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.journey import identified
 
-_AT_ONCE = 256
+_AT_ONCE = 1024
 _CHARACTERS_AT_ONCE = 4 * 1024 * 1024
 
 _NOBODYS_FAULT = "provider_unreachable"
@@ -68,41 +69,50 @@ class Resumption:
         async with aclosing(entries):
             while batch := await self._take(entries):
                 known = await self._itinerary.ledger.find_documents([entry.id for entry in batch])
-                keepable = [known[entry.id] for entry in batch if self._may_keep(entry, known.get(entry.id))]
-                artifacts = [one.artifact for one in keepable if one.artifact is not None]
-                whole = {artifact.document_id for artifact in await self._whole(artifacts)} if artifacts else set()
-                kept = {one.document_id for one in keepable if one.artifact is None or one.document_id in whole}
+                kept = await self._kept(batch, known)
                 seen: set[str] = set()
                 for entry in batch:
-                    self._refuse_second(entry, known.get(entry.id), again=entry.id in seen)
-                    seen.add(entry.id)
-                    if entry.id in kept:
-                        await self._keep(entry, known[entry.id])
+                    earlier = known.get(entry.id)
+                    if earlier is None:  # the ledger refuses the second of two new ones
+                        yield entry
                         continue
-                    if entry.id in known:
-                        self._itinerary.begun_before[entry.id] = known[entry.id].artifact
-                    yield entry
+                    self._refuse_second(entry, earlier, again=entry.id in seen)
+                    seen.add(entry.id)
+                    if entry.id not in kept:
+                        self._itinerary.begun_before[entry.id] = earlier.artifact
+                        yield entry
+                        continue
+                    if earlier.position != entry.position:
+                        await self._itinerary.ledger.move_document(entry.id, entry.position)
+                    self._tally.count_kept(entry, earlier)
 
     async def _take(self, entries: AsyncGenerator[SourceEntry]) -> list[SourceEntry]:
         batch: list[SourceEntry] = []
         characters = 0
-        while len(batch) < _AT_ONCE and characters < _CHARACTERS_AT_ONCE:
-            entry = await anext(entries, None)
-            if entry is None:
-                break
+        async for entry in entries:
             batch.append(entry)
             characters += 0 if entry.document is None else len(entry.document.text)
-            if entry.position >= self._last_position:
+            is_full = len(batch) >= _AT_ONCE or characters >= _CHARACTERS_AT_ONCE
+            if is_full or entry.position >= self._last_position:
                 break
         return batch
 
-    def _may_keep(self, entry: SourceEntry, known: KnownDocument | None) -> bool:
-        plan_sha256 = self._itinerary.plan_sha256
-        return may_keep(entry, known, plan_sha256=plan_sha256, reasons=self._reasons, retry_failed=self._retry_failed)
+    async def _kept(self, batch: Sequence[SourceEntry], known: Mapping[str, KnownDocument]) -> set[str]:
+        """Return the ids of those that stay as they ended before."""
+        may_be_kept = partial(
+            may_keep,
+            plan_sha256=self._itinerary.plan_sha256,
+            reasons=self._reasons,
+            retry_failed=self._retry_failed,
+        )
+        keepable = [known[entry.id] for entry in batch if may_be_kept(entry, known.get(entry.id))]
+        artifacts = [one.artifact for one in keepable if one.artifact is not None]
+        kept = {one.document_id for one in keepable if one.artifact is None}
+        if artifacts:
+            kept |= {artifact.document_id for artifact in await self._whole(artifacts)}
+        return kept
 
-    def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
-        if known is None:
-            return  # the ledger refuses the second of two new ones
+    def _refuse_second(self, entry: SourceEntry, known: KnownDocument, *, again: bool) -> None:
         met_here = again or known.session == self._itinerary.session or entry.id in self._itinerary.begun_before
         met_in_place = known.position != entry.position and self._in_place[known.position]
         if met_here or met_in_place:
@@ -112,11 +122,6 @@ class Resumption:
             )
         if known.position == entry.position:
             self._in_place[entry.position] = 1
-
-    async def _keep(self, entry: SourceEntry, known: KnownDocument) -> None:
-        if known.position != entry.position:
-            await self._itinerary.ledger.move_document(entry.id, entry.position)
-        self._tally.count_kept(entry, known)
 
 
 def may_keep(
