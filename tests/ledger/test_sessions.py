@@ -295,9 +295,12 @@ async def test_documents_are_found_by_their_ids(path: Path) -> None:
 
     assert none == {}
     assert found == {
-        "1": KnownDocument("1", 1, "succeeded", SHA, "p" * 64, ARTIFACT, None, None, None, 1, 2),
-        "2": KnownDocument("2", 2, None, SHA, "p" * 64, None, None, None, None, 2, 0),
+        "1": KnownDocument(
+            "1", 1, "succeeded", SHA, "p" * 64, ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes, None, None, None, 1, 2
+        ),
+        "2": KnownDocument("2", 2, None, SHA, "p" * 64, None, None, None, None, None, None, 2, 0),
     }
+    assert [one.artifact for one in found.values()] == [ARTIFACT, None]
 
 
 async def test_any_number_of_documents_can_be_asked_for(path: Path) -> None:

@@ -3,8 +3,8 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from agent_pipeline.domain.document import Document, JsonValue, SourceEntry
 from agent_pipeline.errors import DocumentInvalidError, InputError
@@ -19,8 +19,7 @@ METADATA_KEYS = ("metadata", "meta")
 _STRICT = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an entry stands: its number in the source (from 1) and the words a person finds it by."""
 
     position: int

@@ -17,6 +17,7 @@ from agent_pipeline.errors import ArtifactError
 # out (no rights, no descriptors, a failing disk) is not among them.
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -88,8 +89,7 @@ class _Folder:
         if name is None or self._descriptor is None:
             return None
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+            descriptor = os.open(name, _READING, dir_fd=self._descriptor)
             try:
                 return _digest(descriptor, size_bytes)
             finally:
@@ -129,10 +129,11 @@ def _existing(directory: Path) -> Generator[_Folder]:
 
 def _digest(descriptor: int, size_bytes: int | None) -> str | None:
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or size_bytes not in {None, status.st_size}:
+    left = status.st_size
+    if not stat.S_ISREG(status.st_mode) or (size_bytes is not None and size_bytes != left):
         return None
     # As long as it was when it was looked at: hashlib.file_digest takes three times as long for a small file.
-    digest, left = hashlib.sha256(), status.st_size
+    digest = hashlib.sha256()
     while left > 0 and (piece := os.read(descriptor, min(left, _PIECE_BYTES))):
         digest.update(piece)
         left -= len(piece)

@@ -214,8 +214,11 @@ EntryT = TypeVar("EntryT", bound=SourceEntry | Unconverted)
 def _limited(entries: Iterator[EntryT], limit: int | None) -> Generator[EntryT, None, None]:
     """Stop at the limit without asking for another entry, which might never come."""
     taken = 0
+    if limit is None:
+        yield from entries
+        return
     try:
-        while limit is None or taken < limit:
+        while taken < limit:
             entry = next(entries, None)
             if entry is None:
                 return

@@ -56,12 +56,21 @@ class KnownDocument(NamedTuple):
     outcome: Outcome | None
     content_sha256: str | None
     plan_sha256: str | None
-    artifact: Artifact | None
+    artifact_path: str | None
+    artifact_sha256: str | None
+    artifact_size_bytes: int | None
     error_code: str | None
     error: str | None
     failed_stage: str | None
     session: int
     reworks: int
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What the document became, None where it became nothing."""
+        if self.artifact_path is None or self.artifact_sha256 is None or self.artifact_size_bytes is None:
+            return None
+        return Artifact(self.document_id, self.artifact_path, self.artifact_sha256, self.artifact_size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,8 @@ class Resumption:
             retry_failed=self._retry_failed,
         )
         keepable = [known[entry.id] for entry in batch if may_be_kept(entry, known.get(entry.id))]
-        artifacts = [one.artifact for one in keepable if one.artifact is not None]
-        kept = {one.document_id for one in keepable if one.artifact is None}
+        artifacts = [artifact for one in keepable if (artifact := one.artifact) is not None]
+        kept = {one.document_id for one in keepable if one.artifact_path is None}
         if artifacts:
             kept |= {artifact.document_id for artifact in await self._whole(artifacts)}
         return kept
