@@ -65,6 +65,7 @@ async def test_a_session_closes_what_a_killed_one_left_open(path: Path, query: A
 
     assert (session.number, session.interrupted_documents, session.interrupted_attempts) == (2, 1, 1)
     assert session.last_position == 8
+    assert session.ended_at == {1: LATER}
     assert query("SELECT document_id, outcome, error_code, ended_at, session FROM documents ORDER BY position") == [
         {
             "document_id": "done",
@@ -296,9 +297,20 @@ async def test_documents_are_found_by_their_ids(path: Path) -> None:
     assert none == {}
     assert found == {
         "1": KnownDocument(
-            "1", 1, "succeeded", SHA, "p" * 64, ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes, None, None, None, 1, 2
+            "1",
+            1,
+            "succeeded",
+            SHA,
+            "p" * 64,
+            *(ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes),
+            *(None, None, None),
+            1,
+            2,
+            *(AT.isoformat(timespec="microseconds"), AT.isoformat(timespec="microseconds")),
         ),
-        "2": KnownDocument("2", 2, None, SHA, "p" * 64, None, None, None, None, None, None, 2, 0),
+        "2": KnownDocument(
+            "2", 2, None, SHA, "p" * 64, *[None] * 6, 2, 0, AT.isoformat(timespec="microseconds"), None
+        ),
     }
     assert [one.artifact for one in found.values()] == [ARTIFACT, None]
 

@@ -28,6 +28,7 @@ class Session:
         last_position: the highest position of a document, 0 if there is none.
         roles: what the requests of each role were charged.
         reasons: why earlier sessions ended early, by their numbers.
+        ended_at: when they ended; of one that was killed, when the next one began.
     """
 
     number: int
@@ -43,12 +44,13 @@ class Session:
     last_position: int
     roles: Mapping[str, Spending] = field(default_factory=dict)
     reasons: Mapping[int, str] = field(default_factory=dict)
+    ended_at: Mapping[int, datetime] = field(default_factory=dict)
 
 
 class KnownDocument(NamedTuple):
     """What the ledger says of a document; `outcome` is None while it is worked on.
 
-    A tuple, because a resume may read a million of them.
+    A tuple with times as they are stored, because a resume may read a million of them.
     """
 
     document_id: str
@@ -64,6 +66,8 @@ class KnownDocument(NamedTuple):
     failed_stage: str | None
     session: int
     reworks: int
+    started_at: str
+    ended_at: str | None
 
     @property
     def artifact(self) -> Artifact | None:

@@ -1,10 +1,13 @@
 """A run that goes on: which documents earlier sessions finished for good, and which are worked on again."""
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 
-from agent_pipeline.domain.document import Artifact, SourceEntry
+from agent_pipeline.documents import Recorded
+from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
 from agent_pipeline.ledger import DocumentRow, KnownDocument
 from agent_pipeline.pipeline.admission import Tally
@@ -34,6 +37,7 @@ class Resumption:
         last_position: of the entries that earlier sessions met.
         retry_failed: work on failed documents again.
         reasons: why earlier sessions ended early, by their numbers.
+        left_at: when they had ended, in seconds since 1970.
         whole: returns those of many artifacts whose files are as they were recorded.
         tally: takes the endings of kept documents.
     """
@@ -45,13 +49,15 @@ class Resumption:
         last_position: int,
         retry_failed: bool,
         reasons: Mapping[int, str],
-        whole: Callable[[Sequence[Artifact]], Awaitable[Collection[Artifact]]],
+        left_at: Mapping[int, float],
+        whole: Callable[[Sequence[Recorded]], Awaitable[Collection[Recorded]]],
         tally: Tally,
     ) -> None:
         self._itinerary = itinerary
         self._last_position = last_position
         self._retry_failed = retry_failed
         self._reasons = reasons
+        self._left_at = left_at
         self._whole = whole
         self._tally = tally
         # By position: 1 where the entry met there is the document that the ledger has there. Two entries of one id
@@ -106,11 +112,18 @@ class Resumption:
             retry_failed=self._retry_failed,
         )
         keepable = [known[entry.id] for entry in batch if may_be_kept(entry, known.get(entry.id))]
-        artifacts = [artifact for one in keepable if (artifact := one.artifact) is not None]
         kept = {one.document_id for one in keepable if one.artifact_path is None}
-        if artifacts:
-            kept |= {artifact.document_id for artifact in await self._whole(artifacts)}
+        written = [recorded for one in keepable if (recorded := self._recorded(one)) is not None]
+        if written:
+            kept |= {recorded.artifact.document_id for recorded in await self._whole(written)}
         return kept
+
+    def _recorded(self, known: KnownDocument) -> Recorded | None:
+        artifact = known.artifact
+        if artifact is None or known.ended_at is None:
+            return None
+        begun_at, ended_at = _seconds(known.started_at), _seconds(known.ended_at)
+        return Recorded(artifact, begun_at, ended_at, self._left_at.get(known.session, -math.inf))
 
     def _refuse_second(self, entry: SourceEntry, known: KnownDocument, *, again: bool) -> None:
         met_here = again or known.session == self._itinerary.session or entry.id in self._itinerary.begun_before
@@ -151,6 +164,10 @@ def may_keep(
     if document is None:
         return known.outcome == "failed" and known.content_sha256 is None
     return known.content_sha256 == digest and known.plan_sha256 == plan_sha256
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _is_nobodys_fault(known: KnownDocument | DocumentRow, reasons: Mapping[int, str]) -> bool:
