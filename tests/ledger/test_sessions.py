@@ -25,7 +25,7 @@ from tests.ledger.steps import (
 
 from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
-from agent_pipeline.ledger import KnownDocument, Ledger, Session, open_ledger
+from agent_pipeline.ledger import Ledger, Session, open_ledger
 
 Ask = Callable[[str], list[dict[str, object]]]
 
@@ -295,23 +295,10 @@ async def test_documents_are_found_by_their_ids(path: Path) -> None:
         none = await ledger.find_documents([])
 
     assert none == {}
-    assert found == {
-        "1": KnownDocument(
-            "1",
-            1,
-            "succeeded",
-            SHA,
-            "p" * 64,
-            *(ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes),
-            *(None, None, None),
-            1,
-            2,
-            *(AT.isoformat(timespec="microseconds"), AT.isoformat(timespec="microseconds")),
-        ),
-        "2": KnownDocument(
-            "2", 2, None, SHA, "p" * 64, *[None] * 6, 2, 0, AT.isoformat(timespec="microseconds"), None
-        ),
-    }
+    at = AT.isoformat(timespec="microseconds")
+    written = ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes
+    first = ("1", 1, "succeeded", SHA, "p" * 64, *written, None, None, None, 1, 2, at, at)
+    assert found == {"1": first, "2": ("2", 2, None, SHA, "p" * 64, *[None] * 6, 2, 0, at, None)}
     assert [one.artifact for one in found.values()] == [ARTIFACT, None]
 
 
