@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
@@ -364,7 +365,7 @@ class WorkerPlan:
         worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
         pipeline_text: the pipeline file, byte for byte as the driver read it, with its sha256; likewise the roles.
         path: where the driver has it: what is found beside it is looked for there.
-        overrides: of the command line, by field of `Overrides`.
+        overrides: of the command line.
         only: names of stages to run; empty runs all. `skip`: names of stages left out.
         concurrency: documents in flight in the worker.
         run_id: of the run; `session`: which process drives it.
@@ -382,7 +383,7 @@ class WorkerPlan:
     roles_sha256: str
     path: str
     roles_path: str
-    overrides: Mapping[str, object]
+    overrides: Overrides
     only: tuple[str, ...]
     skip: tuple[str, ...]
     offline: bool
