@@ -108,7 +108,7 @@ class BudgetLease:
         if self._asked is not None and now >= self._asked_at + PATIENCE:
             self._asked_at = now
             self._report(self._asked)
-        if self._is_scarce and self._asked is None:
+        if self._is_scarce:
             self.give_back(Amount())
         elif now >= self._used_at + IDLE and not self._is_in_use():
             self.give_back(Amount(math.ceil(self._mean[0]), math.ceil(self._mean[1])))

@@ -131,6 +131,7 @@ class _Owner:
         if wanted.need == Amount():
             answer = Grant(wanted.lease_id, self._name, Amount() if self._waiting else self._portion(wanted))
             return self._granted(account, answer)
+        account.was_recalled = False  # what it has is too little for it, and may be enough for another
         self._waiting.setdefault(worker, wanted)
         return self._serve().get(worker)
 
@@ -184,7 +185,7 @@ class _Owner:
             account = self._accounts[worker]
             answer = self._answer(account, wanted)
             if answer is None:
-                self._recall(but=worker)
+                self._recall(self._lack(account, wanted), but={worker, *answers})
                 break
             del self._waiting[worker]
             answers[worker] = self._granted(account, answer)
@@ -226,9 +227,23 @@ class _Owner:
         account.was_recalled = False
         return answer
 
-    def _recall(self, *, but: int) -> None:
-        for worker, account in self._accounts.items():
-            if worker != but and not account.was_recalled and account.rest != Amount():
+    def _lack(self, account: _Account, wanted: LeaseWanted) -> Amount:
+        """Return what is missing for the next in turn."""
+        tokens, micro_usd = self._budget.tokens.remaining(), self._budget.micro_usd.remaining()
+        return Amount(
+            0 if tokens is None else account.tokens.more_held(wanted.need.tokens) - tokens,
+            0 if micro_usd is None else account.micro_usd.more_held(wanted.need.micro_usd) - micro_usd,
+        )
+
+    def _recall(self, lack: Amount, *, but: set[int]) -> None:
+        """Ask for what is missing: first those who seem to have most, and no more of them than that takes."""
+        others = [(one.rest, worker, one) for worker, one in self._accounts.items() if worker not in but]
+        others.sort(key=lambda other: (other[0].tokens, other[0].micro_usd), reverse=True)
+        for rest, worker, account in others:
+            if rest == Amount() or (lack.tokens <= 0 and lack.micro_usd <= 0):
+                return
+            lack = Amount(lack.tokens - rest.tokens, lack.micro_usd - rest.micro_usd)
+            if not account.was_recalled:
                 account.was_recalled = True
                 self._tell(worker, Recall(self._name))
 

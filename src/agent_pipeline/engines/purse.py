@@ -23,7 +23,7 @@ class Purse:
         self._change()
 
     def more_held(self, amount: int) -> int:
-        """Return by how much such a grant makes the hold grow; first it covers what passed its worst case, and is spent."""
+        """Return by how much such a grant makes the hold grow: what was charged above worst cases is spent."""
         return max(0, self.rest + amount) - max(0, self.rest)
 
     def leave(self, amount: int) -> None:
