@@ -72,6 +72,15 @@ class Amount:
         return Amount(self.tokens + other.tokens, self.micro_usd + other.micro_usd)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What there is of a budget in one dimension, `tokens` or `usd`: its total, and what nobody was charged of it."""
+
+    dimension: str
+    total: int
+    amount: int
+
+
 # --- driver to worker ---
 
 
@@ -101,13 +110,18 @@ class Cancel:
 class Grant:
     """So much more of an owner's budget is yours.
 
-    `is_last`: no more than this is to be had, now or later; it is less than what was needed.
+    Without an id it answers nothing: the budget's caps have changed, so ask again; it is leased from now on.
+
+    Attributes:
+        is_last: a request as large as the one that needed it can't fit any more, whatever others give back.
+        left: where it is the last: the dimensions that are too small, as the whole run's budget has them.
     """
 
     lease_id: str
     owner: str
     amount: Amount
     is_last: bool = False
+    left: tuple[Left, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,10 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests and tokens per minute of this provider and model are limited, and leased from now on; None is not."""
+    """Requests and tokens per minute of this provider and model are limited, and leased from now on; None is not.
+
+    Without provider and model it concerns all of them: a configured limit has changed.
+    """
 
     provider: str
     model: str
@@ -129,7 +146,10 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class RateGrant:
-    """So many requests, with so many tokens, may go to a model within the next `seconds`; the rest is given back."""
+    """So many requests, with so many tokens, may go to a model within the next `seconds`; the rest is given back.
+
+    With no request: none may for so many seconds at least; the answer is still to come.
+    """
 
     lease_id: str
     provider: str
@@ -248,12 +268,19 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class LeaseWanted:
-    """A request needs `need` of an owner's budget; `want` would be better. Asked again it has the same id."""
+    """A request needs `need` more of an owner's budget; `want` would be better. Asked again it has the same id.
+
+    Attributes:
+        need: what the first of those who wait lacks; nothing, where one asks ahead and nobody waits.
+        want: what would keep the worker busy for a while.
+        worst_case: of that first one's request, all of it: whether it can ever fit is judged by this.
+    """
 
     lease_id: str
     owner: str
     need: Amount
     want: Amount
+    worst_case: Amount = field(default_factory=Amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +293,17 @@ class LeaseReturned:
 
 @dataclass(frozen=True, slots=True)
 class RateWanted:
-    """Requests wait for a model's limits per minute: so many, of so many tokens together at worst."""
+    """Requests wait for a model's limits per minute: so many, of so many tokens together at worst.
+
+    `first_tokens` are those of the one that is next, without which a grant would be of no use.
+    """
 
     lease_id: str
     provider: str
     model: str
     requests: int
     tokens: int
+    first_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +320,18 @@ class RateUsed:
     tokens: int
     returned_requests: int = 0
     returned_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RateTaken:
+    """What went to a model before its limits were leased: in flight, and ended within the last minute."""
+
+    provider: str
+    model: str
+    open_requests: int
+    open_tokens: int
+    ended_requests: int
+    ended_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +393,7 @@ Report: TypeAlias = (
     | LeaseReturned
     | RateWanted
     | RateUsed
+    | RateTaken
     | LimitsAnnounced
     | Paused
     | Alive
