@@ -265,6 +265,16 @@ class Ledger:
         row: Row = {"document_id": rows.key(document_id, "document_id")}
         return await self._perform(partial(statements.select_spending, row=row), is_read=True)
 
+    async def find_stage_results(self, ids: Sequence[str]) -> dict[str, statements.StageResults]:
+        """Return all that stages made of these documents, by document; one of which they made nothing is missing."""
+        keys = [rows.key(one, "document_id") for one in ids]
+        return await self._perform(partial(statements.select_stage_results, ids=keys), is_read=True)
+
+    async def spent_on_each(self, ids: Sequence[str]) -> dict[str, Spending]:
+        """Return what the requests of these documents were charged, in all sessions; one without any is missing."""
+        keys = [rows.key(one, "document_id") for one in ids]
+        return await self._perform(partial(statements.select_spending_of_each, ids=keys), is_read=True)
+
     async def finish_document(
         self,
         document_id: str,
