@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.engines.world import AT, TOKENS, Pretence, entries, entry, open_run
+from tests.engines.world import AT, TOKENS, Pretence, Run, entries, entry, open_run
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import SourceEntry
@@ -38,6 +38,7 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path, seed: int) -> No
     rng = random.Random(seed)
     pretence = Pretence(seconds=lambda one: 0.25 + random.Random(f"{seed} {one}").random(), makes_artifacts=False)
     allowed = 0
+    run: Run
 
     async def kill_some() -> None:
         nonlocal allowed
@@ -55,7 +56,6 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path, seed: int) -> No
             await run.documents(entries(80))
             nursery.cancel_scope.cancel()
 
-    run = None  # type: ignore[assignment]
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
     assert set(run.outcomes().values()) == {("succeeded", None)}
@@ -188,7 +188,7 @@ async def test_finished_stages_are_not_paid_for_again(tmp_path: Path, autojump_c
 
         assert {run.pretence.calls[str(number), "first"] for number in (1, 2, 3)} == {1}
         assert {run.pretence.calls[str(number), "second"] for number in (1, 2, 3)} == {2}
-        take = [command for command in run.worker(2).commands if isinstance(command, Take)][0]
+        take = next(command for command in run.worker(2).commands if isinstance(command, Take))
         assert [(one.again, len(one.results), one.spent) for one in take.shard.documents] == [
             (True, 1, Spending(3 * TOKENS, 2 * TOKENS, 3 * TOKENS))
         ] * 3

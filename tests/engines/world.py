@@ -1,7 +1,6 @@
 """A run over workers in memory and virtual time: the real driver, ledger and artifacts; workers that only pretend."""
 
 import hashlib
-import math
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -278,12 +277,12 @@ class _Pretended:
     async def _document(self, fence: Fence, one: ShardDocument) -> None:
         document_id = one.entry.id
         if one.entry.document is None:
-            error = one.entry.error
-            outcome = "skipped" if error is None else "failed"
+            unusable = one.entry.error
+            outcome = "skipped" if unusable is None else "failed"
             ended = Ended(
                 fence, one.entry.position, document_id, one.entry.source, "cancelled", None, None, Counter(), Counter()
             )
-            told = None if error is None else ErrorRecord.of(error)
+            told = None if unusable is None else ErrorRecord.of(unusable)
             self._side.report(
                 replace(ended, outcome=cast("Any", outcome), error=told, unopened=True, skipped=one.entry.skipped)
             )
@@ -485,12 +484,17 @@ async def open_run(
             pid=1,
             host="here",
         )
-        stop = Stop(lambda event: run.emit(event), trio.CancelScope())
+        run: Run
+
+        def emit(event: Event) -> None:
+            run.tell(event, None)
+
+        stop = Stop(emit, trio.CancelScope())
         records = LedgerRecords(
             ledger,
             ArtifactWriter(path / "artifacts", threaded=False),
             rejected=RejectedTexts(path / "rejected", threaded=False).keep,
-            emit=lambda event: run.emit(event),
+            emit=emit,
             now=lambda: AT,
             session=known.number,
         )

@@ -143,6 +143,8 @@ class Attendant:
                 worker.note_attempt(report)
                 self.lessor.spent(worker.number, report.record)
                 self.intake.take_attempt(report)
+            case Resulted():
+                self.intake.take_result(report)
             case Happened():
                 self.intake.take_event(report)
             case Ended():

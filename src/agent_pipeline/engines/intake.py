@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 
 import trio
 
@@ -17,6 +17,7 @@ from agent_pipeline.engines.messages import (
     Attempted,
     Began,
     Ended,
+    Fence,
     Happened,
     Rejected,
     Report,
@@ -102,6 +103,23 @@ class Intake:
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 
+    def take_result(self, report: Resulted) -> None:
+        """Keep what a stage made of a document; it is on disk before the document's end is."""
+        if not self._is_current(report.fence, report.document_id):
+            return
+        try:
+            self.records.ledger.record_stage_result(
+                document_id=report.document_id,
+                stage=report.key.stage,
+                cycle=report.key.cycle,
+                input_sha256=report.key.input_sha256,
+                output_json=report.output_json,
+                started_at=report.started_at,
+                ended_at=report.ended_at,
+            )
+        except AgentPipelineError as exc:
+            self.stop.request_for(exc)
+
     def take_event(self, report: Happened) -> None:
         """Hand an event on, but for the course of a document that was told before."""
         event = report.event
@@ -125,8 +143,9 @@ class Intake:
         await _together(works)
 
     async def finish(self, batch: Sequence[Report]) -> None:
-        """Keep the results in a batch, then write its ends: many at once, so that they share the syncs."""
-        await _together([partial(self._keep, one) for one in batch if self._is_current(one)])
+        """Keep the rejected texts in a batch, then write its ends: many at once, so that they share the syncs."""
+        rejected = [one for one in batch if isinstance(one, Rejected)]
+        await _together([partial(self._keep, one) for one in rejected if self._is_current(one.fence, one.document.id)])
         await _together([partial(self._end, one) for one in batch if isinstance(one, Ended)])
 
     async def kept_of(self, documents: Iterable[ShardDocument]) -> dict[str, Kept]:
@@ -169,6 +188,9 @@ class Intake:
         self.tally.taken += 1
         self._count(Ending(entry.position, entry.id, entry.source, error=error))
 
+    def _is_current(self, fence: Fence, document_id: str) -> bool:
+        return self.book.document(fence, document_id) is not None
+
     async def _begin(self, entry: SourceEntry, report: Began) -> None:
         self.tally.taken += 1
         self._open[entry.id] = _Open(entry, trio.current_time())
@@ -179,28 +201,11 @@ class Intake:
             self.book.end(report.fence, entry.id)
             self._count(Ending(entry.position, entry.id, entry.source, error=exc))
 
-    def _is_current(self, report: Report) -> TypeGuard[Resulted | Rejected]:
-        """Tell whether something was made of a document under a fence that counts."""
-        if not isinstance(report, Resulted | Rejected):
-            return False
-        return self.book.document(report.fence, _id_of(report)) is not None
-
-    async def _keep(self, report: Resulted | Rejected) -> None:
+    async def _keep(self, report: Rejected) -> None:
         try:
-            if isinstance(report, Rejected):
-                await self.records.keep_rejected(report.document)
-                return
-            await self.records.save_result(
-                document_id=report.document_id,
-                stage=report.key.stage,
-                cycle=report.key.cycle,
-                input_sha256=report.key.input_sha256,
-                output_json=report.output_json,
-                started_at=report.started_at,
-                ended_at=report.ended_at,
-            )
+            await self.records.keep_rejected(report.document)
         except AgentPipelineError as exc:
-            document = self._open.get(_id_of(report))
+            document = self._open.get(report.document.id)
             if document is not None:
                 document.error = exc
 
@@ -251,10 +256,6 @@ class Intake:
         self.tally.count(ending, self.clean)
         if ending.error is not None and ending.error.disposition == "fail_run":
             self.stop.request_for(ending.error)
-
-
-def _id_of(report: Resulted | Rejected) -> str:
-    return report.document.id if isinstance(report, Rejected) else report.document_id
 
 
 def _fail(ending: Ending, error: AgentPipelineError) -> None:

@@ -105,7 +105,7 @@ class ShardBook:
 
     def add(self, documents: Sequence[ShardDocument]) -> None:
         """Let documents that were entered wait as one shard."""
-        self._wait_as_new(documents, is_suspect=False)
+        self._waiting.append(self._new_lot(documents))
 
     def deal(self, worker: int) -> Shard | None:
         """Hand a worker the next shard it may have; None where there is none for it.
@@ -175,20 +175,17 @@ class ShardBook:
             return documents
         if lot.losses >= (1 if lot.is_suspect and len(documents) > 1 else LOSSES_OF_A_SHARD):
             middle = (len(documents) + 1) // 2
-            for half in (documents[middle:], documents[:middle]):
-                if half:
-                    self._wait_as_new(half, is_suspect=True)
+            halves = [self._new_lot(half) for half in (documents[:middle], documents[middle:]) if half]
+            for half in reversed(halves):
+                half.is_suspect = True
+                self._waiting.appendleft(half)
         else:
             self._waiting.appendleft(lot)
         return []
 
-    def _wait_as_new(self, documents: Iterable[ShardDocument], *, is_suspect: bool) -> None:
+    def _new_lot(self, documents: Iterable[ShardDocument]) -> _Lot:
         self._shards += 1
-        lot = _Lot(self._shards, {one.entry.id: one for one in documents}, is_suspect=is_suspect)
-        if is_suspect:
-            self._waiting.appendleft(lot)
-        else:
-            self._waiting.append(lot)
+        return _Lot(self._shards, {one.entry.id: one for one in documents})
 
     def _lot(self, fence: Fence) -> _Lot | None:
         lot = self._out.get(fence.shard)
