@@ -21,6 +21,7 @@ from agent_pipeline.control.call import Attempt, Call, OpenCall
 from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.commitment import Commitment
 from agent_pipeline.control.concurrency import LimitChange
+from agent_pipeline.control.counts import Counts
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.limits import LaneLimits, Sharing
@@ -91,6 +92,10 @@ class Gate:
         sharing: limits and pauses that the gates of other processes have in common with this one.
         closes_for_good: whether an error that ends a run ends every later call too. Else it ends the calls under way,
             and the first one that comes after them asks anew: for programs that outlive their provider's troubles.
+
+    Attributes:
+        budget: as given; `record` too.
+        counts: what was asked and sent so far; takes what other processes do for the run as well.
     """
 
     def __init__(
@@ -112,11 +117,12 @@ class Gate:
         closes_for_good: bool = True,
     ) -> None:
         self.budget = budget
+        self.record = record
+        self.counts = Counts()
         self._retry = retry
         self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute, sharing)
         self._on_limit = on_limit
         self._attempt_timeout = attempt_timeout
-        self._record = record
         self._on_stall = on_stall
         self._on_breaker = on_breaker
         self._now = now
@@ -127,15 +133,12 @@ class Gate:
         self._closes_for_good = closes_for_good
         self._under_way: set[OpenCall] = set()
         self._admission = Admission(budget)
-        self._requests = 0
-        self._attempts = 0
-        self._usage = Usage()
-        self._unknown_cost = False
 
     def statistics(self) -> GateStatistics:
         """Snapshot of all counters."""
         lanes = {key: lane.statistics() for key, lane in self._lanes.items()}
-        return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
+        counts = self.counts
+        return GateStatistics(counts.requests, counts.attempts, counts.usage, counts.unknown_cost, lanes)
 
     def open_calls(self) -> tuple[OpenCall, ...]:
         """Return the calls under way at this instant."""
@@ -201,7 +204,7 @@ class Gate:
             LLMBudgetExceededError: nor that of a tracker the caller brought along.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
-        self._requests += 1
+        self.counts.requests += 1
         if self._lane(call).is_closed:
             # Such a call ends at once: who asks again and again would never let those end that are under way.
             await trio.lowlevel.checkpoint()
@@ -263,8 +266,8 @@ class Gate:
         return Commitment(hold, self._end_commitment)
 
     def _end_commitment(self, usage: Usage, *, unknown_cost: bool) -> None:
-        self._usage += usage
-        self._unknown_cost |= unknown_cost
+        self.counts.usage += usage
+        self.counts.unknown_cost |= unknown_cost
         self._admission.wake_budget_waiters()
 
     def _new_id(self) -> str:
@@ -346,7 +349,7 @@ class Gate:
         """Record that the first byte is about to leave, unless a pause began while the connection was opened."""
         if not permit.lane.permits(permit.place):
             raise _HeldBackError
-        self._record(record)
+        self.record(record)
 
     async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
@@ -377,8 +380,8 @@ class Gate:
         self._admission.wake_budget_waiters()
         if isinstance(error, _HeldBackError):
             return
-        self._attempts += attempt.dispatched
-        self._record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
+        self.counts.attempts += attempt.dispatched
+        self.record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
 
     def _charge(self, call: Call, attempt: Attempt, hold: Hold, error: BaseException | None) -> tuple[int, int | None]:
         """End the hold; return charged tokens and their cost (None: no known price)."""
@@ -386,12 +389,12 @@ class Gate:
         if usage is not None:
             cost = None if call.price is None else call.price.cost_micro_usd(usage)
             hold.settle(tokens=usage.total_tokens, micro_usd=cost or 0)
-            self._usage += usage
-            self._unknown_cost |= cost is None
+            self.counts.usage += usage
+            self.counts.unknown_cost |= cost is None
             return usage.total_tokens, cost
         if not attempt.dispatched or (isinstance(error, ProviderError) and not may_have_worked(error)):
             hold.release()
             return 0, 0
         hold.forfeit()
-        self._unknown_cost |= call.price is None
+        self.counts.unknown_cost |= call.price is None
         return hold.tokens, None if call.price is None else hold.micro_usd

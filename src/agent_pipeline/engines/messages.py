@@ -107,6 +107,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsInFlight:
+    """Have at most so many documents in flight from now on; those beyond that go on."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """So much more of an owner's budget is yours.
 
@@ -168,7 +175,9 @@ class Pause:
     seconds: float
 
 
-Command: TypeAlias = Take | Finish | StopTaking | Cancel | Grant | Recall | RateLimits | RateGrant | Pause
+Command: TypeAlias = (
+    Take | Finish | StopTaking | Cancel | DocumentsInFlight | Grant | Recall | RateLimits | RateGrant | Pause
+)
 
 
 # --- worker to driver ---
