@@ -81,15 +81,10 @@ def open_relay(url: str, certificate: Path) -> Generator[str]:
 
 
 def pool(context: ssl.SSLContext, kept: int) -> "ConnectionPool":
-    """Return the pool of a run that trusts the relay, and keeps so many idle connections in a shard."""
-    import httpx2  # noqa: PLC0415 - the other processes do without
+    """Return the pool of a run that trusts the relay, and keeps so many idle connections for each place."""
+    from agent_pipeline.gateway.pool import ConnectionPool, one_connection  # noqa: PLC0415
 
-    from agent_pipeline.gateway.pool import KEEPALIVE_EXPIRY, SHARD_CONNECTIONS, ConnectionPool  # noqa: PLC0415
-
-    limits = httpx2.Limits(
-        max_connections=SHARD_CONNECTIONS, max_keepalive_connections=kept, keepalive_expiry=KEEPALIVE_EXPIRY
-    )
-    return ConnectionPool(lambda: httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits, retries=0))
+    return ConnectionPool(lambda: one_connection(context, keepalive=kept))
 
 
 def run(folder: Path, documents: int, *, over: str) -> dict[str, float]:
@@ -104,10 +99,8 @@ def run(folder: Path, documents: int, *, over: str) -> dict[str, float]:
 
     options = RunOptions(own_process=True, clean=True)
     if over != "tcp":
-        from agent_pipeline.gateway.pool import SHARD_CONNECTIONS  # noqa: PLC0415 - the other processes do without
-
         context = ssl.create_default_context(cafile=folder / "certificate.pem")
-        kept = 0 if over == "tls-anew" else SHARD_CONNECTIONS
+        kept = 0 if over == "tls-anew" else 1
         options = RunOptions(own_process=True, clean=True, make_pool=functools.partial(pool, context, kept))
     server = folder.joinpath("server").read_text(encoding="utf-8")
     Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP)
