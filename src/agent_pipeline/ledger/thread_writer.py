@@ -23,11 +23,11 @@ from agent_pipeline.ledger.commit import (
 CLOSE_TIMEOUT = 30.0
 """Seconds the thread may take to write what is queued once the ledger is left."""
 
-_LINGER = 0.02
+_LINGER = 0.015
 """Seconds that rows nobody waits for may wait for company, so that they seldom cost a commit of their own."""
 
 _GATHER = 0.005
-"""Seconds that rows somebody waits for wait for more, while many come: a commit costs more CPU than ten rows."""
+"""Seconds that all rows then wait for more, while many come: a commit costs more CPU than ten rows."""
 
 _MANY = 4
 """Rows of one group; where fewer come at once, few tasks are at work, and each is written as soon as it is there."""
