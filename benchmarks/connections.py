@@ -57,14 +57,9 @@ client's way, what is spent besides is the record.""",
 
 def pool_that_keeps_none() -> "ConnectionPool":
     """Return a run's pool, but that each request has a connection of its own."""
-    import httpx2  # noqa: PLC0415 - the other processes do without
+    from agent_pipeline.gateway.pool import ConnectionPool, one_connection, tls_context  # noqa: PLC0415 - as below
 
-    from agent_pipeline.gateway.pool import SHARD_CONNECTIONS, ConnectionPool, tls_context  # noqa: PLC0415 - as above
-
-    limits = httpx2.Limits(max_connections=SHARD_CONNECTIONS, max_keepalive_connections=0)
-    return ConnectionPool(
-        lambda: httpx2.AsyncHTTPTransport(verify=tls_context(), trust_env=False, limits=limits, retries=0)
-    )
+    return ConnectionPool(lambda: one_connection(tls_context(), keepalive=0))
 
 
 def run(folder: Path, documents: int, *, over: str) -> dict[str, float]:

@@ -74,9 +74,7 @@ class Office:
         self._loses = loses
         self.configured = (requests_per_minute, tokens_per_minute)
         self.lessor = BudgetLessor(budget, self.tell)
-        self.rates = RateLessor(
-            self.tell, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
-        )
+        self.rates = RateLessor(self.tell, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
 
     def tell(self, worker: int, command: Command) -> None:
         """Send a command, unless it gets lost."""
