@@ -152,9 +152,8 @@ def cpu_milliseconds(earlier: Note, later: Note) -> float:
 def show(course: Course) -> None:
     """Print the notes."""
     for note in course.notes:
-        print(
-            f"{note.asked:9} documents {note.seconds:9.1f} s {note.cpu_seconds:9.1f} s CPU {note.kilobytes / 1024:8.1f} MB"
-        )
+        times = f"{note.seconds:9.1f} s {note.cpu_seconds:9.1f} s CPU"
+        print(f"{note.asked:9} documents {times} {note.kilobytes / 1024:8.1f} MB")
 
 
 def go_on(folder: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import trio
 from tests.engines.in_process import InProcess, InProcessWorker, WorkerSide
 
+from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.control.counts import Counts
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts
 from agent_pipeline.domain.document import Document, SourceEntry
@@ -80,7 +81,7 @@ PLAN = WorkerPlan(
     roles_sha256="",
     path="",
     roles_path="",
-    overrides={},
+    overrides=Overrides(),
     only=(),
     skip=(),
     offline=True,

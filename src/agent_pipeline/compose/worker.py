@@ -36,6 +36,7 @@ from agent_pipeline.engines.messages import (
     Attempted,
     Cancel,
     Command,
+    DocumentsInFlight,
     Done,
     Fence,
     Finish,
@@ -98,7 +99,6 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
         stop = Stop(_unsaid, trio.CancelScope())
         desk = _Desk(records, link, plan.concurrency)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, link, desk, stop, parts.leases)
             nursery.start_soon(_beat, link, parts.gate)
             nursery.start_soon(parts.leases.run)
             with stop.scope:
@@ -106,6 +106,7 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
                     admission = Admission(
                         documents, itinerary=parts.itinerary, in_flight=plan.concurrency, tally=Tally(), stop=stop
                     )
+                    nursery.start_soon(_obey, link, _Chiefs(desk, admission, stop, parts.leases))
                     await admission.admit(desk.entries())
             nursery.cancel_scope.cancel()
         parts.leases.close()
@@ -252,46 +253,62 @@ class _Desk:
     async def entries(self) -> AsyncGenerator[SourceEntry]:
         """Yield entries as they are asked for; ask for more in time."""
         while True:
-            if not self._has_asked and not self.is_complete and len(self._waiting) <= self.concurrency:
-                self._has_asked = True
-                self.link.report(Hungry())
-                self.link.flush()
+            self._ask()
             while not self._waiting and not self.is_complete:
                 await self._changed.wait()
             if not self._waiting:
                 return
             fence, document = self._waiting.popleft()
             self.records.expect(fence, document)
+            self._ask()
             yield document.entry
+
+    def _ask(self) -> None:
+        if not self._has_asked and not self.is_complete and len(self._waiting) <= self.concurrency:
+            self._has_asked = True
+            self.link.report(Hungry())
+            self.link.flush()
 
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
 
-async def _obey(link: WorkerEnd, desk: _Desk, stop: Stop, leases: Leases) -> None:
+@dataclass(frozen=True, slots=True)
+class _Chiefs:
+    """Who does what a command says."""
+
+    desk: _Desk
+    admission: Admission
+    stop: Stop
+    leases: Leases
+
+    def do(self, command: Command) -> None:
+        match command:
+            case Take():
+                self.desk.take(command)
+            case Finish():
+                self.desk.complete()
+            case DocumentsInFlight(count):
+                self.desk.concurrency = count
+                self.admission.set_in_flight(count)
+            case StopTaking():
+                self.stop.request("stopped", "the driver stops the run", cancel=False)
+            case Cancel():
+                self.stop.request("cancelled", "the driver cancels the run", cancel=True)
+            case _:
+                self.leases.take(command)
+
+
+async def _obey(link: WorkerEnd, chiefs: _Chiefs) -> None:
     """Do what the driver says, until cancelled; once it is gone nobody wants what is in flight."""
     while True:
         try:
             command = await link.receive()
         except trio.EndOfChannel:
-            stop.request("driver_gone", "the driver is gone", cancel=True)
+            chiefs.stop.request("driver_gone", "the driver is gone", cancel=True)
             return
-        _do(command, desk, stop, leases)
-
-
-def _do(command: Command, desk: _Desk, stop: Stop, leases: Leases) -> None:
-    match command:
-        case Take():
-            desk.take(command)
-        case Finish():
-            desk.complete()
-        case StopTaking():
-            stop.request("stopped", "the driver stops the run", cancel=False)
-        case Cancel():
-            stop.request("cancelled", "the driver cancels the run", cancel=True)
-        case _:
-            leases.take(command)
+        chiefs.do(command)
 
 
 async def _beat(link: WorkerEnd, gate: Gate) -> None:

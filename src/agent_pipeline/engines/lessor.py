@@ -10,11 +10,12 @@ from agent_pipeline.engines.messages import (
     LeaseWanted,
     LimitsAnnounced,
     Paused,
+    RateTaken,
     RateUsed,
     RateWanted,
 )
 
-LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | LimitsAnnounced | Paused
+LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
 
 Tell: TypeAlias = Callable[[int, Command], None]
 """Sends a command to a worker, by its number; one to a worker that is gone is lost without a word."""
