@@ -96,6 +96,7 @@ def _entries(runtime: Runtime, work: Work, tally: Tally) -> AsyncGenerator[Sourc
         last_position=session.last_position,
         retry_failed=work.options.retry_failed,
         reasons=session.reasons,
+        left_at={number: ended_at.timestamp() for number, ended_at in session.ended_at.items()},
         whole=records.artifacts.whole,
         tally=tally,
     )

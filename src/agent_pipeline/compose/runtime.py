@@ -122,7 +122,7 @@ async def open_runtime(
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
         await watch.attend(stack, nursery, _charge(records, stop))
-        endpoints = await _endpoints(nursery, config, options, provider)
+        endpoints = await endpoints_of(nursery, config, options, provider)
         gateway = await stack.enter_async_context(
             gateways.open_gateway(
                 config.runtime,
@@ -156,7 +156,7 @@ async def _tape(
     return await open_tape(stack, config, options, records, replayed=replayed, base_urls=base_urls)
 
 
-async def _endpoints(
+async def endpoints_of(
     nursery: trio.Nursery, config: PipelineConfig, options: RunOptions, provider: Provider
 ) -> "Mapping[str, gateways.Endpoint]":
     """Return where requests go; the embedded simulator is started in the run's own nursery."""

@@ -1,6 +1,7 @@
 """Load a pipeline file: the pipeline, its roles, and every check that needs both."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from agent_pipeline.config.budget_rules import budget_problems, check_order
@@ -25,7 +26,7 @@ from agent_pipeline.config.pipeline_models import (
 from agent_pipeline.config.price_table import check_used, priced_by
 from agent_pipeline.config.role_models import KNOWN_ADDRESSES, RuntimeConfig
 from agent_pipeline.config.roles import runtime_from_source
-from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
+from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map, parse_source_map
 from agent_pipeline.config.stage_list import BUILT_IN_STAGES, StageConfig, parse_stages
 from agent_pipeline.config.validation import build, refuse_keys
 
@@ -43,6 +44,7 @@ __all__ = [
     "StageConfig",
     "TimeoutsConfig",
     "load_pipeline_config",
+    "parse_pipeline_config",
 ]
 
 _FREE_TEXTS = frozenset({"address", "name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
@@ -58,13 +60,39 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         ConfigError: anything is wrong with one of the files or with an override.
     """
     path = Path(path)
-    overrides = overrides or Overrides()
     source = load_source_map(path)
+    return _checked(path, source, overrides or Overrides(), lambda written: _load_roles(path, written, source))
+
+
+def parse_pipeline_config(
+    text: str, roles_text: str, *, path: Path, roles: Path, overrides: Overrides | None = None
+) -> PipelineConfig:
+    """Check a pipeline file and its roles file whose texts are here already; no file is read.
+
+    Args:
+        text: of the pipeline file.
+        roles_text: of its roles file.
+        path: where the pipeline file is, or was: paths in it are relative to its folder.
+        roles: likewise.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: anything is wrong with one of the texts or with an override.
+    """
+    source = parse_source_map(text, name=str(path))
+    return _checked(
+        path, source, overrides or Overrides(), lambda _written: parse_source_map(roles_text, name=str(roles))
+    )
+
+
+def _checked(
+    path: Path, source: SourceMap, overrides: Overrides, roles_of: Callable[[PipelineText], SourceMap]
+) -> PipelineConfig:
     refuse_keys(source, free_texts=_FREE_TEXTS)
     written = build(PipelineText, source)
     stages = parse_stages(written.stages, source)
     _check_ladder(written.limits, source)
-    roles = _load_roles(path, written, source)
+    roles = roles_of(written)
     as_written = runtime_from_source(roles, directory=Path(roles.name).parent)
     runtime = override_runtime(as_written, overrides)
     limits = override_limits(written.limits, overrides)

@@ -21,9 +21,10 @@ from agent_pipeline.control.call import Attempt, Call, OpenCall
 from agent_pipeline.control.charging import may_have_worked
 from agent_pipeline.control.commitment import Commitment
 from agent_pipeline.control.concurrency import LimitChange
+from agent_pipeline.control.counts import Counts
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
-from agent_pipeline.control.limits import LaneLimits
+from agent_pipeline.control.limits import LaneLimits, Sharing
 from agent_pipeline.control.recovery import Health, OnBreaker, Recovery, broken_stream
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.control.scope import current_scope
@@ -88,8 +89,13 @@ class Gate:
         on_breaker: told when requests to a provider and model are held back, and when they go again; likewise.
         now: wall clock for records.
         rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
+        sharing: limits and pauses that the gates of other processes have in common with this one.
         closes_for_good: whether an error that ends a run ends every later call too. Else it ends the calls under way,
             and the first one that comes after them asks anew: for programs that outlive their provider's troubles.
+
+    Attributes:
+        budget: as given; `record` too.
+        counts: what was asked and sent so far; takes what other processes do for the run as well.
     """
 
     def __init__(
@@ -107,14 +113,16 @@ class Gate:
         on_limit: Callable[[LimitChanged], None] | None = None,
         on_stall: OnStall | None = None,
         on_breaker: OnBreaker | None = None,
+        sharing: Sharing | None = None,
         closes_for_good: bool = True,
     ) -> None:
         self.budget = budget
+        self.record = record
+        self.counts = Counts()
         self._retry = retry
-        self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute)
+        self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute, sharing)
         self._on_limit = on_limit
         self._attempt_timeout = attempt_timeout
-        self._record = record
         self._on_stall = on_stall
         self._on_breaker = on_breaker
         self._now = now
@@ -125,15 +133,12 @@ class Gate:
         self._closes_for_good = closes_for_good
         self._under_way: set[OpenCall] = set()
         self._admission = Admission(budget)
-        self._requests = 0
-        self._attempts = 0
-        self._usage = Usage()
-        self._unknown_cost = False
 
     def statistics(self) -> GateStatistics:
         """Snapshot of all counters."""
         lanes = {key: lane.statistics() for key, lane in self._lanes.items()}
-        return GateStatistics(self._requests, self._attempts, self._usage, self._unknown_cost, lanes)
+        counts = self.counts
+        return GateStatistics(counts.requests, counts.attempts, counts.usage, counts.unknown_cost, lanes)
 
     def open_calls(self) -> tuple[OpenCall, ...]:
         """Return the calls under way at this instant."""
@@ -174,7 +179,15 @@ class Gate:
     def set_budget(self, *, tokens: int | None, micro_usd: int | None) -> None:
         """Give the run other caps, None for none; whoever waits for budget asks again, and may now be refused."""
         self.budget.set_totals(tokens=tokens, micro_usd=micro_usd)
+        self.wake_budget_waiters()
+
+    def wake_budget_waiters(self) -> None:
+        """Let all who wait for budget look again: there may be more of it, or none to come."""
         self._admission.wake_budget_waiters()
+
+    def lane(self, provider: str, model: str) -> Lane | None:
+        """Return the lane of a model, for who shares its limits; None where nothing went to it yet."""
+        return self._lanes.get((provider, model))
 
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
@@ -191,7 +204,7 @@ class Gate:
             LLMBudgetExceededError: nor that of a tracker the caller brought along.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
-        self._requests += 1
+        self.counts.requests += 1
         if self._lane(call).is_closed:
             # Such a call ends at once: who asks again and again would never let those end that are under way.
             await trio.lowlevel.checkpoint()
@@ -253,8 +266,8 @@ class Gate:
         return Commitment(hold, self._end_commitment)
 
     def _end_commitment(self, usage: Usage, *, unknown_cost: bool) -> None:
-        self._usage += usage
-        self._unknown_cost |= unknown_cost
+        self.counts.usage += usage
+        self.counts.unknown_cost |= unknown_cost
         self._admission.wake_budget_waiters()
 
     def _new_id(self) -> str:
@@ -264,7 +277,7 @@ class Gate:
         key = call.lane
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = self._limits.new_lane(functools.partial(self._tell_limit, *key))
+            lane = self._lanes[key] = self._limits.new_lane(*key, functools.partial(self._tell_limit, *key))
             self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
@@ -325,7 +338,7 @@ class Gate:
             answer = await self._bounded(call, attempt, send)
         except BaseException as exc:
             self._finish(call, attempt, permit, record, error=exc, latency=trio.current_time() - begun)
-            if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and _was_silent(attempt, exc):
+            if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and attempt.was_silent(exc):
                 culprit = f"attempt {attempt.number} of role {call.role} at {call.provider} {call.model}"
                 self._on_stall(call.scope.document_id, culprit, exc.timeout)
             raise
@@ -336,7 +349,7 @@ class Gate:
         """Record that the first byte is about to leave, unless a pause began while the connection was opened."""
         if not permit.lane.permits(permit.place):
             raise _HeldBackError
-        self._record(record)
+        self.record(record)
 
     async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Send within the attempt's timeout; an answer that came just after it, to a sender not yet stopped, counts."""
@@ -367,8 +380,8 @@ class Gate:
         self._admission.wake_budget_waiters()
         if isinstance(error, _HeldBackError):
             return
-        self._attempts += attempt.dispatched
-        self._record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
+        self.counts.attempts += attempt.dispatched
+        self.record(last_record(record, attempt, error, latency=latency, charged=charged, cost=cost))
 
     def _charge(self, call: Call, attempt: Attempt, hold: Hold, error: BaseException | None) -> tuple[int, int | None]:
         """End the hold; return charged tokens and their cost (None: no known price)."""
@@ -376,17 +389,12 @@ class Gate:
         if usage is not None:
             cost = None if call.price is None else call.price.cost_micro_usd(usage)
             hold.settle(tokens=usage.total_tokens, micro_usd=cost or 0)
-            self._usage += usage
-            self._unknown_cost |= cost is None
+            self.counts.usage += usage
+            self.counts.unknown_cost |= cost is None
             return usage.total_tokens, cost
         if not attempt.dispatched or (isinstance(error, ProviderError) and not may_have_worked(error)):
             hold.release()
             return 0, 0
         hold.forfeit()
-        self._unknown_cost |= call.price is None
+        self.counts.unknown_cost |= call.price is None
         return hold.tokens, None if call.price is None else hold.micro_usd
-
-
-def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
-    """Tell whether nothing came for as long as the timeout that fired; an answer that drips past its own is slow."""
-    return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)

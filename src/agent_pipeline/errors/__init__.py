@@ -48,6 +48,7 @@ from agent_pipeline.errors.endings import (
     StageError,
     WaitTooLongError,
 )
+from agent_pipeline.errors.engines import EngineError, WorkerMismatchError
 from agent_pipeline.errors.model_call import (
     CommandNotFoundError,
     LLMBudgetExceededError,
@@ -150,6 +151,9 @@ __all__ = [
     "BudgetExceededError",
     "LedgerError",
     "ReplayMissError",
+    # the workers of a run that is spread over several
+    "EngineError",
+    "WorkerMismatchError",
     # an item of a batch has no answer, or a batch refuses one
     "CallFailedError",
     "ItemDeadlineError",

@@ -247,10 +247,30 @@ class Ledger:
             LedgerError: no such document, or there is another result for the same document, stage, cycle and input.
         """
         row = rows.result_key(document_id, stage, cycle, input_sha256)
-        row["output_json"] = rows.json_text(output_json)
-        row["started_at"] = rows.instant(started_at, "started_at")
-        row["ended_at"] = rows.instant(ended_at, "ended_at")
+        row |= rows.result_columns(output_json, started_at, ended_at)
         await self._write(statements.insert_stage_result, row)
+
+    def record_stage_result(
+        self,
+        *,
+        document_id: str,
+        stage: str,
+        cycle: int,
+        input_sha256: str,
+        output_json: str,
+        started_at: datetime,
+        ended_at: datetime,
+    ) -> None:
+        """Take what a stage made without waiting; it is on disk before anything that is taken after it.
+
+        One that can't be written, or differs from what there is, ends the ledger: nobody else could be told.
+
+        Raises:
+            LedgerError: a value can't be stored, or the ledger has failed or is closed; nothing is taken.
+        """
+        row = rows.result_key(document_id, stage, cycle, input_sha256)
+        row |= rows.result_columns(output_json, started_at, ended_at)
+        self._put(Entry(partial(statements.insert_stage_result, row=row), is_read=False, is_awaited=False))
 
     async def find_stage_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
         """Return the JSON a stage made of exactly this input, None if there is none.
@@ -264,6 +284,16 @@ class Ledger:
         """Return what the requests of a document were charged, in all sessions; nothing for one that is not known."""
         row: Row = {"document_id": rows.key(document_id, "document_id")}
         return await self._perform(partial(statements.select_spending, row=row), is_read=True)
+
+    async def find_stage_results(self, ids: Sequence[str]) -> dict[str, statements.StageResults]:
+        """Return all that stages made of these documents, by document; one of which they made nothing is missing."""
+        keys = [rows.key(one, "document_id") for one in ids]
+        return await self._perform(partial(statements.select_stage_results, ids=keys), is_read=True)
+
+    async def spent_on_each(self, ids: Sequence[str]) -> dict[str, Spending]:
+        """Return what the requests of these documents were charged, in all sessions; one without any is missing."""
+        keys = [rows.key(one, "document_id") for one in ids]
+        return await self._perform(partial(statements.select_spending_of_each, ids=keys), is_read=True)
 
     async def finish_document(
         self,

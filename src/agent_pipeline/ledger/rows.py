@@ -135,6 +135,15 @@ def result_key(document_id: str, stage: str, cycle: int, input_sha256: str) -> R
     }
 
 
+def result_columns(output_json: str, started_at: datetime, ended_at: datetime) -> Row:
+    """Return the columns that say what a stage made, and when."""
+    return {
+        "output_json": json_text(output_json),
+        "started_at": instant(started_at, "started_at"),
+        "ended_at": instant(ended_at, "ended_at"),
+    }
+
+
 def artifact_columns(artifact: Artifact | None) -> Row:
     """Return the columns of a document's artifact."""
     if artifact is None:

@@ -5,22 +5,22 @@ with one statement, so that a refusal leaves nothing behind. Every value is boun
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TypeAlias
 
-from agent_pipeline.domain.document import Artifact
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
 
+StageResults: TypeAlias = dict[tuple[str, int, str], str]
+"""JSON that stages made of a document, by stage, cycle and hash of the input."""
+
 _IDS_AT_ONCE = 500
 """Documents that one query asks for; SQLite takes at least 999 values."""
 
-_SELECT_KNOWN = (
-    "SELECT document_id, position, outcome, content_sha256, plan_sha256, artifact_path, artifact_sha256, "
-    "artifact_size_bytes, error_code, error, failed_stage, session, reworks FROM documents"
-)
+_SELECT_KNOWN = f"SELECT {', '.join(KnownDocument._fields)} FROM documents"  # noqa: S608 - names of our own
 
 SPENDING = (
     "coalesce(sum(charged_tokens), 0), coalesce(sum(charged_tokens) FILTER (WHERE input_tokens IS NULL), 0), "
@@ -116,13 +116,10 @@ def end_document(connection: sqlite3.Connection, row: Row) -> None:
 def select_documents(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, KnownDocument]:
     """Return what is known of those of the documents that are known."""
     found: dict[str, KnownDocument] = {}
-    for first in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[first : first + _IDS_AT_ONCE]
-        marks = ", ".join("?" * len(some))
+    for some, marks in _in_parts(ids):
         rows = connection.execute(f"{_SELECT_KNOWN} WHERE document_id IN ({marks})", some)
-        for document_id, position, outcome, content, plan, path, sha256, size_bytes, *rest in rows:
-            artifact = None if path is None else Artifact(document_id, path, sha256, size_bytes)
-            found[document_id] = KnownDocument(document_id, position, outcome, content, plan, artifact, *rest)
+        for known in map(KnownDocument._make, rows):
+            found[known.document_id] = known
     return found
 
 
@@ -154,6 +151,38 @@ def select_spending(connection: sqlite3.Connection, row: Row) -> Spending:
     """Add up what the requests of one document were charged."""
     found = connection.execute(f"SELECT {SPENDING} FROM attempts WHERE document_id = :document_id", row)  # noqa: S608 - own
     return Spending(*found.fetchone())
+
+
+def select_stage_results(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, StageResults]:
+    """Return all results of these documents; those without any are missing."""
+    found: dict[str, StageResults] = {}
+    for some, marks in _in_parts(ids):
+        rows = connection.execute(
+            f"SELECT document_id, stage, cycle, input_sha256, output_json FROM stage_results WHERE document_id IN ({marks})",  # noqa: S608, E501 - own
+            some,
+        )
+        for document_id, *key, output_json in rows:
+            found.setdefault(document_id, {})[tuple(key)] = output_json
+    return found
+
+
+def select_spending_of_each(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Spending]:
+    """Add up what the requests of these documents were charged, for each; those without any are missing."""
+    found: dict[str, Spending] = {}
+    for some, marks in _in_parts(ids):
+        rows = connection.execute(
+            f"SELECT document_id, {SPENDING} FROM attempts WHERE document_id IN ({marks}) GROUP BY document_id",  # noqa: S608 - own
+            some,
+        )
+        found |= {document_id: Spending(*spent) for document_id, *spent in rows}
+    return found
+
+
+def _in_parts(ids: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield as many ids as one query takes, with marks for them."""
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[first : first + _IDS_AT_ONCE]
+        yield some, ", ".join("?" * len(some))
 
 
 def insert_attempt(connection: sqlite3.Connection, row: Row) -> None:

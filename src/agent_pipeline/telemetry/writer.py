@@ -74,6 +74,10 @@ class Telemetry:
         A full queue, or one that is closed, loses the event and counts it for every sink that wanted it. What the
         event holds must not be changed afterwards: it is read later, on another thread.
         """
+        self.emit_at(event, None)
+
+    def emit_at(self, event: Event, at: datetime | None) -> None:
+        """Queue an event that happened at another time, in another process perhaps; None is now. Else as `emit`."""
         try:
             waiting = self._queue.qsize()
             closed = self._closing and threading.get_ident() != self._driver
@@ -82,7 +86,7 @@ class Telemetry:
             if closed or waiting >= self._capacity:
                 self._reject(event)
                 return
-            self._queue.put((event, self._clock()))
+            self._queue.put((event, self._clock() if at is None else at))
             if not self._threaded:
                 self._drain_inline()
             elif waiting * 2 >= self._capacity and self._wake.empty():

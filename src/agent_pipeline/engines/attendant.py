@@ -1,0 +1,191 @@
+"""Who stays with a worker: hears it, has taken what it says, and sees it to its end, whatever that is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import trio
+
+from agent_pipeline.domain.engine_events import LateReports, WorkerReady
+from agent_pipeline.domain.ports import Emit
+from agent_pipeline.engines.employment import Employment
+from agent_pipeline.engines.intake import Intake
+from agent_pipeline.engines.lessor import LeaseReport, Lessor
+from agent_pipeline.engines.link import WorkerLostError
+from agent_pipeline.engines.messages import (
+    Alive,
+    Attempted,
+    Began,
+    Cancel,
+    Done,
+    Ended,
+    Happened,
+    Hungry,
+    Ready,
+    Rejected,
+    Report,
+    Resulted,
+    WorkerPlan,
+)
+from agent_pipeline.errors import WorkerMismatchError
+from agent_pipeline.pipeline.admission import Stop
+
+_OF_DOCUMENTS = (Began, Resulted, Rejected, Ended)
+_OF_LEASES = get_args(LeaseReport)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long is waited for workers, in seconds.
+
+    Attributes:
+        start: until one is ready.
+        silence: until one of which nothing is heard, not even its beat, counts as lost.
+        last_words: until one that was cancelled has reported its ends.
+        kill: until one that is killed is gone, or cut off.
+    """
+
+    start: float = 120.0
+    silence: float = 30.0
+    last_words: float = 10.0
+    kill: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attendant:
+    """Takes what workers say, in order, a batch at a time: the next is heard when the last is on disk.
+
+    Attributes:
+        plan: what workers have to agree with.
+        intake: takes what concerns documents.
+        lessor: takes what concerns budgets and limits.
+        stop: told of a worker that fails for all.
+        emit: takes events.
+        patience: how long is waited.
+        on_hungry: called with a worker that wants documents.
+        on_taken: called after each batch.
+    """
+
+    plan: WorkerPlan
+    intake: Intake
+    lessor: Lessor
+    stop: Stop
+    emit: Emit
+    patience: Patience
+    on_hungry: Callable[[Employment], None]
+    on_taken: Callable[[], None]
+
+    async def accompany(self, worker: Employment) -> None:
+        """Hear a worker until its last word. Cancelled, it is cancelled too, and its last reports are taken.
+
+        Raises:
+            WorkerLostError: it is gone, silent, or ended while it had documents.
+        """
+        try:
+            while not await self._hear(worker):
+                pass
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self._hear_last_words(worker)
+            raise
+
+    async def kill(self, worker: Employment) -> None:
+        """End a worker that is given up; nothing it says of documents counts from now on."""
+        worker.is_lost = True
+        if worker.end is not None:
+            with trio.move_on_after(self.patience.kill, shield=True):
+                await worker.end.kill()
+
+    async def hear_out(self, worker: Employment) -> None:
+        """Hear what a worker said before it was given up, until its way is at its end; requests of it count."""
+        try:
+            while not await self._hear(worker):
+                pass
+        except WorkerLostError:
+            return
+
+    def settle(self, worker: Employment) -> None:
+        """Record what a worker had under way as interrupted, and take back what it was lent: its way is at its end."""
+        for attempt in worker.interrupted():
+            self.intake.take_attempt(attempt)
+        self.lessor.revoke(worker.number)
+        if worker.late_reports or worker.late_tokens:
+            self.emit(LateReports(worker.number, worker.late_reports, worker.late_tokens))
+
+    async def _hear(self, worker: Employment) -> bool:
+        """Hear and take one batch; return whether it was the last."""
+        batch = await worker.hear(self.patience.silence)
+        with trio.CancelScope(shield=True):  # nobody would hear it a second time
+            await (self._take_late if worker.is_lost else self._take)(worker, batch)
+        last = batch[-1] if batch else None
+        if not isinstance(last, Done):
+            return False
+        if last.error is not None and not worker.is_lost:
+            self.stop.request_for(last.error.revived())
+        return True
+
+    async def _take(self, worker: Employment, batch: Sequence[Report]) -> None:
+        await self.intake.begin(batch)
+        for report in batch:
+            self._note(worker, report)
+        await self.intake.finish(batch)
+        self.on_taken()
+
+    async def _take_late(self, worker: Employment, batch: Sequence[Report]) -> None:
+        for report in batch:
+            if isinstance(report, Attempted):
+                self._note(worker, report)
+            worker.late_reports += isinstance(report, _OF_DOCUMENTS)
+
+    def _note(self, worker: Employment, report: Report) -> None:
+        match report:
+            case Attempted():
+                worker.note_attempt(report)
+                self.lessor.spent(worker.number, report.record)
+                self.intake.take_attempt(report)
+            case Resulted():
+                self.intake.take_result(report)
+            case Happened():
+                self.intake.take_event(report)
+            case Ended():
+                worker.ended += 1
+            case Hungry():
+                self.on_hungry(worker)
+            case Alive():
+                worker.lanes = report.lanes
+            case Ready():
+                self._welcome(worker, report)
+            case _ if isinstance(report, _OF_LEASES):
+                self.lessor.take(worker.number, report)
+            case _:
+                pass
+
+    def _welcome(self, worker: Employment, ready: Ready) -> None:
+        for what, here, there in (
+            ("version", self.plan.version, ready.version),
+            ("stages and code (sha256)", self.plan.plan_sha256, ready.plan_sha256),
+        ):
+            if here != there:
+                self.stop.request_for(
+                    WorkerMismatchError(
+                        f"worker {worker.number} on {ready.host} has another {what}: {there}, not {here} as here; "
+                        "install the same package and the same code of the stages there, then go on"
+                    )
+                )
+                return
+        worker.is_ready = True
+        self.lessor.join(worker.number)
+        self.emit(WorkerReady(worker.number, ready.host, ready.pid))
+
+    async def _hear_last_words(self, worker: Employment) -> None:
+        if worker.is_ready:
+            worker.send(Cancel())
+            with trio.move_on_after(self.patience.last_words):
+                try:
+                    while not await self._hear(worker):
+                        pass
+                except WorkerLostError:
+                    pass
+                else:
+                    return
+        await self.kill(worker)

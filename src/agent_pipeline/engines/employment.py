@@ -1,0 +1,84 @@
+"""One worker as the driver sees it: what it was sent, what it has under way, when it counts as lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.engines.link import DriverEnd, WorkerLostError
+from agent_pipeline.engines.messages import Attempted, Command, Lane, Report
+
+INTERRUPTED = "interrupted"
+"""The error code of a request whose end nobody knows, as in a session that was killed."""
+
+
+@dataclass(slots=True, eq=False)
+class Employment:
+    """One worker, from the moment it is wanted until its way is closed.
+
+    Attributes:
+        number: of the worker, from 1.
+        unneeded: around its opening; cancelled where it is not wanted any more before it is ready.
+        start_deadline: until when it has to be ready, on Trio's clock.
+        end: the way to it, None before there is one.
+        is_ready: whether it has said so.
+        is_lost: whether it was given up; what it says of documents counts no more.
+        ended: documents it brought to their end.
+        late_reports: what it said of documents after it was given up.
+        late_tokens: what its requests were charged that ended after that.
+        lanes: what it has in flight, as it said last.
+    """
+
+    number: int
+    start_deadline: float
+    unneeded: trio.CancelScope = field(default_factory=trio.CancelScope)
+    end: DriverEnd | None = None
+    is_ready: bool = False
+    is_lost: bool = False
+    ended: int = 0
+    late_reports: int = 0
+    late_tokens: int = 0
+    lanes: tuple[Lane, ...] = ()
+    _under_way: dict[str, Attempted] = field(default_factory=dict)
+
+    def send(self, command: Command) -> None:
+        """Send a command; one for a worker that is not there, or was given up, is lost without a word."""
+        if self.end is not None and not self.is_lost:
+            self.end.send(command)
+
+    async def hear(self, silence: float) -> Sequence[Report]:
+        """Wait for the next reports, at most `silence` seconds where it is ready.
+
+        Raises:
+            WorkerLostError: it is gone; it says nothing; or it is not ready in time.
+        """
+        if self.end is None:
+            raise WorkerLostError("there is no way to it")
+        now = trio.current_time()
+        deadline = now + silence if self.is_ready or self.is_lost else self.start_deadline
+        with trio.move_on_at(deadline):
+            return await self.end.receive()
+        if self.is_ready:
+            raise WorkerLostError(f"nothing was heard of it for {silence:g} s")
+        raise WorkerLostError(f"it was not ready {deadline - now:g} s after it was started")
+
+    def note_attempt(self, report: Attempted) -> None:
+        """Keep in mind which of its requests are under way."""
+        if report.record.outcome is None:
+            self._under_way[report.record.attempt_id] = report
+            return
+        self._under_way.pop(report.record.attempt_id, None)
+        if self.is_lost:
+            self.late_tokens += report.record.charged_tokens
+
+    def interrupted(self) -> list[Attempted]:
+        """Return the ends of requests of which nothing more will be heard, and forget them: charged in full."""
+        found = [replace(one, record=_interrupted(one.record)) for one in self._under_way.values()]
+        self._under_way.clear()
+        return found
+
+
+def _interrupted(record: AttemptRecord) -> AttemptRecord:
+    words = "the worker was lost before the answer was recorded"
+    return replace(record, outcome="failed", error_code=INTERRUPTED, error=words)
