@@ -280,9 +280,10 @@ class LeaseWanted:
     """A request needs `need` more of an owner's budget; `want` would be better. Asked again it has the same id.
 
     Attributes:
-        need: what the first of those who wait lacks; nothing, where one asks ahead and nobody waits.
+        need: what the first of those who wait lacks; asked again, what it lacks by then.
         want: what would keep the worker busy for a while.
-        worst_case: of that first one's request, all of it: whether it can ever fit is judged by this.
+        worst_case: of that first one's request, all of it, by which it is judged whether it can ever fit; nothing,
+            where one asks ahead and nobody waits.
     """
 
     lease_id: str
