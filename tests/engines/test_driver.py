@@ -1,6 +1,7 @@
 """Documents over workers: each ends once, whatever becomes of the workers."""
 
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -9,14 +10,36 @@ import trio
 from tests.engines.world import AT, TOKENS, Pretence, Run, entries, entry, open_run
 from trio.testing import MockClock
 
-from agent_pipeline.domain.document import SourceEntry
+from agent_pipeline.domain.document import Artifact, Document, SourceEntry
 from agent_pipeline.domain.engine_events import LateReports, WorkerLost, WorkerReady
+from agent_pipeline.domain.events import DocumentStarted, Rework, StageStarted
 from agent_pipeline.domain.result import DocumentCounts
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.driver import DriverStatistics
+from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.messages import Lane, Report, Take
-from agent_pipeline.errors import BudgetExceededError, CredentialsRejectedError, DocumentInvalidError, InputError
+from agent_pipeline.engines.messages import (
+    Began,
+    Ended,
+    Fence,
+    Happened,
+    Lane,
+    Rejected,
+    Report,
+    Resulted,
+    ResultKey,
+    ShardDocument,
+    Take,
+)
+from agent_pipeline.errors import (
+    BudgetExceededError,
+    CredentialsRejectedError,
+    DiskFullError,
+    DocumentInvalidError,
+    DocumentRejectedError,
+    InputError,
+)
+from agent_pipeline.pipeline.document_records import LedgerRecords
 
 
 async def test_every_document_ends_once(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -562,3 +585,124 @@ async def test_what_is_lent_is_taken_back_from_every_worker(tmp_path: Path, auto
 
         assert sorted(run.lending.joined) == [1, 2, 3]
         assert sorted(run.lending.revoked) == [1, 2, 3]
+
+
+async def test_what_a_document_meets_again_elsewhere_is_told_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """`verify` counts one beginning and each rework once in a session."""
+    async with open_run(tmp_path) as run:
+        run.driver()
+        await run.ledger.begin_document(
+            document_id="1",
+            position=1,
+            source=None,
+            content_sha256=None,
+            plan_sha256=None,
+            trace_id=None,
+            started_at=AT,
+        )
+        book, fence = run.intake.book, Fence(1, 1)
+        book.enter("2", 2)
+        book.add([ShardDocument(entry(2))])
+        book.deal(1)
+        await run.intake.begin([Began(fence, "2", "0" * 64, "trace")])
+
+        for event in 2 * [DocumentStarted("2", 2, None, 1), Rework("2", "b", "a", 1), Rework("2", "b", "a", 2)]:
+            run.intake.take_event(Happened(event, AT))
+        for event in 2 * [StageStarted("2", "a", 1)]:
+            run.intake.take_event(Happened(event, AT))
+        run.intake.take_event(Happened(DocumentStarted("1", 1, None, 1), AT))
+
+        assert [event for event, _ in run.events] == [
+            DocumentStarted("2", 2, None, 1),
+            Rework("2", "b", "a", 1),
+            Rework("2", "b", "a", 2),
+            StageStarted("2", "a", 1),
+            StageStarted("2", "a", 1),
+        ]
+
+
+async def test_a_rejected_text_is_kept_and_one_that_cant_be_is_the_documents_failure(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """As where the document is worked on: the last text, or why there is none."""
+    async with open_run(tmp_path) as run:
+        run.driver()
+        book, fence = run.intake.book, Fence(1, 1)
+        for position in (1, 2):
+            book.enter(str(position), position)
+        book.add([ShardDocument(entry(1)), ShardDocument(entry(2))])
+        book.deal(1)
+        await run.intake.begin([Began(fence, one, "0" * 64, "trace") for one in "12"])
+        told = ErrorRecord.of(DocumentRejectedError("stage b did not approve it"))
+
+        def ended(position: int) -> Ended:
+            counts = Counter[str]()
+            return Ended(fence, position, str(position), None, "failed", told, "b", counts, counts)
+
+        await run.intake.finish([Rejected(fence, Document("1", "last words")), ended(1)])
+        (tmp_path / "rejected").rename(tmp_path / "elsewhere")
+        (tmp_path / "rejected").write_text("no folder")
+        await run.intake.finish([Rejected(fence, Document("2", "last words")), ended(2)])
+
+        assert [one.read_text() for one in (tmp_path / "elsewhere").iterdir()] == ["last words"]
+        assert run.outcomes() == {"1": ("failed", "rejected"), "2": ("failed", "artifact_not_written")}
+
+
+async def test_late_results_and_beginnings_are_not_written(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Their fence counts no more."""
+    async with open_run(tmp_path) as run:
+        run.driver()
+        book, fence = run.intake.book, Fence(1, 1)
+        book.enter("1", 1)
+        book.add([ShardDocument(entry(1))])
+        book.deal(1)
+        book.lose(1, {}, blamed=True)
+        book.deal(2)
+
+        await run.intake.begin([Began(fence, "1", "0" * 64, "trace")])
+        run.intake.take_result(Resulted(fence, "1", ResultKey("a", 1, "0"), "{}", AT, AT))
+        counts = Counter[str]()
+        await run.intake.finish([Ended(fence, 1, "1", None, "succeeded", None, None, counts, counts)])
+
+        assert run.rows("select * from documents") == run.rows("select * from stage_results") == run.events == []
+        assert run.tally.taken == 0
+
+
+async def test_a_full_disk_stops_gently_whichever_document_met_it(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """What is in flight may still fit, and its calls have been paid for."""
+
+    class Full(LedgerRecords):
+        async def publish(self, document: Document) -> Artifact:
+            if document.id == "1":
+                raise DiskFullError("no room")
+            return await self.artifacts.write(document)
+
+    async with open_run(tmp_path) as run:
+        run.records = Full(
+            run.ledger, run.records.artifacts, rejected=run.records.rejected, emit=run.emit, now=lambda: AT
+        )
+        await run.documents(entries(100), run.driver(workers=1))
+
+        outcomes = run.outcomes()
+        assert run.stop.reason == "disk_full"
+        assert outcomes.pop("1") == ("cancelled", "disk_full")
+        assert set(outcomes.values()) == {("succeeded", None)}
+        assert len(outcomes) < 99
+        run.assert_accounted()
+
+
+async def test_a_ledger_that_fails_ends_the_run_and_nothing_hangs(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Nothing may be called done any more; every document is counted as cancelled."""
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 10.0)) as run:
+
+        async def fail() -> None:
+            await trio.sleep(5)
+            assert run.ledger.close_now(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            await run.documents(entries(50), run.driver(workers=2))
+
+        assert run.stop.reason == "ledger_failed"
+        assert run.tally.counts() == DocumentCounts(20, 0, 0, 0, 20)
+        assert run.process.alive == []
