@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.engines.world import record
+from tests.engines.pretended import record
 
 from agent_pipeline.control.counts import Counts
 from agent_pipeline.domain.usage import Usage
