@@ -265,7 +265,7 @@ class LeasesMachine(RuleBasedStateMachine):
 
     def _purses(self, budget: Budget) -> list["Purse"]:
         owner = next(name for name, one in self._owners() if one is budget)
-        accounts = self.lessor._owners[owner]._accounts  # noqa: SLF001  (the books themselves)
+        accounts = self.lessor._owners[owner]._accounts
         return [account.tokens for account in accounts.values()]
 
 

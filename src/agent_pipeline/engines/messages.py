@@ -390,25 +390,9 @@ class Done:
     error: ErrorRecord | None = None
 
 
-Report: TypeAlias = (
-    Ready
-    | Hungry
-    | Began
-    | Attempted
-    | Resulted
-    | Rejected
-    | Ended
-    | Happened
-    | LeaseWanted
-    | LeaseReturned
-    | RateWanted
-    | RateUsed
-    | RateTaken
-    | LimitsAnnounced
-    | Paused
-    | Alive
-    | Done
-)
+LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
+DocumentReport: TypeAlias = Began | Attempted | Resulted | Rejected | Ended | Happened
+Report: TypeAlias = Ready | Hungry | DocumentReport | LeaseReport | Alive | Done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
