@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import DocumentRejectedError as DocumentRejectedError
     from agent_pipeline.errors import DuplicateDocumentError as DuplicateDocumentError
     from agent_pipeline.errors import DuplicateItemError as DuplicateItemError
+    from agent_pipeline.errors import EngineError as EngineError
     from agent_pipeline.errors import EnvVarMissingError as EnvVarMissingError
     from agent_pipeline.errors import IncompleteAnswerError as IncompleteAnswerError
     from agent_pipeline.errors import InputError as InputError
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from agent_pipeline.errors import UnknownProviderError as UnknownProviderError
     from agent_pipeline.errors import UnknownRoleError as UnknownRoleError
     from agent_pipeline.errors import WaitTooLongError as WaitTooLongError
+    from agent_pipeline.errors import WorkerMismatchError as WorkerMismatchError
     from agent_pipeline.pipeline.context import StageContext as StageContext
     from agent_pipeline.pipeline.stage import stage as stage
 
@@ -167,6 +169,8 @@ __all__ = [
     # errors: the run ends
     "BudgetExceededError",
     "LedgerError",
+    "EngineError",
+    "WorkerMismatchError",
 ]
 
 _ERRORS = "agent_pipeline.errors"

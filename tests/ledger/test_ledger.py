@@ -238,6 +238,46 @@ async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path) 
         ] * 4
 
 
+async def test_all_results_of_several_documents_are_found_at_once(path: Path) -> None:
+    """More than one query takes ids; those without a result, or not known, are missing."""
+    async with open_session(path) as ledger:
+        await begin(ledger, "1")
+        await begin(ledger, "2")
+        await save(ledger, '{"a": 1}')
+        for stage, output in (("route", "1"), ("review", "2")):
+            ledger.record_stage_result(
+                document_id="2",
+                stage=stage,
+                cycle=1,
+                input_sha256=SHA,
+                output_json=output,
+                started_at=AT,
+                ended_at=AT,
+            )
+
+        found = await ledger.find_stage_results([*(f"unknown {number}" for number in range(600)), "1", "2"])
+
+        assert found == {
+            "1": {("route", 1, SHA): '{"a": 1}'},
+            "2": {("route", 1, SHA): "1", ("review", 1, SHA): "2"},
+        }
+        assert await ledger.find_stage_results([]) == {}
+
+
+async def test_a_result_nobody_waits_for_that_differs_ends_the_ledger(path: Path) -> None:
+    """Nobody else could be told that two results were made of one input."""
+    async with open_session(path) as ledger:
+        await begin(ledger, "1")
+        await save(ledger, "1")
+        ledger.record_stage_result(
+            document_id="1", stage="route", cycle=1, input_sha256=SHA, output_json="2", started_at=AT, ended_at=AT
+        )
+
+        assert "already has another result" in str(await ledger.wait_failure())
+        with pytest.raises(LedgerError, match="already has another result"):
+            await begin(ledger, "2")
+
+
 async def test_the_first_stage_result_stays(path: Path) -> None:
     """Recorded results are exactly-once; the same result again is a repeated save, another one is a mistake."""
     async with open_session(path) as ledger:

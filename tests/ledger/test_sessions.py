@@ -123,11 +123,13 @@ async def test_a_session_is_told_what_each_role_spent(path: Path) -> None:
         session = await begin_session(ledger)
         of_document = await ledger.spent_on("1")
         of_nobody = await ledger.spent_on("nobody")
+        of_each = await ledger.spent_on_each(["nobody", "1"])
 
     assert session.roles == {"reviewer": Spending(14, 0, 1234), "writer": Spending(114, 100, 5000)}
     assert (session.charged_tokens, session.unknown_tokens, session.charged_micro_usd) == (128, 100, 6234)
     assert session.unknown_cost
     assert (of_document, of_nobody) == (Spending(128, 100, 6234), Spending())
+    assert of_each == {"1": Spending(128, 100, 6234)}
 
 
 async def test_a_first_session_has_no_roles(path: Path) -> None:

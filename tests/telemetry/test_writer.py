@@ -35,6 +35,18 @@ async def test_events_arrive_in_order_with_the_time_of_the_emit() -> None:
     assert (statistics.dropped, statistics.errors) == ({}, {})
 
 
+async def test_an_event_may_have_happened_at_another_time() -> None:
+    """In another process, which knows when: `events.jsonl` tells that, not when it was heard of."""
+    sink = Recorder()
+    now, before = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+
+    async with open_telemetry([sink], clock=lambda: now, threaded=False) as telemetry:
+        telemetry.emit_at(EVENT, before)
+        telemetry.emit_at(EVENT, None)
+
+    assert sink.events == [(EVENT, before), (EVENT, now)]
+
+
 async def test_files_are_current_while_the_run_goes_on() -> None:
     """Who follows the log sees what happens, not what happened."""
     sink = Recorder()

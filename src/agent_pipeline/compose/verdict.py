@@ -17,6 +17,7 @@ _BY_CODE: Mapping[str, int] = {
     "credentials_missing": CREDENTIALS,
     "credentials_rejected": CREDENTIALS,
     "duplicate_id": INVALID,
+    "engine_failed": UNREACHABLE,
     "input_invalid": INVALID,
     "internal_error": BUG,
     "model_not_found": CREDENTIALS,
@@ -28,6 +29,7 @@ _BY_CODE: Mapping[str, int] = {
     "run_invalid": INVALID,
     "unknown_provider": INVALID,
     "unknown_role": INVALID,
+    "worker_mismatch": INVALID,
 }
 
 Verdict = tuple[RunOutcome, int, str | None]

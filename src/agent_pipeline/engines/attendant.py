@@ -10,7 +10,7 @@ from agent_pipeline.domain.engine_events import LateReports, WorkerReady
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.lessor import LeaseReport, Lessor
+from agent_pipeline.engines.lessor import Lessor
 from agent_pipeline.engines.link import WorkerLostError
 from agent_pipeline.engines.messages import (
     Alive,
@@ -21,6 +21,7 @@ from agent_pipeline.engines.messages import (
     Ended,
     Happened,
     Hungry,
+    LeaseReport,
     Ready,
     Rejected,
     Report,

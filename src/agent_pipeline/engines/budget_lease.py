@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent_pipeline.control.budget import Budget, Dimension
 from agent_pipeline.engines.messages import Amount, Grant, LeaseReturned, LeaseWanted
@@ -66,11 +67,11 @@ class BudgetLease:
 
     def lacking(self, tokens: int, micro_usd: int) -> None:
         """Ask for what one who waits lacks."""
+        self._used_at = self._clock()
         if self._mean == (0.0, 0.0):
             self._note(tokens, micro_usd)
-        free = self._free()
-        need = Amount(max(0, tokens - free.tokens), max(0, micro_usd - free.micro_usd))
-        self._ask(need, Amount(tokens, micro_usd))
+        worst_case = Amount(tokens, micro_usd)
+        self._ask(self._lack(worst_case), worst_case)
 
     def could_fit(self, dimension: Dimension, amount: int) -> bool:
         """Whether nobody said yet that so much can't fit."""
@@ -106,8 +107,7 @@ class BudgetLease:
         """Do what time asks for; called about once a second."""
         now = self._clock()
         if self._asked is not None and now >= self._asked_at + PATIENCE:
-            self._asked_at = now
-            self._report(self._asked)
+            self._repeat()
         if self._is_scarce:
             self.give_back(Amount())
         elif now >= self._used_at + IDLE and not self._is_in_use():
@@ -134,6 +134,18 @@ class BudgetLease:
         self._asked = LeaseWanted(f"{self._owner}#{self._number}", self._owner, need, want, worst_case)
         self._asked_at = self._clock()
         self._report(self._asked)
+
+    def _repeat(self) -> None:
+        """Ask the same again, with what is lacking by now."""
+        if self._asked is None:
+            return
+        need = self._lack(self._asked.worst_case)
+        self._asked, self._asked_at = replace(self._asked, need=need), self._clock()
+        self._report(self._asked)
+
+    def _lack(self, amount: Amount) -> Amount:
+        free = self._free()
+        return Amount(max(0, amount.tokens - free.tokens), max(0, amount.micro_usd - free.micro_usd))
 
     def _enough(self, unit: int) -> int:
         """Return what keeps the worker busy for a while, in tokens (0) or micro-dollars (1)."""

@@ -123,16 +123,17 @@ class _Owner:
     def want(self, worker: int, wanted: LeaseWanted) -> Grant | None:
         account = self._accounts[worker]
         if account.granted is not None and account.granted.lease_id == wanted.lease_id:
+            account.was_recalled = False
             return account.granted
         if not account.is_leased:
             # What went before is in the worker's own count already, and all of it was reported before this.
             account.is_leased = True
             account.tokens.rest = account.micro_usd.rest = 0
-        if wanted.need == Amount():
+        if wanted.worst_case == Amount():
             answer = Grant(wanted.lease_id, self._name, Amount() if self._waiting else self._portion(wanted))
             return self._granted(account, answer)
         account.was_recalled = False  # what it has is too little for it, and may be enough for another
-        self._waiting.setdefault(worker, wanted)
+        self._waiting[worker] = wanted  # at its end, or in the place it has
         return self._serve().get(worker)
 
     def spent(self, worker: int, record: AttemptRecord) -> None:
@@ -205,7 +206,7 @@ class _Owner:
         sharers = 2 * len(self._accounts)
 
         def of(want: int, need: int, free: int | None) -> int:
-            return max(need, want if free is None else min(want, max(0, free) // sharers))
+            return max(0, need, want if free is None else min(want, max(0, free) // sharers))
 
         return Amount(
             of(wanted.want.tokens, wanted.need.tokens, self._budget.tokens.remaining()),
@@ -251,8 +252,9 @@ class _Owner:
         """Keep in step what a worker that waits lacks, with what it got free itself, or gave back."""
         wanted = self._waiting.get(worker)
         if wanted is not None:
-            tokens, micro_usd = wanted.need.tokens - freed.tokens, wanted.need.micro_usd - freed.micro_usd
-            self._waiting[worker] = replace(wanted, need=Amount(max(0, tokens), max(0, micro_usd)))
+            # It may fall below nothing: what is given back later counts from there.
+            need = Amount(wanted.need.tokens - freed.tokens, wanted.need.micro_usd - freed.micro_usd)
+            self._waiting[worker] = replace(wanted, need=need)
 
     def _tell_all(self, answers: dict[int, Grant]) -> None:
         for worker, answer in answers.items():

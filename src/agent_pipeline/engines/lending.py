@@ -5,8 +5,8 @@ from typing import TypeAlias
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.leases import BudgetLessor
-from agent_pipeline.engines.lessor import LeaseReport, Tell
-from agent_pipeline.engines.messages import LeaseReturned, LeaseWanted
+from agent_pipeline.engines.lessor import Tell
+from agent_pipeline.engines.messages import LeaseReport, LeaseReturned, LeaseWanted
 from agent_pipeline.engines.rates import RateLessor
 
 PerMinute: TypeAlias = tuple[int | None, int | None]

@@ -4,18 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.messages import (
-    Command,
-    LeaseReturned,
-    LeaseWanted,
-    LimitsAnnounced,
-    Paused,
-    RateTaken,
-    RateUsed,
-    RateWanted,
-)
-
-LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
+from agent_pipeline.engines.messages import Command, LeaseReport
 
 Tell: TypeAlias = Callable[[int, Command], None]
 """Sends a command to a worker, by its number; one to a worker that is gone is lost without a word."""

@@ -280,9 +280,10 @@ class LeaseWanted:
     """A request needs `need` more of an owner's budget; `want` would be better. Asked again it has the same id.
 
     Attributes:
-        need: what the first of those who wait lacks; nothing, where one asks ahead and nobody waits.
+        need: what the first of those who wait lacks; asked again, what it lacks by then.
         want: what would keep the worker busy for a while.
-        worst_case: of that first one's request, all of it: whether it can ever fit is judged by this.
+        worst_case: of that first one's request, all of it, by which it is judged whether it can ever fit; nothing,
+            where one asks ahead and nobody waits.
     """
 
     lease_id: str
@@ -389,25 +390,9 @@ class Done:
     error: ErrorRecord | None = None
 
 
-Report: TypeAlias = (
-    Ready
-    | Hungry
-    | Began
-    | Attempted
-    | Resulted
-    | Rejected
-    | Ended
-    | Happened
-    | LeaseWanted
-    | LeaseReturned
-    | RateWanted
-    | RateUsed
-    | RateTaken
-    | LimitsAnnounced
-    | Paused
-    | Alive
-    | Done
-)
+LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
+DocumentReport: TypeAlias = Began | Attempted | Resulted | Rejected | Ended | Happened
+Report: TypeAlias = Ready | Hungry | DocumentReport | LeaseReport | Alive | Done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ class Purse:
 
     def more_held(self, amount: int) -> int:
         """Return by how much such a grant makes the hold grow: what was charged above worst cases is spent."""
-        return max(0, self.rest + amount) - max(0, self.rest)
+        return max(0, self.rest + max(0, amount)) - max(0, self.rest)
 
     def leave(self, amount: int) -> None:
         """Count a request that may cost so much and is about to leave."""

@@ -151,7 +151,7 @@ class ProviderDownError(ProviderError):
 
 
 class PoisonedError(ProviderError):
-    """The same request keeps failing while others pass: something in the document, not the provider."""
+    """Something in the document: its request keeps failing while others pass, or whoever works on it is lost."""
 
     code = "poisoned"
 

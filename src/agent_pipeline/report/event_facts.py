@@ -26,6 +26,8 @@ _INCIDENTS: Mapping[str, tuple[str, ...]] = {
     "FALLBACK": ("role", "fallback", "reason", "error_code"),
     "DOCUMENTS_CLAMPED": ("wanted", "in_flight"),
     "USAGE_ABOVE_BOUND": ("role", "model", "reserved_tokens", "charged_tokens"),
+    "WORKER_LOST": ("worker", "reason", "documents", "in_flight", "given_up"),
+    "LATE_REPORTS": ("worker", "reports", "charged_tokens"),
     "FILE_REPAIRED": ("path", "removed_bytes"),
     "ORPHANS_REMOVED": ("temporary", "unrecorded"),
 }

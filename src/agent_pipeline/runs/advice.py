@@ -81,7 +81,7 @@ ADVICE: dict[str, Advice] = {
         ("agent-pipeline roles list {config}", RESUME),
     ),
     "poisoned": Advice(
-        "this request failed again and again while those of other documents passed, so it was given up",
+        "this document failed again and again, or lost its workers, while others passed, so it was given up",
         "look for what is special about this document, change it or leave it out",
     ),
     # the answer is no use
@@ -182,6 +182,14 @@ ADVICE: dict[str, Advice] = {
         "a table of results could not be written; the run itself is whole",
         "make room, or mend the permissions of the folder, then write the table from the ledger",
         ("agent-pipeline export {run} results.csv",),
+    ),
+    "engine_failed": Advice(
+        "no worker could be brought to work", "see what the last one died of, then go on", (DOCTOR, RESUME)
+    ),
+    "worker_mismatch": Advice(
+        "a worker has another version of the package, or other code of the stages",
+        "install the same there, then go on",
+        (RESUME,),
     ),
     "run_in_use": Advice("another process works on the run", "wait for it, or stop it", ("agent-pipeline show {run}",)),
 }

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_pipeline.domain import export_events, limit_events  # noqa: F401 - an event is of its base once imported
+from agent_pipeline.domain import engine_events, export_events, limit_events  # noqa: F401 - an event is of its base once imported
 from agent_pipeline.domain.events import Event, StageMessage
 from agent_pipeline.runs.verify.evidence import Evidence
 from agent_pipeline.telemetry import parse_line

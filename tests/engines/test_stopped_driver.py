@@ -1,0 +1,184 @@
+"""A run over workers that stops early: gently, at once, or because all would fail alike."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from tests.engines.pretended import AT, Pretence, entries, entry
+from tests.engines.world import open_run
+from trio.testing import MockClock
+
+from agent_pipeline.domain.document import Artifact, Document
+from agent_pipeline.domain.result import DocumentCounts
+from agent_pipeline.engines.messages import (
+    Take,
+)
+from agent_pipeline.errors import (
+    BudgetExceededError,
+    CredentialsRejectedError,
+    DiskFullError,
+)
+from agent_pipeline.pipeline.document_records import LedgerRecords
+
+
+async def test_cancelled_it_closes_what_is_under_way_and_leaves_no_worker(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Workers report their ends; one that does not is killed, and its documents are closed here."""
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 10.0)) as run:
+
+        async def cancel() -> None:
+            await trio.sleep(11)
+            run.worker(2).silence()
+            run.stop.request("signal:SIGINT", "twice", cancel=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            await run.documents(entries(100), run.driver(workers=2))
+
+        assert trio.current_time() == 16  # so long it waited for the silent one
+        assert run.outcomes() == {str(number): ("cancelled", None) for number in (*range(1, 11), *range(21, 31))}
+        assert len(run.rows("select * from stage_results")) == 20
+        assert run.tally.taken == 20
+        run.assert_accounted()
+
+
+async def test_stopped_it_lets_what_is_in_flight_go_on(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A budget or a first signal cancels nobody; what workers have ahead is not begun and not counted."""
+    async with open_run(tmp_path) as run:
+
+        async def stop() -> None:
+            await trio.sleep(0.5)
+            run.stop.request("signal:SIGINT", "once", cancel=False)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            await run.documents(entries(100), run.driver(workers=2))
+
+        assert set(run.outcomes().values()) == {("succeeded", None)}
+        assert len(run.outcomes()) == 20
+        assert trio.current_time() == 2
+        run.assert_accounted()
+
+
+async def test_documents_of_a_worker_lost_while_stopping_are_cancelled(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Nobody begins anything any more, so the next session goes on with them."""
+    async with open_run(tmp_path) as run:
+
+        async def stop() -> None:
+            await trio.sleep(0.5)
+            run.stop.request("signal:SIGINT", "once", cancel=False)
+            await trio.sleep(0.1)
+            run.worker(1).crash()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            await run.documents(entries(40), run.driver(workers=2))
+
+        assert sorted(run.outcomes().values()) == [("cancelled", None)] * 10 + [("succeeded", None)] * 10
+        assert len(run.process.workers) == 2
+        run.assert_accounted()
+
+
+async def test_an_error_for_all_stops_the_run_as_in_one_process(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A refused key is every document's, whichever worker met it."""
+    pretence = Pretence(error=CredentialsRejectedError("refused"))
+    async with open_run(tmp_path, pretence) as run:
+        await run.documents(entries(100), run.driver(workers=2))
+
+        assert run.stop.reason == "credentials_rejected"
+        assert type(run.stop.error) is CredentialsRejectedError
+        assert {outcome for outcome, _ in run.outcomes().values()} == {"cancelled"}
+        assert len(run.outcomes()) < 100
+        run.assert_accounted()
+
+
+async def test_a_spent_budget_stops_gently(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """What was paid for in other documents is not thrown away."""
+    seconds = {"1": 0.1}
+    pretence = Pretence(seconds=lambda one: seconds.get(one, 1.0))
+    async with open_run(tmp_path, pretence) as run:
+        pretence.errors["1"] = BudgetExceededError("used up", dimension="tokens")
+
+        await run.documents(entries(100), run.driver(workers=2))
+
+        assert run.stop.reason == "budget:tokens"
+        outcomes = run.outcomes()
+        assert outcomes.pop("1") == ("cancelled", "budget_exceeded")
+        assert set(outcomes.values()) == {("succeeded", None)}
+        assert len(outcomes) < 40
+        run.assert_accounted()
+
+
+@pytest.mark.parametrize("second", [2, 35], ids=["both out", "the first has ended"])
+async def test_two_documents_of_one_id_end_the_run(tmp_path: Path, second: int, autojump_clock: MockClock) -> None:
+    """Neither could be told from the other, whether both are out or one has ended."""
+    source = entries(60)
+    source[second - 1] = entry(second, id="1")
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 0.3)) as run:
+        await run.documents(source, run.driver(workers=1))
+
+        assert run.stop.reason == "duplicate_id"
+        first = "number 1 (in.md:1)" if second == 35 else "number 1"
+        assert str(run.stop.error) == (
+            f"two documents have the id '1': {first} and number {second} (in.md:{second}); "
+            "ids must be unique within a run"
+        )
+        assert len(run.rows("select * from documents where document_id = '1'")) == (second == 35)
+
+
+async def test_a_worker_that_would_do_otherwise_gets_no_document(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Its results would not be those that this run's ledger promises."""
+    async with open_run(tmp_path, Pretence(plan_sha256="q" * 64)) as run:
+        await run.documents(entries(10), run.driver(workers=1))
+
+        assert run.stop.reason == "worker_mismatch"
+        assert str(run.stop.error) == (
+            f"worker 1 on here has another stages and code (sha256): {'q' * 64}, not {'p' * 64} as here; "
+            "install the same package and the same code of the stages there, then go on"
+        )
+        assert run.outcomes() == {}
+        assert not any(isinstance(one, Take) for one in run.worker(1).commands)
+        run.assert_accounted()
+
+
+async def test_a_full_disk_stops_gently_whichever_document_met_it(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """What is in flight may still fit, and its calls have been paid for."""
+
+    class Full(LedgerRecords):
+        async def publish(self, document: Document) -> Artifact:
+            if document.id == "1":
+                raise DiskFullError("no room")
+            return await self.artifacts.write(document)
+
+    async with open_run(tmp_path) as run:
+        run.records = Full(
+            run.ledger, run.records.artifacts, rejected=run.records.rejected, emit=run.emit, now=lambda: AT
+        )
+        await run.documents(entries(100), run.driver(workers=1))
+
+        outcomes = run.outcomes()
+        assert run.stop.reason == "disk_full"
+        assert outcomes.pop("1") == ("cancelled", "disk_full")
+        assert set(outcomes.values()) == {("succeeded", None)}
+        assert len(outcomes) < 99
+        run.assert_accounted()
+
+
+async def test_a_ledger_that_fails_ends_the_run_and_nothing_hangs(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Nothing may be called done any more; every document is counted as cancelled."""
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 10.0)) as run:
+
+        async def fail() -> None:
+            await trio.sleep(5)
+            assert run.ledger.close_now(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            await run.documents(entries(50), run.driver(workers=2))
+
+        assert run.stop.reason == "ledger_failed"
+        assert run.tally.counts() == DocumentCounts(20, 0, 0, 0, 20)
+        assert run.process.alive == []
