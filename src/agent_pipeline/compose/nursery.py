@@ -7,6 +7,7 @@ from importlib.metadata import version
 import trio
 
 from agent_pipeline import bridge as bridges
+from agent_pipeline.compose.engine import open_engine
 from agent_pipeline.compose.live import LiveValuesControl, open_live
 from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
@@ -20,7 +21,7 @@ from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentsClamped, PipelineStarted
 from agent_pipeline.errors import AgentPipelineError, InputError
-from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.pipeline.resumption import Resumption
 from agent_pipeline.pipeline.secrets_kept_out import refuse_secrets
 
@@ -33,7 +34,8 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
     """
     config, options, stop, limits = work.config, work.options, runtime.stop, work.config.limits
     fit = partial(_documents_that_fit, runtime, limits, options)
-    in_flight = fit(limits.documents_in_flight)
+    # Workers have descriptors of their own.
+    in_flight = fit(limits.documents_in_flight) if config.engine.kind == "local" else limits.documents_in_flight
     runtime.records.telemetry.emit(
         PipelineStarted(
             run_id=runtime.records.directory.run_id,
@@ -60,12 +62,12 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
             open_live(threaded=not options.virtual) as hold_to,
             trio.open_nursery() as nursery,
         ):
-            admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
-            if config.live is not None:
-                target = RunTarget(runtime, admission, work.stages, fit)
-                hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))
             try:
-                await admission.admit(_entries(runtime, work, tally))
+                async with open_engine(runtime, work, tally, nursery, in_flight=in_flight) as engine:
+                    if config.live is not None:
+                        target = RunTarget(runtime, engine, work.stages, fit)
+                        hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))
+                    await engine.admit(_entries(runtime, work, tally))
             except AgentPipelineError as exc:
                 stop.request(exc.code, str(exc), cancel=False, error=exc)
     if stop.scope.cancelled_caught and stop.reason is None:

@@ -69,7 +69,7 @@ class RayLink:
         self._process: LocalProcess | None = None
         # Bounded by `_room`, which the reader waits for where it keeps nobody from anything: in its own thread.
         self._arrived, self._received = trio.open_memory_channel[Sequence[Report]](math.inf)
-        self._room = threading.Semaphore(BATCHES_AHEAD)
+        self._room = threading.Semaphore(BATCHES_AHEAD - 1)
         self._started = trio.Event()
         self._ended = trio.Event()
         self._killed: trio.Event | None = None
