@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent_pipeline.compose.engine import Engine
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.engines.engine import Engine
