@@ -10,7 +10,7 @@ import argparse
 import datetime as dt
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import many_documents
 import per_document_cpu
 import plain_call_cpu
 import start_up
-from figures import Table
+from figures import Table, sections, standing
 from others import BATCH_PACKAGES, LITELLM_PACKAGES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -57,21 +57,26 @@ def machine() -> str:
     return f"{os.cpu_count()} x {model}, {memory:.0f} GiB, {platform.system()} {platform.release()}"
 
 
-def page(tables: list[Table], rounds: int) -> str:
+def page(tables: Sequence[Table], rounds: int) -> str:
     """Return the page."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     how = f"""\
 # Performance
 
 `uv run just bench` measured this and wrote this page. What is compared ran in turns beside the same server, each
-measurement in a process of its own, {rounds} rounds; ratios are of figures of the same round. Everything that a run has
-was on: ledger, events, traces, budget. What is set beside it keeps no record of its work.
+measurement in a process of its own, {rounds} rounds; ratios are of figures of the same round, *wanted* is the most that
+the median should be. Everything that a run has was on: ledger, events, traces, budget. What is set beside it keeps no
+record of its work.
+
+{standing(tables)}
+
+Measured on:
 
 - {dt.datetime.now(dt.UTC):%Y-%m-%d}
 - {machine()}; load {os.getloadavg()[0]:.1f} at the end
 - Python {platform.python_version()}, {libraries}
 - beside it: {", ".join([*BATCH_PACKAGES, *LITELLM_PACKAGES])}"""
-    return "\n\n".join([how, *(table.as_markdown() for table in tables)]) + "\n"
+    return "\n\n".join([how, *sections(tables)]) + "\n"
 
 
 def main() -> None:

@@ -78,6 +78,7 @@ class Note(NamedTuple):
 
     asked: int
     seconds: float
+    cpu_seconds: float
     kilobytes: int
 
 
@@ -95,7 +96,7 @@ class Course:
         self.asked += 1
         if self.asked % self.every == 0:
             seconds = time.perf_counter() - self.begun
-            self.notes.append(Note(self.asked, seconds, resident_kilobytes("VmRSS")))
+            self.notes.append(Note(self.asked, seconds, time.process_time(), resident_kilobytes("VmRSS")))
 
 
 def counted_pool(course: Course) -> "ConnectionPool":
@@ -132,6 +133,8 @@ def run_all(folder: Path, documents: int) -> dict[str, float]:
         "resident MB, the most later": max(note.kilobytes for note in notes[1:]) / 1024,
         "ms per document, first half": milliseconds(notes[0], notes[half]),
         "ms per document, second half": milliseconds(notes[half], notes[-1]),
+        "CPU ms per document, first half": cpu_milliseconds(notes[0], notes[half]),
+        "CPU ms per document, second half": cpu_milliseconds(notes[half], notes[-1]),
         "ledger: kB per document": Path(result.run_dir, "ledger.sqlite3").stat().st_size / documents / 1000,
     }
 
@@ -141,10 +144,16 @@ def milliseconds(earlier: Note, later: Note) -> float:
     return (later.seconds - earlier.seconds) / (later.asked - earlier.asked) * 1000
 
 
+def cpu_milliseconds(earlier: Note, later: Note) -> float:
+    """Return how much CPU a document took between two notes."""
+    return (later.cpu_seconds - earlier.cpu_seconds) / (later.asked - earlier.asked) * 1000
+
+
 def show(course: Course) -> None:
     """Print the notes."""
     for note in course.notes:
-        print(f"{note.asked:9} documents {note.seconds:9.1f} s {note.kilobytes / 1024:8.1f} MB")
+        times = f"{note.seconds:9.1f} s {note.cpu_seconds:9.1f} s CPU"
+        print(f"{note.asked:9} documents {times} {note.kilobytes / 1024:8.1f} MB")
 
 
 def go_on(folder: Path) -> dict[str, float]:
@@ -181,9 +190,10 @@ def compare(documents: int) -> Table:
     pairs = [
         ("resident MB, the most later", "resident MB when warm", WANTED_GROWTH),
         ("ms per document, second half", "ms per document, first half", WANTED_GROWTH),
+        ("CPU ms per document, second half", "CPU ms per document, first half", WANTED_GROWTH),
     ]
     title = f"{documents} documents from JSON Lines, {IN_FLIGHT} in flight, plain calls to the in-process provider"
-    return table_of(title, {name: [number] for name, number in taken.items()}, pairs, wanted)
+    return table_of(title, {name: [number] for name, number in taken.items()}, pairs, wanted, program=__doc__)
 
 
 def main() -> None:

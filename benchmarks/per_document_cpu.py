@@ -3,7 +3,6 @@
 Ours keeps everything on that a run has: ledger, run log, typed events, SDK traces and SDK log. Bare is one keep-alive
 client with an in-process trace processor and nothing else. async-batch-llm with pydantic-ai's agents keeps no record at
 all; it runs in an environment of its own. Each measurement is a process of its own, warmed up first; they take turns.
-Prints one table; asserts nothing.
 
     uv run python benchmarks/per_document_cpu.py --documents 600 --in-flight 100 --rounds 5
 """
@@ -13,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from figures import Table
@@ -86,6 +86,13 @@ def ours(folder: Path, documents: int) -> float:
 
 def bare(url: str, documents: int, in_flight: int) -> float:
     """Gather plain `Runner.run` calls; return CPU milliseconds per document after a warm-up."""
+    return gathered(url, documents, in_flight, time.process_time, time.process_time) / documents * 1000
+
+
+def gathered(
+    url: str, documents: int, in_flight: int, before: Callable[[], float], after: Callable[[], float]
+) -> float:
+    """Gather plain `Runner.run` calls after a warm-up; return by how much one figure is above the other."""
     import asyncio  # noqa: PLC0415 - the other processes do without
 
     import agents  # noqa: PLC0415 - the other processes do without
@@ -121,13 +128,13 @@ def bare(url: str, documents: int, in_flight: int) -> float:
                 await agents.Runner.run(agent, text(number))
 
         await asyncio.gather(*map(one, range(WARM_UP)))
-        begun = time.process_time()
+        begun = before()
         await asyncio.gather(*map(one, range(documents)))
-        spent = time.process_time() - begun
+        spent = after() - begun
         await client.close()
         return spent
 
-    return asyncio.run(main()) / documents * 1000
+    return asyncio.run(main())
 
 
 def compare(documents: int, in_flight: int, rounds: int) -> Table:
@@ -145,7 +152,7 @@ def compare(documents: int, in_flight: int, rounds: int) -> Table:
         )
     title = f"CPU ms per agent document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms latency"
     pairs = [("ours", "bare", WANTED.get(in_flight)), ("ours", BATCH, WANTED_OF_BATCH)]
-    return table_of(title, figures, pairs)
+    return table_of(title, figures, pairs, program=__doc__)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 Bare is one keep-alive client on asyncio without retries, limits, checks or budget. Ours has its gate with all of them,
 and `context.ask` all that a run records; a document makes 20 calls there, so that it is calls that are measured.
 litellm runs in an environment of its own.
-Each measurement is a process of its own, warmed up first; they take turns. Prints one table; asserts nothing.
+Each measurement is a process of its own, warmed up first; they take turns.
 
     uv run python benchmarks/plain_call_cpu.py --calls 2000 --in-flight 25 --rounds 5
 """
@@ -188,7 +188,7 @@ def compare(calls: int, in_flight: int, rounds: int) -> Table:
     wanted = dict.fromkeys(("context.ask", "pool-trio", "pool-asyncio"), WANTED)
     beside_bare = [(name, "bare", wanted.get(name)) for name in ours]
     beside_litellm = [(name, LITELLM, WANTED_OF_LITELLM) for name in wanted]
-    return table_of(title, figures, [*beside_bare, *beside_litellm])
+    return table_of(title, figures, [*beside_bare, *beside_litellm], program=__doc__)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
-from figures import Figure, Pair, Table, with_ratios
+from figures import Figure, Pair, Table, about, with_ratios
 
 LATENCY = 0.05
 """Seconds that the server takes for each answer."""
@@ -110,11 +110,23 @@ def table_of(
     figures: Mapping[str, Sequence[float]],
     pairs: Sequence[Pair] = (),
     wanted: Mapping[str, float] | None = None,
+    *,
+    program: str = "",
+    in_the_way: Mapping[str, str] | None = None,
 ) -> Table:
-    """Return the figures as a table, with the ratios of these pairs; `wanted` is the most that a figure should be."""
+    """Return the figures as a table, with the ratios of these pairs.
+
+    Args:
+        title: what was measured.
+        figures: one value a round, by name.
+        pairs: which to divide by which.
+        wanted: the most that a figure should be, by name.
+        program: the docstring of the benchmark, which says what is compared.
+        in_the_way: what keeps a figure from what is wanted, by name.
+    """
     most = wanted or {}
     rows = [Figure(name, values, most.get(name)) for name, values in figures.items()]
-    return Table(title, with_ratios(rows, pairs))
+    return Table(title, with_ratios(rows, pairs), about(program), in_the_way or {})
 
 
 def print_table(title: str, figures: Mapping[str, list[float]], beside: str) -> None:

@@ -72,7 +72,8 @@ def compare(documents: int, rounds: int) -> Table:
         seconds(__file__, "smoke", str(documents), str(modules))
         seconds(__file__, "imports", str(modules))
         figures = take_all(rounds, functools.partial(once, documents, modules))
-    return table_of(f"Seconds of the smoke run of {documents} documents, and of help", figures, wanted=WANTED)
+    title = f"Seconds of the smoke run of {documents} documents, and of help"
+    return table_of(title, figures, wanted=WANTED, program=__doc__)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """A role's params and an agent's own settings, as they meet in the request that goes out."""
 
+import dataclasses
 from typing import Any
 
 import agents as sdk
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.bridge.world import World, make_roles, open_world
 from trio.testing import MockClock
 
+from agent_pipeline.bridge.agents import NO_RETRIES, _NoSettings
 from agent_pipeline.bridge.models import RoleModel, RoleProvider, role_settings, settle_settings
 from agent_pipeline.config.role_models import Api
 from agent_pipeline.errors import AgentRunError, AttemptTimeoutError, ModelProtocolError, RateLimitedError, ServerError
@@ -292,3 +294,24 @@ class _WithoutUsage(ScriptedModel):
             if event.type == "response.completed":
                 event.response.usage = None
             yield event
+
+
+async def test_settings_of_a_role_are_merged_once_and_those_of_agents_each_time(autojump_clock: MockClock) -> None:
+    """The same agent of a role runs for every document."""
+    async with open_world(roles=make_roles({"max_tokens": 500, "temperature": 0.5})) as world:
+        bodies = [await _body(world, agent) for agent in ("writer", _agent(temperature=0.9), "writer", "writer")]
+
+    assert [body["temperature"] for body in bodies] == [0.5, 0.9, 0.5, 0.5]
+    assert bodies[0] == bodies[2] == bodies[3]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [None, {"temperature": 0.5}, sdk.ModelSettings(), sdk.ModelSettings(temperature=0.5, extra_args={"a": 1}),
+     sdk.ModelSettings(retry=NO_RETRIES)],
+)  # fmt: skip
+def test_settings_laid_over_none_are_what_the_sdk_makes_of_them(override: Any) -> None:  # noqa: ANN401 - as the SDK
+    """A role's own agent has none, and spares the SDK going through them."""
+    ours, theirs = _NoSettings().resolve(override), sdk.ModelSettings().resolve(override)
+
+    assert dataclasses.asdict(ours) == dataclasses.asdict(theirs)

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from tests.house.tracked import ROOT
 
-RECORDED = {"ask": 3085.0, "agent": 8224.0}
+RECORDED = {"ask": 2373.0, "agent": 7277.0}
 """Under Python 3.11 with the pinned libraries. Counts with other hash seeds were within 0.1 %."""
+
+SHARE = 1.0 if sys.version_info < (3, 12) else 0.963
+"""What this Python calls of it: from 3.12 on comprehensions are no calls. 0.958 to 0.966 under 3.12 and 3.13."""
 
 TOLERANCE = 0.02
 """A document that costs 2 % more has got something that somebody should have meant."""
@@ -27,12 +30,11 @@ def counted() -> dict[str, float]:
 
 @pytest.mark.parametrize("stage", RECORDED)
 def test_a_document_costs_no_more_than_recorded(counted: dict[str, float], stage: str) -> None:
-    """Later Pythons call less, since they inline comprehensions, so the bound of 3.11 holds for them too."""
-    assert counted[stage] <= RECORDED[stage] * (1 + TOLERANCE)
+    """Cost that comes unseen, a little with each change, is never looked for."""
+    assert counted[stage] <= RECORDED[stage] * SHARE * (1 + TOLERANCE)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later Pythons call less")
 @pytest.mark.parametrize("stage", RECORDED)
 def test_what_is_recorded_is_lowered_with_the_cost(counted: dict[str, float], stage: str) -> None:
     """A gain that is not recorded can be lost again unseen."""
-    assert counted[stage] >= RECORDED[stage] * (1 - TOLERANCE), f"cheaper: record {counted[stage]:.0f}"
+    assert counted[stage] >= RECORDED[stage] * SHARE * (1 - TOLERANCE), f"cheaper: record {counted[stage] / SHARE:.0f}"

@@ -6,7 +6,7 @@ import pytest
 import trio
 from tests.documents.writing import TAG, document, text_of
 
-from agent_pipeline.documents import ArtifactWriter
+from agent_pipeline.documents import ArtifactWriter, Recorded
 from agent_pipeline.domain.document import Artifact
 from agent_pipeline.testing import cancel_at_every_step, virtual_clock
 
@@ -19,7 +19,7 @@ async def _write(writer: ArtifactWriter, document_id: str, written: dict[str, Ar
     artifact = await writer.write(made)
     written[document_id] = artifact
     writer.confirm(artifact)
-    many = [artifact] * 200
+    many = [Recorded(artifact)] * 200
     assert await writer.whole(many) == many  # takes its time in the writer's one thread, for which others wait
 
 

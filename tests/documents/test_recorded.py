@@ -9,7 +9,7 @@ import pytest
 from tests.documents.writing import document, sizes_in, write_all
 from tests.unprivileged import let_others_in, unprivileged
 
-from agent_pipeline.documents import artifact_is_whole, artifacts_are_whole, remove_artifacts
+from agent_pipeline.documents import Recorded, artifact_is_whole, artifacts_are_whole, remove_artifacts
 from agent_pipeline.errors import ArtifactError
 
 
@@ -48,8 +48,47 @@ def test_an_artifact_as_recorded_is_whole(tmp_path: Path) -> None:
     assert artifact_is_whole(artifacts[0], tmp_path / "link")
     assert not artifact_is_whole(replace(artifacts[0], size_bytes=1), tmp_path / "out")
     Path(artifacts[3].path).write_bytes(b"3" * 49_999 + b"4")
-    assert artifacts_are_whole(iter(artifacts), tmp_path / "out") == [number != 3 for number in range(30)]
+    assert artifacts_are_whole(map(Recorded, artifacts), tmp_path / "out") == [number != 3 for number in range(30)]
     assert descriptors() == before
+
+
+WRITTEN_AT = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("begun_before", "ended_after", "left_after", "is_read"),
+    [
+        (1.0, 1.0, 60.0, False),
+        (0.0, 0.0, 60.0, False),
+        (-1.0, 2.0, 60.0, True),  # written before its document was begun
+        (1.0, -1.0, 60.0, True),  # written after it was recorded
+        (1.0, 1.0, 0.0, True),  # renamed, linked, or given another time since the process had gone
+    ],
+)
+def test_an_artifact_only_its_run_can_have_touched_is_not_read(
+    tmp_path: Path, begun_before: float, ended_after: float, left_after: float, *, is_read: bool
+) -> None:
+    """A million files are not read for a resume; a wrong hash shows which are."""
+    (artifact,) = write_all(tmp_path, [document()])
+    os.utime(artifact.path, (WRITTEN_AT, WRITTEN_AT))
+    times = WRITTEN_AT - begun_before, WRITTEN_AT + ended_after, Path(artifact.path).stat().st_ctime + left_after
+    wrong = replace(artifact, sha256="0" * 64)
+
+    assert artifacts_are_whole([Recorded(wrong, *times)], tmp_path) == [not is_read]
+    assert artifacts_are_whole([Recorded(artifact, *times)], tmp_path) == [True]
+    assert artifacts_are_whole([Recorded(replace(wrong, size_bytes=1), *times)], tmp_path) == [False]
+
+
+def test_what_took_an_artifacts_place_is_read_whatever_its_times(tmp_path: Path) -> None:
+    """Neither a link of the same length nor nothing is what was written."""
+    (artifact,) = write_all(tmp_path, [document()])
+    damage(Path(artifact.path), "link")
+    always = Recorded(replace(artifact, size_bytes=Path(artifact.path).lstat().st_size), 0.0, 1e12, 1e12)
+
+    assert artifacts_are_whole([always], tmp_path) == [False]
+    Path(artifact.path).unlink()
+    assert artifacts_are_whole([always], tmp_path) == [False]
+    assert artifacts_are_whole([always], tmp_path / "nowhere") == [False]
 
 
 @pytest.mark.parametrize("how", ["edited", "longer", "gone", "link", "folder", "pipe", "socket"])

@@ -10,6 +10,7 @@ from typing import Any, cast
 import trio
 from tests.engines.in_process import WorkerSide
 
+from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentStarted
 from agent_pipeline.domain.usage import AttemptRecord, Usage
@@ -64,7 +65,7 @@ PLAN = WorkerPlan(
     roles_sha256="",
     path="",
     roles_path="",
-    overrides={},
+    overrides=Overrides(),
     only=(),
     skip=(),
     offline=True,

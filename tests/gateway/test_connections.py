@@ -14,7 +14,7 @@ from tests.gateway.wire_server import Play, answer, hang, http, say, wait_until,
 from tests.gateway.world import open_world, well
 
 from agent_pipeline.errors import AgentPipelineError
-from agent_pipeline.gateway.pool import SHARD_CONNECTIONS, ConnectionPool
+from agent_pipeline.gateway.pool import ConnectionPool, PoolStatistics
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -45,7 +45,7 @@ async def test_two_hundred_at_once_stay_within_the_places_in_flight() -> None:
                 nursery.start_soon(world.role.ask, "Well?")
 
         assert world.pool.statistics().peak == 20
-        assert world.pool.statistics().shards == 2
+        assert world.pool.statistics().transports == 20
     assert server.connections <= 20
     assert server.most_in_flight <= 20
     assert len(server.seen) == len(world.records) == 200
@@ -156,46 +156,61 @@ async def test_cancelled_tls_handshake_closes_its_socket() -> None:
     assert not world.records[0].sent
 
 
-async def test_places_are_taken_lowest_first() -> None:
-    """So idle shards stay idle, and what was used last is used next."""
-    made: list[int] = []
+class Counted(httpx2.AsyncBaseTransport):
+    """Counts its requests in a list for all of its kind."""
 
-    class Shard(httpx2.AsyncBaseTransport):
-        def __init__(self) -> None:
-            self.number = len(made)
-            made.append(0)
+    def __init__(self, made: list[int]) -> None:
+        self._made, self._number = made, len(made)
+        made.append(0)
 
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            made[self.number] += 1
-            return httpx2.Response(200, request=request)
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer at once."""
+        self._made[self._number] += 1
+        return httpx2.Response(200, request=request)
 
-    pool = ConnectionPool(Shard)
-    request = httpx2.Request("GET", "http://h/")
 
-    async def use(started: trio.Event, release: trio.Event) -> None:
-        async with pool.exchange(request):
-            started.set()
+async def use_at_once(pool: ConnectionPool, *urls: str) -> None:
+    """Begin these exchanges one after another, then end them."""
+    release = trio.Event()
+
+    async def use(url: str, task_status: trio.TaskStatus[None]) -> None:
+        async with pool.exchange(httpx2.Request("GET", url)):
+            task_status.started()
             await release.wait()
 
-    async def use_at_once(count: int) -> None:
-        release = trio.Event()
-        async with trio.open_nursery() as nursery:
-            for _ in range(count):
-                started = trio.Event()
-                nursery.start_soon(use, started, release)
-                await started.wait()
-            release.set()
+    async with trio.open_nursery() as nursery:
+        for url in urls:
+            await nursery.start(use, url)
+        release.set()
 
-    await use_at_once(SHARD_CONNECTIONS + 1)
+
+async def test_places_are_taken_lowest_first() -> None:
+    """So idle connections stay idle, and what was used last is used next."""
+    made: list[int] = []
+    pool = ConnectionPool(lambda: Counted(made))
+
+    await use_at_once(pool, *["http://h/"] * 3)
     for _ in range(5):
-        await use_at_once(SHARD_CONNECTIONS)
+        await use_at_once(pool, *["http://h/"] * 2)
 
-    assert made == [6 * SHARD_CONNECTIONS, 1]
-    assert pool.statistics().active == 0
-    assert pool.statistics().peak == SHARD_CONNECTIONS + 1
+    assert made == [6, 6, 1]
+    assert pool.statistics() == PoolStatistics(active=0, peak=3, transports=3)
 
 
-async def test_shard_that_can_not_be_made_takes_no_place() -> None:
+async def test_hosts_share_no_place() -> None:
+    """A connection that leads elsewhere would have to be closed for each request to the other host."""
+    made: list[int] = []
+    pool = ConnectionPool(lambda: Counted(made))
+
+    for _ in range(5):
+        await use_at_once(pool, "http://h/", "https://h/", "http://h:81/")
+        await use_at_once(pool, "http://h:81/v1")
+
+    assert made == [5, 5, 10]
+    assert pool.statistics() == PoolStatistics(active=0, peak=3, transports=3)
+
+
+async def test_transport_that_can_not_be_made_takes_no_place() -> None:
     """Out of file descriptors, the TLS context can't be read; the next request has to try again."""
     broken = True
 

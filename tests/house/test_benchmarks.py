@@ -30,6 +30,7 @@ def test_every_benchmark_runs_with_few_documents(tmp_path: Path) -> None:
         "context.ask / litellm",
         "wall / ideal",
         "TLS: handshakes",
+        "kept alive: CPU ms / keep-alive off: CPU ms",
     ):
         assert f"| {measured} |" in text
     for measured in ("kB per document", "resumed: seconds until the first request", "--help"):

@@ -1,6 +1,7 @@
 """A run that ended early, or was killed, goes on: nothing is lost, nothing that was paid for is paid for again."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,10 @@ def test_a_lost_or_changed_artifact_is_written_again_for_nothing(launcher: Launc
         whole = (project.artifacts / "d0001.md").read_bytes()
         (project.artifacts / "d0001.md").unlink()
         (project.artifacts / "d0002.md").write_text("mine now", encoding="utf-8")
+        edited = project.artifacts / "d0003.md"
+        written = edited.stat()
+        edited.write_bytes(edited.read_bytes().upper())
+        os.utime(edited, ns=(written.st_atime_ns, written.st_mtime_ns))  # as cp -p and rsync do
         asked = served(simulator)
 
         assert resume(launcher, project).exit_code == 0
@@ -278,6 +283,7 @@ def test_a_lost_or_changed_artifact_is_written_again_for_nothing(launcher: Launc
         "d0002.md",
         "d0002-d0002.md",
         "d0003.md",
+        "d0003-d0003.md",
     }
 
 

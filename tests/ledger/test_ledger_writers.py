@@ -18,7 +18,8 @@ from tests.ledger.watched import Watched
 from trio.testing import MockClock
 
 from agent_pipeline.errors import LedgerError
-from agent_pipeline.ledger import Ledger, open_ledger
+from agent_pipeline.ledger import Ledger, open_ledger, thread_writer
+from agent_pipeline.ledger.commit import Entry
 
 Ask = Callable[[str], list[dict[str, object]]]
 
@@ -34,6 +35,30 @@ async def test_many_waiters_share_a_commit(path: Path, query: Ask, *, threaded: 
 
     assert len(query("SELECT * FROM documents")) == 100
     assert watched.commits() <= 1 + (20 if threaded else 1)  # the session's own, and these
+
+
+def test_rows_are_gathered_while_many_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit for each few of a hundred documents' rows would cost more than the rows; a lone one must not wait."""
+    monkeypatch.setattr(thread_writer, "_GATHER", 0.2)
+    mailbox = thread_writer._Mailbox()
+
+    def put(rows: int) -> None:
+        for _ in range(rows):
+            mailbox.put(Entry(lambda _: None, is_read=False, is_awaited=True))
+
+    def put_and_take(now: int, soon: int) -> int:
+        put(now)
+        late = threading.Timer(0.05, put, [soon])
+        late.start()
+        taken = len(mailbox.take())
+        late.join()
+        return taken
+
+    assert put_and_take(1, 3) == 1  # few so far: written at once
+    assert put_and_take(1, 2) == 4  # with what came meanwhile
+    assert put_and_take(2, 1) == 5  # they are many now: the late one is waited for
+    assert put_and_take(1, 1) == 2
+    assert put_and_take(1, 1) == 1
 
 
 async def test_attempts_ride_along_with_the_next_commit(path: Path, query: Ask) -> None:

@@ -25,7 +25,7 @@ from tests.ledger.steps import (
 
 from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
-from agent_pipeline.ledger import KnownDocument, Ledger, Session, open_ledger
+from agent_pipeline.ledger import Ledger, Session, open_ledger
 
 Ask = Callable[[str], list[dict[str, object]]]
 
@@ -65,6 +65,7 @@ async def test_a_session_closes_what_a_killed_one_left_open(path: Path, query: A
 
     assert (session.number, session.interrupted_documents, session.interrupted_attempts) == (2, 1, 1)
     assert session.last_position == 8
+    assert session.ended_at == {1: LATER}
     assert query("SELECT document_id, outcome, error_code, ended_at, session FROM documents ORDER BY position") == [
         {
             "document_id": "done",
@@ -296,10 +297,11 @@ async def test_documents_are_found_by_their_ids(path: Path) -> None:
         none = await ledger.find_documents([])
 
     assert none == {}
-    assert found == {
-        "1": KnownDocument("1", 1, "succeeded", SHA, "p" * 64, ARTIFACT, None, None, None, 1, 2),
-        "2": KnownDocument("2", 2, None, SHA, "p" * 64, None, None, None, None, 2, 0),
-    }
+    at = AT.isoformat(timespec="microseconds")
+    written = ARTIFACT.path, ARTIFACT.sha256, ARTIFACT.size_bytes
+    first = ("1", 1, "succeeded", SHA, "p" * 64, *written, None, None, None, 1, 2, at, at)
+    assert found == {"1": first, "2": ("2", 2, None, SHA, "p" * 64, *[None] * 6, 2, 0, at, None)}
+    assert [one.artifact for one in found.values()] == [ARTIFACT, None]
 
 
 async def test_any_number_of_documents_can_be_asked_for(path: Path) -> None:

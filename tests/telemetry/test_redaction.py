@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from agent_pipeline.config.key_guard import BEARER_TOKEN, KNOWN_KEY, looks_like_known_key
+from agent_pipeline.config.key_guard import BEARER_TOKEN, KEY_MARKERS, KNOWN_KEY, looks_like_known_key
 from agent_pipeline.telemetry import REDACTED, Redactor
 from agent_pipeline.telemetry.log_line import quoted
 
@@ -151,6 +151,12 @@ def test_every_known_form_is_found_by_the_quick_look(start: str) -> None:
 
     assert looks_like_known_key(key)
     assert Redactor().text(f"<{key}>") == f"<{REDACTED}>"
+
+
+@given(st.lists(st.sampled_from([*KEY_MARKERS, *"skyxghprt_-.AIzaJBKv8 "]), max_size=6).map("".join))
+def test_the_quick_look_finds_every_marker(text: str) -> None:
+    """It looks for a seldom letter of each first."""
+    assert Redactor().suspects(text) is any(marker in text for marker in KEY_MARKERS)
 
 
 @pytest.mark.parametrize("pattern", [KNOWN_KEY, BEARER_TOKEN], ids=["key", "bearer"])

@@ -85,6 +85,7 @@ class RoleModel(Model):
         self._role = role
         self._settings = role_settings(role)
         self._implicit = implicit
+        self._settled: tuple[sdk.ModelSettings, sdk.ModelSettings] | None = None
 
     async def get_response(
         self, system_instructions: Any, input: Any, model_settings: Any, *args: Any, **kwargs: Any
@@ -111,7 +112,14 @@ class RoleModel(Model):
         merged = self._settle(model_settings)
         return self._inner.stream_response(system_instructions, input, merged, *args, **kwargs)
 
-    def _settle(self, agent: sdk.ModelSettings) -> sdk.ModelSettings:
+    def _settle(self, given: sdk.ModelSettings) -> sdk.ModelSettings:
+        """Return what goes out; a role's own agent gives the same object at every call."""
+        settled = self._settled
+        if settled is None or settled[0] is not given:
+            settled = self._settled = given, self._merge(given)
+        return settled[1]
+
+    def _merge(self, agent: sdk.ModelSettings) -> sdk.ModelSettings:
         implicit = self._implicit
         if implicit is not None and (agent.reasoning, agent.verbosity) == (implicit.reasoning, implicit.verbosity):
             agent = dataclasses.replace(agent, reasoning=None, verbosity=None)

@@ -11,9 +11,10 @@ import typer
 
 from agent_pipeline.cli.surface.arguments import RunArgument
 
+EngineName = Literal["local", "ray"]
 DisplayKind = Literal["full", "plain", "log", "none"]
 
-_WHAT, _LIMITS, _SHOWN = "What runs", "Limits", "What is shown"
+_WHAT, _WHERE, _LIMITS, _SHOWN = "What runs", "Where it runs", "Limits", "What is shown"
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.", rich_help_panel=_SHOWN)
@@ -87,6 +88,47 @@ class OverridingFlags:
         float | None,
         typer.Option(
             "--timeout", metavar="SECONDS", help="End the run after so many seconds.", rich_help_panel=_LIMITS
+        ),
+    ] = None
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            "--engine",
+            help="This process alone, or workers on Ray (extra `ray`); in place of `engine.kind`.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="local|auto|HOST:PORT",
+            help="Start Ray here for this run, find the cluster of this machine, or join the one with this head.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Worker processes on Ray.", rich_help_panel=_WHERE),
+    ] = None
+    worker_concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--worker-concurrency",
+            metavar="N",
+            min=1,
+            help="Documents at once in each worker; by default its share of --documents-in-flight.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            metavar="N",
+            min=1,
+            help="Documents that a worker is given at a time.",
+            rich_help_panel=_WHERE,
         ),
     ] = None
     json: JsonFlag = False

@@ -133,4 +133,5 @@ def merge(earlier: Overrides, later: Overrides) -> Overrides:
         **given,
         role_models={**earlier.role_models, **later.role_models},
         base_urls={**earlier.base_urls, **later.base_urls},
+        engine=later.engine,
     )

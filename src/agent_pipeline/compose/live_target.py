@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.config.role_models import RuntimeConfig
-from agent_pipeline.pipeline.admission import Admission
+from agent_pipeline.engines.engine import Engine
 from agent_pipeline.pipeline.identity import stage_identity
 from agent_pipeline.pipeline.stage import PlannedStage
 
@@ -19,13 +19,13 @@ class RunTarget:
     """
 
     runtime: Runtime
-    admission: Admission
+    engine: Engine
     stages: Sequence[PlannedStage]
     fit: Callable[[int], int]
 
     def set_documents_in_flight(self, count: int) -> None:
         """Admit at most so many documents at once, as far as they fit."""
-        self.admission.set_in_flight(self.fit(count))
+        self.engine.set_in_flight(self.fit(count))
 
     def set_limits(
         self, *, requests_in_flight: tuple[int, int], requests_per_minute: int | None, tokens_per_minute: int | None

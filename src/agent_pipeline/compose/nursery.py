@@ -4,9 +4,8 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from importlib.metadata import version
 
-import trio
-
 from agent_pipeline import bridge as bridges
+from agent_pipeline.compose.engine import documents_in_flight, open_engine
 from agent_pipeline.compose.live import LiveValuesControl, open_live
 from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
@@ -19,8 +18,9 @@ from agent_pipeline.config.pipeline import LimitsConfig
 from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentsClamped, PipelineStarted
+from agent_pipeline.engines.engine import Engine
 from agent_pipeline.errors import AgentPipelineError, InputError
-from agent_pipeline.pipeline.admission import Admission, Tally
+from agent_pipeline.pipeline.admission import Stop, Tally
 from agent_pipeline.pipeline.resumption import Resumption
 from agent_pipeline.pipeline.secrets_kept_out import refuse_secrets
 
@@ -32,8 +32,9 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
     document under way has written its end before it goes on.
     """
     config, options, stop, limits = work.config, work.options, runtime.stop, work.config.limits
+    wanted = documents_in_flight(config)
     fit = partial(_documents_that_fit, runtime, limits, options)
-    in_flight = fit(limits.documents_in_flight)
+    in_flight = fit(wanted) if config.engine.kind == "local" else wanted
     runtime.records.telemetry.emit(
         PipelineStarted(
             run_id=runtime.records.directory.run_id,
@@ -58,21 +59,28 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
         async with (
             open_snapshots(runtime, tally, options.on_snapshot),
             open_live(threaded=not options.virtual) as hold_to,
-            trio.open_nursery() as nursery,
         ):
-            admission = Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=stop)
-            if config.live is not None:
-                target = RunTarget(runtime, admission, work.stages, fit)
-                hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))
             try:
-                await admission.admit(_entries(runtime, work, tally))
-            except AgentPipelineError as exc:
+                async with open_engine(runtime, config, options, tally, in_flight=in_flight) as engine:
+                    if config.live is not None:
+                        target = RunTarget(runtime, engine, work.stages, fit)
+                        hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))
+                    await _admit(engine, _entries(runtime, work, tally), stop)
+            except AgentPipelineError as exc:  # it could not be opened
                 stop.request(exc.code, str(exc), cancel=False, error=exc)
     if stop.scope.cancelled_caught and stop.reason is None:
         stop.time_out()
     if tally.taken == 0 and stop.reason is None:
         error = InputError(f"the source {source_name(config)} has no documents")
         stop.request(error.code, str(error), cancel=False, error=error)
+
+
+async def _admit(engine: Engine, entries: AsyncGenerator[SourceEntry], stop: Stop) -> None:
+    """Let the engine take all entries; a source that turns out to be unusable ends the run, and cancels nobody."""
+    try:
+        await engine.admit(entries)
+    except AgentPipelineError as exc:
+        stop.request(exc.code, str(exc), cancel=False, error=exc)
 
 
 def _documents_that_fit(runtime: Runtime, limits: LimitsConfig, options: RunOptions, wanted: int) -> int:
@@ -96,6 +104,7 @@ def _entries(runtime: Runtime, work: Work, tally: Tally) -> AsyncGenerator[Sourc
         last_position=session.last_position,
         retry_failed=work.options.retry_failed,
         reasons=session.reasons,
+        left_at={number: ended_at.timestamp() for number, ended_at in session.ended_at.items()},
         whole=records.artifacts.whole,
         tally=tally,
     )

@@ -10,6 +10,7 @@ import trio
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.earlier_artifacts import clean_artifacts
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
+from agent_pipeline.compose.engine import check_engine
 from agent_pipeline.compose.export import with_export
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import raise_descriptor_limit
@@ -127,6 +128,7 @@ class Pipeline:
         if self.config.live is not None:
             load_live_settings(self.config.live, self.config)  # later a bad one changes nothing, now it would surprise
         check_tables(self.config)
+        check_engine(self.config, options)
         source = self._open_source(options)
         provider = choose_provider(self.config, options)
         options = with_export(self.config, options)

@@ -1,7 +1,7 @@
 """Everything one run needs, opened in order and closed in reverse, whatever ends the run."""
 
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from agent_pipeline.compose.watch import Watch
 from agent_pipeline.config.environment import FOR_A_COMMAND
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.config.price_table import priced_by
+from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.documents import ArtifactWriter, RejectedTexts, tag_of_run
 from agent_pipeline.domain.events import AttemptFinished, ClientConfigured, ClientSkipped
@@ -49,7 +50,11 @@ from agent_pipeline.telemetry import (
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The open parts of one run."""
+    """The open parts of one run.
+
+    Attributes:
+        record: takes each attempt twice, as it leaves and at its end, whoever made it.
+    """
 
     records: Records
     document_records: LedgerRecords
@@ -59,6 +64,7 @@ class Runtime:
     itinerary: Itinerary
     stop: Stop
     tape: Tape
+    record: Callable[[AttemptRecord], None]
 
     @property
     def gate(self) -> Gate:
@@ -122,13 +128,15 @@ async def open_runtime(
         stack.callback(nursery.cancel_scope.cancel)
         nursery.start_soon(_stop_on_ledger_failure, records.ledger, stop)
         await watch.attend(stack, nursery, _charge(records, stop))
-        endpoints = await _endpoints(nursery, config, options, provider)
+        endpoints = await endpoints_of(nursery, config, options, provider)
+        budget = run_budget(config, records.session)
+        record = _recorder(config, records, budget)
         gateway = await stack.enter_async_context(
             gateways.open_gateway(
                 config.runtime,
                 endpoints,
                 config.limits,
-                gate=_gate(config, options, records, watch),
+                gate=_gate(config, options, records, watch, budget=budget, record=record),
                 make_pool=tape.make_pool,
                 price_of=priced_by(config.prices),
                 emit=records.telemetry.emit,
@@ -144,7 +152,7 @@ async def open_runtime(
         _announce_clients(records.telemetry, config, endpoints, simulator=options.offline)
         document_records = _document_records(options, records, artifacts)
         itinerary = _itinerary(config, stages, records=records, bridge=bridge, document_records=document_records)
-        yield Runtime(records, document_records, gateway, gateway.pool, bridge, itinerary, stop, tape)
+        yield Runtime(records, document_records, gateway, gateway.pool, bridge, itinerary, stop, tape, record)
 
 
 async def _tape(
@@ -156,7 +164,7 @@ async def _tape(
     return await open_tape(stack, config, options, records, replayed=replayed, base_urls=base_urls)
 
 
-async def _endpoints(
+async def endpoints_of(
     nursery: trio.Nursery, config: PipelineConfig, options: RunOptions, provider: Provider
 ) -> "Mapping[str, gateways.Endpoint]":
     """Return where requests go; the embedded simulator is started in the run's own nursery."""
@@ -185,10 +193,8 @@ async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     stop.request_for(await ledger.wait_failure())
 
 
-def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: Watch) -> Gate:
-    """Make the one gate, which knows what earlier sessions spent."""
-    limits, session = config.limits, records.session
-    budget = run_budget(config, session)
+def _recorder(config: PipelineConfig, records: Records, budget: RunBudget) -> Callable[[AttemptRecord], None]:
+    """Return what takes attempts: in the ledger and in the events, without secrets."""
     overruns = Overruns(records.telemetry.emit, budget, caps_of_document(config))
 
     def record(attempt: AttemptRecord) -> None:
@@ -200,15 +206,28 @@ def _gate(config: PipelineConfig, options: RunOptions, records: Records, watch: 
         if attempt.sent:
             records.ledger.record_attempt(attempt)
 
+    return record
+
+
+def _gate(
+    config: PipelineConfig,
+    options: RunOptions,
+    records: Records,
+    watch: Watch,
+    *,
+    budget: RunBudget,
+    record: Callable[[AttemptRecord], None],
+) -> Gate:
+    """Make the one gate, which knows what earlier sessions spent."""
     return gateways.make_gate(
-        limits,
+        config.limits,
         budget=budget,
         record=record,
         on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
         on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),
         # Each session draws ids of its own, also from one seed.
-        rng=random.Random(None if options.seed is None else f"{options.seed} {session.number}"),
+        rng=random.Random(None if options.seed is None else f"{options.seed} {records.session.number}"),
     )
 
 

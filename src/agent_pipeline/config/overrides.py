@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from agent_pipeline.config.base_url import check_base_url
+from agent_pipeline.config.engine import EngineConfig
 from agent_pipeline.config.key_guard import looks_like_known_key
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.pipeline_models import Overrides
@@ -30,6 +31,32 @@ def override_limits(limits: LimitsConfig, overrides: Overrides) -> LimitsConfig:
     if overrides.documents_in_flight is not None:
         changed = _with(changed, "--documents-in-flight", documents_in_flight=overrides.documents_in_flight)
     return changed
+
+
+_ENGINE_FLAGS = {
+    "kind": "--engine",
+    "address": "--ray-address",
+    "workers": "--workers",
+    "worker_concurrency": "--worker-concurrency",
+    "shard_size": "--shard-size",
+}
+
+
+def override_engine(engine: EngineConfig, overrides: Overrides) -> EngineConfig:
+    """Return the engine with what the command line says in its place.
+
+    Raises:
+        ConfigError: a value makes no sense, or is for another engine; the key is the flag.
+    """
+    for name, flag in _ENGINE_FLAGS.items():
+        value = getattr(overrides.engine, name)
+        if value is None:
+            continue
+        engine = _with(engine, flag, **{name: value})
+        if name != "kind" and engine.kind == "local":
+            problem = "this is for runs on Ray: add --engine ray, or leave it out"
+            raise ConfigError(problem, place=COMMAND_LINE, key=flag)
+    return engine
 
 
 def override_runtime(runtime: RuntimeConfig, overrides: Overrides) -> RuntimeConfig:

@@ -1,9 +1,11 @@
 """Load a pipeline file: the pipeline, its roles, and every check that needs both."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from agent_pipeline.config.budget_rules import budget_problems, check_order
+from agent_pipeline.config.engine import EngineConfig
 from agent_pipeline.config.limits import (
     BudgetConfig,
     LimitsConfig,
@@ -11,9 +13,10 @@ from agent_pipeline.config.limits import (
     RetryConfig,
     TimeoutsConfig,
 )
-from agent_pipeline.config.overrides import override_limits, override_runtime
+from agent_pipeline.config.overrides import override_engine, override_limits, override_runtime
 from agent_pipeline.config.pipeline_models import (
     STDIN,
+    EngineOverrides,
     Overrides,
     PipelineConfig,
     PipelineText,
@@ -23,13 +26,15 @@ from agent_pipeline.config.pipeline_models import (
 from agent_pipeline.config.price_table import check_used, priced_by
 from agent_pipeline.config.role_models import KNOWN_ADDRESSES, RuntimeConfig
 from agent_pipeline.config.roles import runtime_from_source
-from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
+from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map, parse_source_map
 from agent_pipeline.config.stage_list import BUILT_IN_STAGES, StageConfig, parse_stages
 from agent_pipeline.config.validation import build, refuse_keys
 
 __all__ = [
     "BUILT_IN_STAGES",
     "BudgetConfig",
+    "EngineConfig",
+    "EngineOverrides",
     "LimitsConfig",
     "Overrides",
     "PipelineConfig",
@@ -39,9 +44,10 @@ __all__ = [
     "StageConfig",
     "TimeoutsConfig",
     "load_pipeline_config",
+    "parse_pipeline_config",
 ]
 
-_FREE_TEXTS = frozenset({"name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
+_FREE_TEXTS = frozenset({"address", "name", "roles", "path", "glob", "artifacts", "logs", "live", "prices", "results"})
 _TIMEOUTS: KeyPath = ("limits", "timeouts")
 
 
@@ -54,16 +60,46 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         ConfigError: anything is wrong with one of the files or with an override.
     """
     path = Path(path)
-    overrides = overrides or Overrides()
     source = load_source_map(path)
+    return _checked(path, source, overrides or Overrides(), lambda written: _load_roles(path, written, source))
+
+
+def parse_pipeline_config(
+    text: str, roles_text: str, *, path: Path, roles: Path, overrides: Overrides | None = None
+) -> PipelineConfig:
+    """Check a pipeline file and its roles file whose texts are here already; no file is read.
+
+    Args:
+        text: of the pipeline file.
+        roles_text: of its roles file.
+        path: where the pipeline file is, or was: paths in it are relative to its folder.
+        roles: likewise.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: anything is wrong with one of the texts or with an override.
+    """
+    source = parse_source_map(text, name=str(path))
+    return _checked(
+        path, source, overrides or Overrides(), lambda _written: parse_source_map(roles_text, name=str(roles))
+    )
+
+
+def _checked(
+    path: Path, source: SourceMap, overrides: Overrides, roles_of: Callable[[PipelineText], SourceMap]
+) -> PipelineConfig:
     refuse_keys(source, free_texts=_FREE_TEXTS)
     written = build(PipelineText, source)
     stages = parse_stages(written.stages, source)
     _check_ladder(written.limits, source)
-    roles = _load_roles(path, written, source)
+    roles = roles_of(written)
     as_written = runtime_from_source(roles, directory=Path(roles.name).parent)
     runtime = override_runtime(as_written, overrides)
     limits = override_limits(written.limits, overrides)
+    engine = override_engine(written.engine, overrides)
+    if written.live is not None and engine.kind != "local":
+        problem = "no value can change while a run goes on over several processes; leave this out, or --engine local"
+        raise source.error(problem, ("live",))
     _check_money(written, as_written, runtime, source)
     for key, problem in budget_problems(limits, runtime, priced_by(written.prices)):
         raise roles.error(problem, key)
@@ -86,6 +122,7 @@ def load_pipeline_config(path: str | Path, overrides: Overrides | None = None) -
         limits=limits,
         prices=written.prices,
         telemetry=written.telemetry,
+        engine=engine,
         overrides=overrides,
     )
 

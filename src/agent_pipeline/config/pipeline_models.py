@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from agent_pipeline.config.base_url import check_otlp_endpoint
+from agent_pipeline.config.engine import EngineConfig, EngineKind
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.price_table import PriceTable
 from agent_pipeline.config.role_models import RuntimeConfig
@@ -66,6 +67,7 @@ class PipelineText(ConfigModel):
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     prices: PriceTable = Field(default_factory=dict)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
 
 
 class SourceConfig(ConfigModel):
@@ -85,6 +87,17 @@ class SourceConfig(ConfigModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOverrides:
+    """What the command line changes of `engine:`; None changes nothing. No run keeps it: it may go on elsewhere."""
+
+    kind: EngineKind | None = None
+    address: str | None = None
+    workers: int | None = None
+    worker_concurrency: int | None = None
+    shard_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
     """What the command line changes; None and empty change nothing.
 
@@ -95,6 +108,7 @@ class Overrides:
         run_timeout: in place of `limits.timeouts.run`, in seconds; may be shorter than the timeouts inside it.
         role_models: role to model.
         base_urls: provider to address.
+        engine: of `engine`, key by key.
     """
 
     budget_tokens: int | None = None
@@ -103,6 +117,7 @@ class Overrides:
     run_timeout: float | None = None
     role_models: Mapping[str, str] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
+    engine: EngineOverrides = field(default_factory=EngineOverrides)
 
 
 class PipelineConfig(ConfigModel):
@@ -134,4 +149,5 @@ class PipelineConfig(ConfigModel):
     limits: LimitsConfig
     prices: PriceTable = Field(default_factory=dict)
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     overrides: Overrides = Field(default_factory=Overrides)

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import trio
 
 from agent_pipeline.control.bell import Bell
-from agent_pipeline.control.budget import Budget, Hold, RunBudget, find_shortages, hold_nowait, hold_regardless
+from agent_pipeline.control.budget import (
+    Budget,
+    Hold,
+    RunBudget,
+    ask_for_more,
+    find_shortages,
+    hold_nowait,
+    hold_regardless,
+)
 from agent_pipeline.control.call import Attempt, Call
 from agent_pipeline.control.lane import Lane
 from agent_pipeline.control.line import Place, WaitIsTooLongError
@@ -51,6 +59,7 @@ class Admission:
             while (hold := hold_nowait(budgets, tokens=tokens, micro_usd=micro_usd)) is None:
                 if shortages := find_shortages(budgets, tokens=tokens, micro_usd=micro_usd):
                     raise refusal(role, shortages)
+                ask_for_more(budgets, tokens=tokens, micro_usd=micro_usd)
                 await self._budget_freed.park()
         return hold
 
@@ -125,6 +134,7 @@ class Admission:
             while (hold := wanted.hold_nowait()) is None:
                 wanted.check()
                 lane.suspend(place)
+                wanted.ask_for_more()
                 begun = trio.current_time()
                 await self._budget_freed.park()
                 waits["budget"] = waits.get("budget", 0.0) + trio.current_time() - begun
@@ -148,6 +158,9 @@ class _Wanted:
             # Asking about a batch costs nothing, also where the batch itself has used up all there is.
             return hold_regardless(self.budgets, tokens=0, micro_usd=0)
         return hold_nowait(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd)
+
+    def ask_for_more(self) -> None:
+        ask_for_more(self.budgets, tokens=self.tokens, micro_usd=self.micro_usd)
 
     def check(self) -> None:
         """Raise the error of a request that no other request's end would make room for."""

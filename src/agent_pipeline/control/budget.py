@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from agent_pipeline.control.tracker import (
     BudgetStatistics,
@@ -25,6 +25,8 @@ __all__ = [
     "RunBudget",
     "SharedBudget",
     "Shortage",
+    "Supply",
+    "ask_for_more",
     "find_shortages",
     "hold_nowait",
     "hold_regardless",
@@ -47,6 +49,26 @@ class Caps:
         return self.tokens is not None or self.micro_usd is not None
 
 
+class Supply(Protocol):
+    """Where a budget gets more from that has only a part of what its owner has."""
+
+    def taken(self, tokens: int, micro_usd: int) -> None:
+        """Learn that so much was held just now: it may be time to ask for more."""
+        ...
+
+    def lacking(self, tokens: int, micro_usd: int) -> None:
+        """Ask for more, unless that was done: somebody waits for so much, and it does not fit."""
+        ...
+
+    def could_fit(self, dimension: Dimension, amount: int) -> bool:
+        """Whether so much fits, or may yet fit, into what the owner has in all."""
+        ...
+
+    def standing(self, dimension: Dimension) -> tuple[int, int]:
+        """Return what the owner has in all, and what of it nobody was charged."""
+        ...
+
+
 class Budget:
     """The tokens and the money of one owner. Both are counted also where they have no cap.
 
@@ -58,6 +80,9 @@ class Budget:
         name: which one; empty for the run.
         caps: what may be used.
         spent: what earlier sessions of the run were charged; may be above the caps, then nothing more fits.
+
+    Attributes:
+        supply: where it gets more from; None where its caps are all there is.
     """
 
     def __init__(self, kind: Kind, name: str, caps: Caps, spent: Spending = NOTHING_SPENT) -> None:
@@ -65,6 +90,7 @@ class Budget:
         self.name = name
         self.tokens = BudgetTracker(caps.tokens, spent.tokens, spent.unknown_tokens)
         self.micro_usd = BudgetTracker(caps.micro_usd, spent.micro_usd)
+        self.supply: Supply | None = None
 
     def reserve_nowait(self, *, tokens: int, micro_usd: int) -> "Hold | None":
         """Hold both amounts, or nothing and return None."""
@@ -72,7 +98,19 @@ class Budget:
 
     def may_have_room_for(self, tokens: int) -> bool:
         """Whether so many tokens fit, or may yet fit."""
-        return self.tokens.could_fit(tokens)
+        return self.tokens.could_fit(tokens) if self.supply is None else self.supply.could_fit("tokens", tokens)
+
+    def may_afford(self, micro_usd: int) -> bool:
+        """Whether so much money fits, or may yet fit."""
+        return self.micro_usd.could_fit(micro_usd) if self.supply is None else self.supply.could_fit("usd", micro_usd)
+
+    def standing(self, dimension: Dimension) -> tuple[int, int]:
+        """Return what there is in all of a dimension that has a cap, and what of it nobody was charged."""
+        if self.supply is not None:
+            return self.supply.standing(dimension)
+        counted = (self.tokens if dimension == "tokens" else self.micro_usd).statistics()
+        total = counted.total or 0
+        return total, max(0, total - counted.spent)
 
     def set_totals(self, *, tokens: int | None, micro_usd: int | None) -> None:
         """Count against other caps from now on, both or, where one is negative, neither; wakes nobody by itself."""
@@ -186,7 +224,12 @@ class Hold:
 def hold_nowait(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> Hold | None:
     """Hold both amounts on every budget at one instant, or nothing on any and return None."""
     held = reserve_all_nowait(_wanted(budgets, tokens, micro_usd))
-    return None if held is None else Hold(held[: len(budgets)], held[len(budgets) :])
+    if held is None:
+        return None
+    for budget in budgets:
+        if budget.supply is not None:
+            budget.supply.taken(tokens, micro_usd)
+    return Hold(held[: len(budgets)], held[len(budgets) :])
 
 
 def hold_regardless(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> Hold:
@@ -199,12 +242,19 @@ def _wanted(budgets: Sequence[Budget], tokens: int, micro_usd: int) -> list[tupl
     return [(budget.tokens, tokens) for budget in budgets] + [(budget.micro_usd, micro_usd) for budget in budgets]
 
 
+def ask_for_more(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> None:
+    """Let those of these budgets that do not have so much, and have a supply, ask it for more."""
+    for budget in budgets:
+        if budget.supply is not None and not (budget.tokens.fits_now(tokens) and budget.micro_usd.fits_now(micro_usd)):
+            budget.supply.lacking(tokens, micro_usd)
+
+
 def find_shortages(budgets: Sequence[Budget], *, tokens: int, micro_usd: int) -> tuple[Shortage, ...]:
     """Return all that is too small for these amounts for good, in the order of the budgets."""
     found: list[Shortage] = []
     for budget in budgets:
         if not budget.may_have_room_for(tokens):
             found.append(Shortage(budget, "tokens", tokens))
-        if not budget.micro_usd.could_fit(micro_usd):
+        if not budget.may_afford(micro_usd):
             found.append(Shortage(budget, "usd", micro_usd))
     return tuple(found)

@@ -9,6 +9,7 @@ from typing import Protocol
 from agent_pipeline.control.allowance import RateHeaders
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import Usage, WaitReason
+from agent_pipeline.errors import AttemptTimeoutError
 
 
 class Price(Protocol):
@@ -118,6 +119,10 @@ class Attempt:
         if self.on_dispatch is not None:
             self.on_dispatch()
         self.dispatched = True
+
+    def was_silent(self, error: AttemptTimeoutError) -> bool:
+        """Tell whether nothing came for as long as the timeout that fired; one that drips past its own is slow."""
+        return error.rung == "read" or (error.rung == "attempt" and self.dispatched and self.status_code is None)
 
 
 @dataclass(slots=True, eq=False)

@@ -2,8 +2,9 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Literal
 
 import trio
@@ -53,18 +54,42 @@ def on_ladder(rung: RungName, timeout: float | None, *, deadline: float) -> Gene
         _rungs.reset(token)
 
 
-@contextmanager
-def deadline_rung(rung: RungName, timeout: float | None, *, during: str = "") -> Generator[None]:
+def deadline_rung(rung: RungName, timeout: float | None, *, during: str = "") -> "_CutOff":
     """Cancel the block after `timeout` seconds and raise an error that names the rung; None never does.
 
     Raises:
         DeadlineExceededError: the block was cut off by this rung, and by no outer one. A result that arrived just
             after the deadline is kept, not thrown away.
     """
-    if timeout is None:
-        yield
-        return
-    with trio.move_on_after(timeout) as scope, on_ladder(rung, timeout, deadline=scope.deadline):
-        yield
-    if scope.cancelled_caught:
-        raise DeadlineExceededError(rung=rung, timeout=timeout, during=during, left=time_left())
+    return _CutOff(rung, timeout, during)
+
+
+class _CutOff:
+    """The block of a rung. Each document in flight is inside two, and a generator would hold three times as much."""
+
+    __slots__ = ("_during", "_rung", "_scope", "_timeout", "_token")
+
+    _scope: trio.CancelScope
+    _token: Token[tuple[_Rung, ...]]
+
+    def __init__(self, rung: RungName, timeout: float | None, during: str) -> None:
+        self._rung: RungName = rung
+        self._timeout = timeout
+        self._during = during
+
+    def __enter__(self) -> None:
+        if self._timeout is not None:
+            self._scope = trio.move_on_after(self._timeout)
+            self._scope.__enter__()
+            self._token = _rungs.set((*_rungs.get(), _Rung(self._rung, self._timeout, self._scope.deadline)))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if self._timeout is None:
+            return False
+        _rungs.reset(self._token)
+        swallowed = bool(self._scope.__exit__(kind, exc, traceback))
+        if self._scope.cancelled_caught:
+            raise DeadlineExceededError(rung=self._rung, timeout=self._timeout, during=self._during, left=time_left())
+        return swallowed

@@ -24,7 +24,7 @@ from agent_pipeline.control.concurrency import LimitChange
 from agent_pipeline.control.counts import Counts
 from agent_pipeline.control.deadline import time_left
 from agent_pipeline.control.lane import Lane, LaneStatistics
-from agent_pipeline.control.limits import LaneLimits
+from agent_pipeline.control.limits import LaneLimits, Sharing
 from agent_pipeline.control.recovery import Health, OnBreaker, Recovery, broken_stream
 from agent_pipeline.control.retry import Retries, RetryPolicy
 from agent_pipeline.control.scope import current_scope
@@ -89,6 +89,7 @@ class Gate:
         on_breaker: told when requests to a provider and model are held back, and when they go again; likewise.
         now: wall clock for records.
         rng: for jitter, and for the ids of calls and attempts; no two sessions of a run may draw the same.
+        sharing: limits and pauses that the gates of other processes have in common with this one.
         closes_for_good: whether an error that ends a run ends every later call too. Else it ends the calls under way,
             and the first one that comes after them asks anew: for programs that outlive their provider's troubles.
 
@@ -112,13 +113,14 @@ class Gate:
         on_limit: Callable[[LimitChanged], None] | None = None,
         on_stall: OnStall | None = None,
         on_breaker: OnBreaker | None = None,
+        sharing: Sharing | None = None,
         closes_for_good: bool = True,
     ) -> None:
         self.budget = budget
         self.record = record
         self.counts = Counts()
         self._retry = retry
-        self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute)
+        self._limits = LaneLimits(requests_in_flight, requests_per_minute, tokens_per_minute, sharing)
         self._on_limit = on_limit
         self._attempt_timeout = attempt_timeout
         self._on_stall = on_stall
@@ -177,7 +179,15 @@ class Gate:
     def set_budget(self, *, tokens: int | None, micro_usd: int | None) -> None:
         """Give the run other caps, None for none; whoever waits for budget asks again, and may now be refused."""
         self.budget.set_totals(tokens=tokens, micro_usd=micro_usd)
+        self.wake_budget_waiters()
+
+    def wake_budget_waiters(self) -> None:
+        """Let all who wait for budget look again: there may be more of it, or none to come."""
         self._admission.wake_budget_waiters()
+
+    def lane(self, provider: str, model: str) -> Lane | None:
+        """Return the lane of a model, for who shares its limits; None where nothing went to it yet."""
+        return self._lanes.get((provider, model))
 
     async def call(self, call: Call, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:
         """Make attempts until one succeeds or the policy gives up; whatever else `send` raises goes out unchanged.
@@ -267,7 +277,7 @@ class Gate:
         key = call.lane
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = self._limits.new_lane(functools.partial(self._tell_limit, *key))
+            lane = self._lanes[key] = self._limits.new_lane(*key, functools.partial(self._tell_limit, *key))
             self._healths[key] = Health(call, self._retry, self._on_breaker)
             if call.provider in self._refusals:
                 lane.close(self._refusals[call.provider])
@@ -328,7 +338,7 @@ class Gate:
             answer = await self._bounded(call, attempt, send)
         except BaseException as exc:
             self._finish(call, attempt, permit, record, error=exc, latency=trio.current_time() - begun)
-            if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and _was_silent(attempt, exc):
+            if self._on_stall is not None and isinstance(exc, AttemptTimeoutError) and attempt.was_silent(exc):
                 culprit = f"attempt {attempt.number} of role {call.role} at {call.provider} {call.model}"
                 self._on_stall(call.scope.document_id, culprit, exc.timeout)
             raise
@@ -388,8 +398,3 @@ class Gate:
         hold.forfeit()
         self.counts.unknown_cost |= call.price is None
         return hold.tokens, None if call.price is None else hold.micro_usd
-
-
-def _was_silent(attempt: Attempt, error: AttemptTimeoutError) -> bool:
-    """Tell whether nothing came for as long as the timeout that fired; an answer that drips past its own is slow."""
-    return error.rung == "read" or (error.rung == "attempt" and attempt.dispatched and attempt.status_code is None)

@@ -11,7 +11,7 @@ from agent_pipeline.control.allowance import RateHeaders
 from agent_pipeline.control.concurrency import AdaptiveLimit, LimitChange
 from agent_pipeline.control.cooldown import SHORTEST_PAUSE, Cooldown
 from agent_pipeline.control.line import Line, Obstacle, Place, WaitIsTooLongError
-from agent_pipeline.control.rate import RateLog
+from agent_pipeline.control.rate import Rate, RateLog
 from agent_pipeline.domain.usage import WaitReason
 from agent_pipeline.errors import (
     AttemptTimeoutError,
@@ -47,14 +47,20 @@ class Lane:
         limit: requests in flight.
         rate: requests and tokens per minute.
         on_limit: told of every change of the limit.
+        on_pause: told how long nobody may send, when a request of this lane was refused.
     """
 
     def __init__(
-        self, limit: AdaptiveLimit, rate: RateLog | None = None, on_limit: Callable[[LimitChange], None] | None = None
+        self,
+        limit: AdaptiveLimit,
+        rate: Rate | None = None,
+        on_limit: Callable[[LimitChange], None] | None = None,
+        on_pause: Callable[[float], None] | None = None,
     ) -> None:
         self._limit = limit
         self._rate = rate or RateLog()
         self._on_limit = on_limit
+        self._on_pause = on_pause
         self._cooldown = Cooldown()
         self._line = Line(self._take, self.release)
         self._in_flight = 0
@@ -112,10 +118,16 @@ class Lane:
     # --- pauses and limits -------------------------------------------------------------------------------------------
 
     def cool_down(self, delay: float) -> None:
-        """Let nobody send for `delay` seconds from now; never shortens a longer pause.
+        """Let nobody send for `delay` seconds from now, since a request was refused; never shortens a longer pause.
 
         Who waits and could not wait that long is told so now.
         """
+        self.share_pause(delay)
+        if self._on_pause is not None:
+            self._on_pause(delay)
+
+    def share_pause(self, delay: float) -> None:
+        """Do as in `cool_down`, for a refusal that another process met."""
         self._cooldown.begin(trio.current_time(), delay)
         self._line.refuse_impatient(self._cooldown.end)
         self._line.move_on()
@@ -136,6 +148,13 @@ class Lane:
     def set_rate(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
         """Replace the configured limits per minute; what was sent already counts."""
         self._rate.configure(requests_per_minute, tokens_per_minute)
+        self._line.move_on()
+
+    def rate_changed(self) -> None:
+        """Look again whether somebody may go: what the rate says has changed by itself."""
+        now = trio.current_time()
+        if (until := self._rate.earliest(now, 0)) > now:
+            self._line.refuse_impatient(until)
         self._line.move_on()
 
     # --- places ------------------------------------------------------------------------------------------------------

@@ -1,12 +1,26 @@
 """The limits every lane gets: those there are now, and those to come."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import EllipsisType
+from typing import Protocol
 
 from agent_pipeline.control.concurrency import AdaptiveLimit, LimitChange
 from agent_pipeline.control.lane import Lane
-from agent_pipeline.control.rate import RateLog
+from agent_pipeline.control.rate import Rate, RateLog
+
+
+class Sharing(Protocol):
+    """What the gates of several processes have in common, by provider and model; none of it blocks or raises."""
+
+    def rate(self, provider: str, model: str) -> Rate:
+        """Return what a new lane asks before a request goes."""
+        ...
+
+    def paused(self, provider: str, model: str, delay: float) -> None:
+        """Learn that a request was refused and nobody may send for so many seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +31,22 @@ class LaneLimits:
         requests_in_flight: where the limit starts, its minimum, its maximum; a number is a limit that stays.
         requests_per_minute: None for no limit.
         tokens_per_minute: likewise.
+        sharing: with the gates of other processes; None where there are none.
     """
 
     requests_in_flight: int | tuple[int, int, int]
     requests_per_minute: int | None
     tokens_per_minute: int | None
+    sharing: Sharing | None = None
 
-    def new_lane(self, on_limit: Callable[[LimitChange], None]) -> Lane:
+    def new_lane(self, provider: str, model: str, on_limit: Callable[[LimitChange], None]) -> Lane:
         """Make a lane with these limits."""
-        start, minimum, maximum = self._in_flight()
-        return Lane(
-            AdaptiveLimit(start, minimum, maximum),
-            RateLog(self.requests_per_minute, self.tokens_per_minute),
-            on_limit,
-        )
+        limit = AdaptiveLimit(*self._in_flight())
+        if self.sharing is None:
+            return Lane(limit, RateLog(self.requests_per_minute, self.tokens_per_minute), on_limit)
+        rate = self.sharing.rate(provider, model)
+        rate.configure(self.requests_per_minute, self.tokens_per_minute)
+        return Lane(limit, rate, on_limit, functools.partial(self.sharing.paused, provider, model))
 
     def changed(
         self,

@@ -2,12 +2,45 @@
 
 import math
 from collections import deque
+from typing import Protocol
 
 WINDOW = 60.1
 """Seconds that count; a little over a minute, for clocks that differ."""
 
 RUN = 0.1
 """Seconds of endings that are kept as one entry, counted from the last of them: at most 601 entries a lane."""
+
+
+class Rate(Protocol):
+    """What a lane asks before a request goes: a log of its own, or one that is kept for several processes."""
+
+    def configure(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+        """Replace the configured limits."""
+        ...
+
+    def announce(self, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+        """Take over what the provider says its limits are; None leaves what it said before."""
+        ...
+
+    def pause(self, until: float) -> None:
+        """Let nothing go before `until`."""
+        ...
+
+    def reserve_nowait(self, now: float, tokens: int) -> bool:
+        """Count a request of at most so many tokens from now on, if it fits."""
+        ...
+
+    def release(self, tokens: int) -> None:
+        """Take a reservation back: nothing was sent for it."""
+        ...
+
+    def settle(self, now: float, *, reserved: int, actual: int) -> None:
+        """End a reservation whose request was sent."""
+        ...
+
+    def earliest(self, now: float, tokens: int, *, with_open: bool = False) -> float:
+        """Return when a request of so many tokens may fit, as far as that is known."""
+        ...
 
 
 class _Run:
@@ -66,26 +99,44 @@ class RateLog:
         """Count a request of at most so many tokens from now on, if it fits."""
         if self.earliest(now, tokens, with_open=True) > now:
             return False
-        self._open_requests += 1
-        self._open_tokens += tokens
+        self.hold(tokens)
         return True
 
-    def release(self, tokens: int) -> None:
+    def hold(self, tokens: int, *, requests: int = 1) -> None:
+        """Count requests of at most so many tokens together from now on, whether or not they fit."""
+        self._open_requests += requests
+        self._open_tokens += tokens
+
+    def room(self, now: float) -> tuple[float, float]:
+        """Return how many requests may go now, and of how many tokens together; inf without a limit."""
+        if self._paused_until > now:
+            return 0.0, 0.0
+        self._expire(now)
+        requests = math.inf if self._requests is None else self._requests - self._ended_requests - self._open_requests
+        tokens = math.inf if self._tokens is None else self._tokens - self._ended_tokens - self._open_tokens
+        return max(0.0, requests), max(0.0, tokens)
+
+    def so_far(self, now: float) -> tuple[int, int, int, int]:
+        """Return requests in flight and their tokens, then requests that ended within the last minute, and theirs."""
+        self._expire(now)
+        return self._open_requests, self._open_tokens, self._ended_requests, self._ended_tokens
+
+    def release(self, tokens: int, *, requests: int = 1) -> None:
         """Take a reservation back: nothing was sent for it."""
-        self._open_requests -= 1
+        self._open_requests -= requests
         self._open_tokens -= tokens
 
-    def settle(self, now: float, *, reserved: int, actual: int) -> None:
-        """End a reservation whose request was sent: `actual` tokens count for another minute."""
-        self.release(reserved)
+    def settle(self, now: float, *, reserved: int, actual: int, requests: int = 1) -> None:
+        """End a reservation whose requests were sent: `actual` tokens count for another minute."""
+        self.release(reserved, requests=requests)
         run = self._runs[-1] if self._runs else None
         if run is None or now > run.began + RUN:
             run = _Run(now)
             self._runs.append(run)
         run.ended = now
-        run.requests += 1
+        run.requests += requests
         run.tokens += actual
-        self._ended_requests += 1
+        self._ended_requests += requests
         self._ended_tokens += actual
         self._expire(now)
 

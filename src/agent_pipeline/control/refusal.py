@@ -41,17 +41,16 @@ def _worded(error: type[Refusal], role: str, concerned: Sequence[Shortage]) -> R
 
 def _what_is_left(short: Shortage) -> str:
     budget, dimension = short.budget, short.dimension
-    counted = (budget.tokens if dimension == "tokens" else budget.micro_usd).statistics()
-    total = counted.total or 0
+    total, amount = budget.standing(dimension)
     whose = {
         "run": "the budget",
         "role": f"role {budget.name}'s budget",
         "document": "this document's budget",
         "shared": "the shared budget",
     }
-    left = f"{max(0, total - counted.spent)} left"
-    if budget.kind == "shared" and counted.reserved:
-        left += f" ({counted.reserved} of them held by calls under way)"
+    left = f"{amount} left"
+    if budget.kind == "shared" and (reserved := budget.tokens.statistics().reserved):
+        left += f" ({reserved} of them held by calls under way)"
     return f"{whose[budget.kind]} of {total} {_UNITS[dimension]} has {left}"
 
 

@@ -1,9 +1,7 @@
 """Who a request is made for: carried by a context variable through client libraries that know nothing of it."""
 
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass
 
 from agent_pipeline.control.budget import Budget
@@ -44,11 +42,23 @@ def scope_in(context: Context) -> CallScope:
     return context.get(_scope, CallScope())
 
 
-@contextmanager
-def call_scope(scope: CallScope) -> Generator[None]:
+def call_scope(scope: CallScope) -> "_Belonging":
     """Make requests inside the block belong to `scope`, also those made from the document's asyncio loop."""
-    token = _scope.set(scope)
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    return _Belonging(scope)
+
+
+class _Belonging:
+    """The block of a scope; a generator would hold more for each request in flight."""
+
+    __slots__ = ("_given", "_token")
+
+    _token: Token[CallScope]
+
+    def __init__(self, given: CallScope) -> None:
+        self._given = given
+
+    def __enter__(self) -> None:
+        self._token = _scope.set(self._given)
+
+    def __exit__(self, *_: object) -> None:
+        _scope.reset(self._token)

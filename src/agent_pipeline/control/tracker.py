@@ -152,6 +152,13 @@ class BudgetTracker:
             self._unknown += unknown
         self._ring()
 
+    def _move(self, reserved: int, *, spent: int, unknown: int) -> None:
+        with _lock:
+            self._reserved += reserved
+            self._spent += spent
+            self._unknown += unknown
+        self._ring()
+
     def _ring(self) -> None:
         if not self._bells:  # a bell that is hung up this very moment looks by itself
             return
@@ -185,6 +192,27 @@ class Reservation:
 
     def _end(self, charge: int, *, unknown: int) -> None:
         self._tracker._close(self, charge, unknown=unknown)  # noqa: SLF001  (the two are one mechanism)
+
+
+class Lease:
+    """A hold that changes as long as it is there: what is lent to somebody who counts for himself what he uses of it.
+
+    Whoever changes it sees to it that it fits.
+    """
+
+    __slots__ = ("_tracker", "amount")
+
+    def __init__(self, tracker: BudgetTracker) -> None:
+        self._tracker = tracker
+        self.amount = 0
+
+    def change(self, amount: int, *, spent: int = 0, unknown: int = 0) -> None:
+        """Hold `amount` from now on; charge `spent`, of which nobody reported `unknown`; all at one instant."""
+        if amount < 0 or not 0 <= unknown <= spent:
+            msg = f"can't lend {amount} and charge {spent}, {unknown} of it unknown"
+            raise ValueError(msg)
+        self._tracker._move(amount - self.amount, spent=spent, unknown=unknown)  # noqa: SLF001  (one mechanism)
+        self.amount = amount
 
 
 def reserve_all_nowait(wanted: Sequence[tuple[BudgetTracker, int]]) -> list[Reservation] | None:

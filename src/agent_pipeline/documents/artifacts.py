@@ -11,7 +11,7 @@ import trio
 
 from agent_pipeline.documents.folder import absolute, opened, reporting
 from agent_pipeline.documents.publishing import Job, Publisher
-from agent_pipeline.documents.recorded import artifacts_are_whole, claimed_names, remove_artifacts
+from agent_pipeline.documents.recorded import Recorded, artifacts_are_whole, claimed_names, remove_artifacts
 from agent_pipeline.documents.remains import Recovered, remove_orphans, remove_remains
 from agent_pipeline.documents.temporary import check_tag, temporary_file
 from agent_pipeline.domain.document import Artifact, Document
@@ -126,14 +126,14 @@ class ArtifactWriter:
             self._turn.release()
         return job.result()
 
-    async def whole(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+    async def whole(self, many: Sequence[Recorded]) -> list[Recorded]:
         """Return those of recorded artifacts whose files are in the folder as they were recorded.
 
         Raises:
             ArtifactError: one is there, but can't be read.
         """
-        answers = await self._apart(partial(artifacts_are_whole, artifacts, self.directory))
-        return [artifact for artifact, is_whole in zip(artifacts, answers, strict=True) if is_whole]
+        answers = await self._apart(partial(artifacts_are_whole, many, self.directory))
+        return [recorded for recorded, is_whole in zip(many, answers, strict=True) if is_whole]
 
     async def remove(self, artifact: Artifact) -> None:
         """Take a recorded artifact away, since its document is worked on again; one that somebody changed stays.

@@ -3,8 +3,8 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from agent_pipeline.domain.document import Document, JsonValue, SourceEntry
 from agent_pipeline.errors import DocumentInvalidError, InputError
@@ -16,9 +16,10 @@ TEXT_KEYS = ("text", "markdown", "content")
 URL_KEYS = ("url", "source_url", "link")
 METADATA_KEYS = ("metadata", "meta")
 
+_STRICT = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
-@dataclass(frozen=True, slots=True)
-class Place:
+
+class Place(NamedTuple):
     """Where an entry stands: its number in the source (from 1) and the words a person finds it by."""
 
     position: int
@@ -52,7 +53,7 @@ def read_id(value: object, position: int) -> str:
     """
     if value is None:
         return str(position)
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if type(value) is not str and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise InputError(f"the id must be text or a whole number, not {_kind(value)}")
     try:
         text = str(value)
@@ -62,7 +63,7 @@ def read_id(value: object, position: int) -> str:
         raise InputError("the id is empty")
     if len(text) > MAX_ID_LENGTH:
         raise InputError(f"the id has {len(text)} characters, more than {MAX_ID_LENGTH}")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+    if not text.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
         raise InputError(f"the id {text!r} holds control characters")
     return text
 
@@ -97,7 +98,8 @@ def listed_entry(place: Place, value: object) -> SourceEntry:
             metadata = {**field, **metadata}
         elif key not in {"id", text_key}:
             metadata[key] = field
-    return _entry(place, document_id, _first_text(value, URL_KEYS) or place.where, _text(value, TEXT_KEYS), metadata)
+    text = None if text_key is None else value[text_key]
+    return _entry(place, document_id, _first_text(value, URL_KEYS) or place.where, text, metadata)
 
 
 def text_entry(
@@ -123,8 +125,14 @@ def _entry(place: Place, document_id: str, source: str, text: object, metadata: 
 
 def _text_key(value: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
     """Return the key that holds the text: the first that is not empty, else the first that is there."""
-    there = [key for key in keys if value.get(key) is not None]
-    return next((key for key in there if value[key] != ""), there[0] if there else None)
+    first = None
+    for key in keys:
+        found = value.get(key)
+        if found is not None and found != "":
+            return key
+        if found is not None and first is None:
+            first = key
+    return first
 
 
 def _text(value: Mapping[str, object], keys: tuple[str, ...]) -> object:
@@ -133,8 +141,11 @@ def _text(value: Mapping[str, object], keys: tuple[str, ...]) -> object:
 
 
 def _first_text(value: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
-    found = (value.get(key) for key in keys)
-    return next((item for item in found if isinstance(item, str) and item.strip()), None)
+    for key in keys:
+        item = value.get(key)
+        if isinstance(item, str) and item.strip():
+            return item
+    return None
 
 
 def _text_problem(text: object) -> str | None:
@@ -162,8 +173,10 @@ def _source_problem(source: str) -> str | None:
 def _metadata_problem(metadata: object) -> str | None:
     if not isinstance(metadata, dict):
         return f"metadata must be an object, not {_kind(metadata)}"
+    if not metadata:
+        return None
     try:
-        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+        _STRICT.encode(metadata).encode()
     except UnicodeEncodeError:
         return "metadata holds half a character (a lone surrogate)"
     except (ValueError, RecursionError) as exc:

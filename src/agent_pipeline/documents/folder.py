@@ -75,6 +75,15 @@ def regular(folder: int, name: str) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
+def exists(folder: int, name: str) -> bool:
+    """Say whether anything has this name, a dangling link too."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def id_of(status: os.stat_result) -> FileId:
     """Return what makes two names one file."""
     return status.st_dev, status.st_ino

@@ -14,6 +14,8 @@ MAX_LINE_BYTES = 3 * MAX_DOCUMENT_BYTES + 2 * 1024 * 1024
 """Room for the largest document with every letter written as an escape, and for its metadata."""
 
 
+_decode = json.JSONDecoder().decode
+
 _SKIPPED_BYTES = 64 * 1024
 """Of a line that is too long so much is looked at together."""
 
@@ -34,7 +36,7 @@ def read_json_lines(readline: ReadLine, name: str, max_line_bytes: int = MAX_LIN
 
 def _json_line(place: Place, line: bytes) -> SourceEntry:
     try:
-        value = json.loads(line.decode("utf-8").removeprefix(BOM))
+        value = _decode(line.decode("utf-8").removeprefix(BOM))
     except UnicodeDecodeError as exc:
         return invalid(place, f"not UTF-8 text (byte {exc.start} of the line)")
     except json.JSONDecodeError as exc:

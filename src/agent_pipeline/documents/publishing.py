@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from agent_pipeline.documents.folder import id_of, opened, reporting, unlink, unlink_same
+from agent_pipeline.documents.folder import exists, id_of, opened, reporting, unlink, unlink_same
 from agent_pipeline.documents.names import candidate_names, folded
 from agent_pipeline.documents.temporary import TemporaryFile, fill, publish, temporary_file
 from agent_pipeline.domain.document import Artifact, Document
@@ -54,7 +54,8 @@ class Publisher:
     def __init__(self, directory: Path, run_tag: str) -> None:
         self._directory = directory
         self._run_tag = run_tag
-        self._taken: set[str] | None = None
+        # Folded names of artifacts whose own names are others. All else the folder itself knows, however many it holds.
+        self._unlike: set[str] | None = None
         self._evidence: dict[str, str] = {}
         self._confirmed: deque[str] = deque()
 
@@ -152,17 +153,25 @@ class Publisher:
         self._evidence.pop(str(self._directory / job.name), None)
 
     def _take(self, folder: int, name: str) -> bool:
-        if self._taken is None:
-            self._taken = {folded(known) for known in os.listdir(folder)}
-        if folded(name) in self._taken:
+        """Return whether nobody has this name, or one that some file system takes for it, as far as is known here."""
+        if self._unlike is None:
+            with os.scandir(folder) as entries:
+                pairs = ((entry.name, folded(entry.name)) for entry in entries)
+                self._unlike = {like for own, like in pairs if own != like}
+        like = folded(name)
+        if like in self._unlike:
             return False
-        self._taken.add(folded(name))
+        if like == name:
+            return True  # whether it is there itself, publishing it tells
+        if exists(folder, like):
+            return False
+        self._unlike.add(like)
         return True
 
     def give_back(self, name: str) -> None:
         """Let a name be used again: its file is gone."""
-        if self._taken is not None:
-            self._taken.discard(folded(name))
+        if self._unlike is not None and folded(name) != name:
+            self._unlike.discard(folded(name))
 
     def _remove_confirmed(self, folder: int) -> None:
         # A name that stays costs nothing, and its artifact is on record: the next session removes the name alone.

@@ -34,7 +34,7 @@ _LINE_FORMATS: dict[str, Callable[[ReadLine, str], Iterator[SourceEntry]]] = {
 }
 _DOCUMENT_SUFFIXES = {".md", ".markdown", ".txt", ".py", ".ipynb"}
 
-_BATCH_ENTRIES = 64
+_BATCH_ENTRIES = 256
 _BATCH_CHARACTERS = 1024 * 1024
 
 
@@ -214,8 +214,11 @@ EntryT = TypeVar("EntryT", bound=SourceEntry | Unconverted)
 def _limited(entries: Iterator[EntryT], limit: int | None) -> Generator[EntryT, None, None]:
     """Stop at the limit without asking for another entry, which might never come."""
     taken = 0
+    if limit is None:
+        yield from entries
+        return
     try:
-        while limit is None or taken < limit:
+        while taken < limit:
             entry = next(entries, None)
             if entry is None:
                 return

@@ -40,6 +40,8 @@ def check_tag(run_tag: str) -> str:
 
 def tag_in(name: str) -> str | None:
     """Return the tag of the run that made this temporary file, None for any other file."""
+    if not name.startswith("."):
+        return None  # a folder may hold a million artifacts
     match = _NAME.fullmatch(name)
     return None if match is None else match.group(1)
 

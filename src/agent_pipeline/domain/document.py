@@ -11,6 +11,11 @@ from agent_pipeline.errors import DocumentInvalidError
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
+_NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=True, sort_keys=True)
+"""Made once: `json.dumps` makes one for each text where it is told anything."""
+
 Outcome = Literal["succeeded", "failed", "skipped", "cancelled"]
 
 
@@ -29,12 +34,14 @@ class Document:
     id: str
     text: str
     source: str | None = None
-    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
-    fields: Mapping[str, JsonValue] = field(default_factory=dict)
+    metadata: Mapping[str, JsonValue] = field(default_factory=lambda: _NOTHING)
+    fields: Mapping[str, JsonValue] = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
-        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+        if self.metadata is not _NOTHING:
+            object.__setattr__(self, "metadata", _frozen(self.metadata))
+        if self.fields is not _NOTHING:
+            object.__setattr__(self, "fields", _frozen(self.fields))
 
     def with_text(self, text: str) -> "Document":
         """Return a copy with another working text."""
@@ -47,7 +54,11 @@ class Document:
     def sha256(self) -> str:
         """Hash of all that a stage can see: id, text, source, metadata, fields (64 hex digits)."""
         seen = [self.id, self.text, self.source, dict(self.metadata), dict(self.fields)]
-        return hashlib.sha256(json.dumps(seen, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_CANONICAL.encode(seen).encode()).hexdigest()
+
+
+def _frozen(values: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    return MappingProxyType(dict(values)) if values else _NOTHING
 
 
 @dataclass(frozen=True, slots=True)

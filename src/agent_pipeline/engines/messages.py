@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
@@ -71,6 +72,15 @@ class Amount:
         return Amount(self.tokens + other.tokens, self.micro_usd + other.micro_usd)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What there is of a budget in one dimension, `tokens` or `usd`: its total, and what nobody was charged of it."""
+
+    dimension: str
+    total: int
+    amount: int
+
+
 # --- driver to worker ---
 
 
@@ -107,13 +117,18 @@ class DocumentsInFlight:
 class Grant:
     """So much more of an owner's budget is yours.
 
-    `is_last`: no more than this is to be had, now or later; it is less than what was needed.
+    Without an id it answers nothing: the budget's caps have changed, so ask again; it is leased from now on.
+
+    Attributes:
+        is_last: a request as large as the one that needed it can't fit any more, whatever others give back.
+        left: where it is the last: the dimensions that are too small, as the whole run's budget has them.
     """
 
     lease_id: str
     owner: str
     amount: Amount
     is_last: bool = False
+    left: tuple[Left, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +140,10 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests and tokens per minute of this provider and model are limited, and leased from now on; None is not."""
+    """Requests and tokens per minute of this provider and model are limited, and leased from now on; None is not.
+
+    Without provider and model it concerns all of them: a configured limit has changed.
+    """
 
     provider: str
     model: str
@@ -135,7 +153,10 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class RateGrant:
-    """So many requests, with so many tokens, may go to a model within the next `seconds`; the rest is given back."""
+    """So many requests, with so many tokens, may go to a model within the next `seconds`; the rest is given back.
+
+    With no request: none may for so many seconds at least; the answer is still to come.
+    """
 
     lease_id: str
     provider: str
@@ -256,12 +277,20 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class LeaseWanted:
-    """A request needs `need` of an owner's budget; `want` would be better. Asked again it has the same id."""
+    """A request needs `need` more of an owner's budget; `want` would be better. Asked again it has the same id.
+
+    Attributes:
+        need: what the first of those who wait lacks; asked again, what it lacks by then.
+        want: what would keep the worker busy for a while.
+        worst_case: of that first one's request, all of it, by which it is judged whether it can ever fit; nothing,
+            where one asks ahead and nobody waits.
+    """
 
     lease_id: str
     owner: str
     need: Amount
     want: Amount
+    worst_case: Amount = field(default_factory=Amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,13 +303,17 @@ class LeaseReturned:
 
 @dataclass(frozen=True, slots=True)
 class RateWanted:
-    """Requests wait for a model's limits per minute: so many, of so many tokens together at worst."""
+    """Requests wait for a model's limits per minute: so many, of so many tokens together at worst.
+
+    `first_tokens` are those of the one that is next, without which a grant would be of no use.
+    """
 
     lease_id: str
     provider: str
     model: str
     requests: int
     tokens: int
+    first_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +330,18 @@ class RateUsed:
     tokens: int
     returned_requests: int = 0
     returned_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RateTaken:
+    """What went to a model before its limits were leased: in flight, and ended within the last minute."""
+
+    provider: str
+    model: str
+    open_requests: int
+    open_tokens: int
+    ended_requests: int
+    ended_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +390,7 @@ class Done:
     error: ErrorRecord | None = None
 
 
-LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | LimitsAnnounced | Paused
+LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
 DocumentReport: TypeAlias = Began | Attempted | Resulted | Rejected | Ended | Happened
 Report: TypeAlias = Ready | Hungry | DocumentReport | LeaseReport | Alive | Done
 
@@ -358,7 +403,7 @@ class WorkerPlan:
         worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
         pipeline_text: the pipeline file, byte for byte as the driver read it, with its sha256; likewise the roles.
         path: where the driver has it: what is found beside it is looked for there.
-        overrides: of the command line, by field of `Overrides`.
+        overrides: of the command line.
         only: names of stages to run; empty runs all. `skip`: names of stages left out.
         concurrency: documents in flight in the worker.
         run_id: of the run; `session`: which process drives it.
@@ -376,7 +421,7 @@ class WorkerPlan:
     roles_sha256: str
     path: str
     roles_path: str
-    overrides: Mapping[str, object]
+    overrides: Overrides
     only: tuple[str, ...]
     skip: tuple[str, ...]
     offline: bool

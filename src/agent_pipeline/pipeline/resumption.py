@@ -1,9 +1,13 @@
 """A run that goes on: which documents earlier sessions finished for good, and which are worked on again."""
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
+from functools import partial
 
-from agent_pipeline.domain.document import Artifact, SourceEntry
+from agent_pipeline.documents import Recorded
+from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.errors import DuplicateDocumentError, ProviderDownError
 from agent_pipeline.ledger import DocumentRow, KnownDocument
 from agent_pipeline.pipeline.admission import Tally
@@ -11,7 +15,7 @@ from agent_pipeline.pipeline.document_records import LedgerRecords
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.journey import identified
 
-_AT_ONCE = 256
+_AT_ONCE = 1024
 _CHARACTERS_AT_ONCE = 4 * 1024 * 1024
 
 _NOBODYS_FAULT = "provider_unreachable"
@@ -35,6 +39,7 @@ class Resumption:
         last_position: of the entries that earlier sessions met.
         retry_failed: work on failed documents again.
         reasons: why earlier sessions ended early, by their numbers.
+        left_at: when they had ended, in seconds since 1970.
         whole: returns those of many artifacts whose files are as they were recorded.
         tally: takes the endings of kept documents.
     """
@@ -47,7 +52,8 @@ class Resumption:
         last_position: int,
         retry_failed: bool,
         reasons: Mapping[int, str],
-        whole: Callable[[Sequence[Artifact]], Awaitable[Collection[Artifact]]],
+        left_at: Mapping[int, float],
+        whole: Callable[[Sequence[Recorded]], Awaitable[Collection[Recorded]]],
         tally: Tally,
     ) -> None:
         self._itinerary = itinerary
@@ -55,6 +61,7 @@ class Resumption:
         self._last_position = last_position
         self._retry_failed = retry_failed
         self._reasons = reasons
+        self._left_at = left_at
         self._whole = whole
         self._tally = tally
         # By position: 1 where the entry met there is the document that the ledger has there. Two entries of one id
@@ -72,41 +79,57 @@ class Resumption:
         async with aclosing(entries):
             while batch := await self._take(entries):
                 known = await self._records.ledger.find_documents([entry.id for entry in batch])
-                keepable = [known[entry.id] for entry in batch if self._may_keep(entry, known.get(entry.id))]
-                artifacts = [one.artifact for one in keepable if one.artifact is not None]
-                whole = {artifact.document_id for artifact in await self._whole(artifacts)} if artifacts else set()
-                kept = {one.document_id for one in keepable if one.artifact is None or one.document_id in whole}
+                kept = await self._kept(batch, known)
                 seen: set[str] = set()
                 for entry in batch:
-                    self._refuse_second(entry, known.get(entry.id), again=entry.id in seen)
-                    seen.add(entry.id)
-                    if entry.id in kept:
-                        await self._keep(entry, known[entry.id])
+                    earlier = known.get(entry.id)
+                    if earlier is None:  # the ledger refuses the second of two new ones
+                        yield entry
                         continue
-                    if entry.id in known:
-                        self._records.begun_before[entry.id] = known[entry.id].artifact
-                    yield entry
+                    self._refuse_second(entry, earlier, again=entry.id in seen)
+                    seen.add(entry.id)
+                    if entry.id not in kept:
+                        self._records.begun_before[entry.id] = earlier.artifact
+                        yield entry
+                        continue
+                    if earlier.position != entry.position:
+                        await self._records.ledger.move_document(entry.id, entry.position)
+                    self._tally.count_kept(entry, earlier)
 
     async def _take(self, entries: AsyncGenerator[SourceEntry]) -> list[SourceEntry]:
         batch: list[SourceEntry] = []
         characters = 0
-        while len(batch) < _AT_ONCE and characters < _CHARACTERS_AT_ONCE:
-            entry = await anext(entries, None)
-            if entry is None:
-                break
+        async for entry in entries:
             batch.append(entry)
             characters += 0 if entry.document is None else len(entry.document.text)
-            if entry.position >= self._last_position:
+            is_full = len(batch) >= _AT_ONCE or characters >= _CHARACTERS_AT_ONCE
+            if is_full or entry.position >= self._last_position:
                 break
         return batch
 
-    def _may_keep(self, entry: SourceEntry, known: KnownDocument | None) -> bool:
-        plan_sha256 = self._itinerary.plan_sha256
-        return may_keep(entry, known, plan_sha256=plan_sha256, reasons=self._reasons, retry_failed=self._retry_failed)
+    async def _kept(self, batch: Sequence[SourceEntry], known: Mapping[str, KnownDocument]) -> set[str]:
+        """Return the ids of those that stay as they ended before."""
+        may_be_kept = partial(
+            may_keep,
+            plan_sha256=self._itinerary.plan_sha256,
+            reasons=self._reasons,
+            retry_failed=self._retry_failed,
+        )
+        keepable = [known[entry.id] for entry in batch if may_be_kept(entry, known.get(entry.id))]
+        kept = {one.document_id for one in keepable if one.artifact_path is None}
+        written = [recorded for one in keepable if (recorded := self._recorded(one)) is not None]
+        if written:
+            kept |= {recorded.artifact.document_id for recorded in await self._whole(written)}
+        return kept
 
-    def _refuse_second(self, entry: SourceEntry, known: KnownDocument | None, *, again: bool) -> None:
-        if known is None:
-            return  # the ledger refuses the second of two new ones
+    def _recorded(self, known: KnownDocument) -> Recorded | None:
+        artifact = known.artifact
+        if artifact is None or known.ended_at is None:
+            return None
+        begun_at, ended_at = _seconds(known.started_at), _seconds(known.ended_at)
+        return Recorded(artifact, begun_at, ended_at, self._left_at.get(known.session, -math.inf))
+
+    def _refuse_second(self, entry: SourceEntry, known: KnownDocument, *, again: bool) -> None:
         met_here = again or known.session == self._itinerary.session or entry.id in self._records.begun_before
         met_in_place = known.position != entry.position and self._in_place[known.position]
         if met_here or met_in_place:
@@ -116,11 +139,6 @@ class Resumption:
             )
         if known.position == entry.position:
             self._in_place[entry.position] = 1
-
-    async def _keep(self, entry: SourceEntry, known: KnownDocument) -> None:
-        if known.position != entry.position:
-            await self._records.ledger.move_document(entry.id, entry.position)
-        self._tally.count_kept(entry, known)
 
 
 def may_keep(
@@ -150,6 +168,10 @@ def may_keep(
     if document is None:
         return known.outcome == "failed" and known.content_sha256 is None
     return known.content_sha256 == digest and known.plan_sha256 == plan_sha256
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _is_nobodys_fault(known: KnownDocument | DocumentRow, reasons: Mapping[int, str]) -> bool:

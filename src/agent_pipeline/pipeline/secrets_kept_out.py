@@ -36,7 +36,8 @@ def _cleaned(value: T, secrets: SecretValues) -> T:
 
 
 def _checked(entry: SourceEntry, secrets: SecretValues) -> SourceEntry:
-    if not any(map(secrets.holds, _texts(entry))):
+    texts = _texts(entry)
+    if not secrets.suspects("\n".join(texts)) or not any(map(secrets.holds, texts)):
         return entry
     shown = secrets.text(entry.id)
     entry = replace(
@@ -58,7 +59,7 @@ def _checked(entry: SourceEntry, secrets: SecretValues) -> SourceEntry:
 def _texts(entry: SourceEntry) -> list[str]:
     texts = [entry.id, entry.source or "", entry.skipped or ""]
     if entry.document is not None:
-        texts += [entry.document.text, _metadata(entry.document)]
+        texts += [entry.document.text, _metadata(entry.document) if entry.document.metadata else ""]
     return texts
 
 

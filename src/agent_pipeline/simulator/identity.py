@@ -9,6 +9,9 @@ from agent_pipeline.simulator.wire import SimulatorRequest
 CREATED_AT: Final = 1_735_689_600
 """Every reply is dated 2025-01-01T00:00:00Z: the same request gets the same bytes, whenever it is sent."""
 
+REMEMBERED: Final = 2**15
+"""Requests of which it is known how often they came; the same one comes again soon, or hardly ever."""
+
 _SUFFIX: Final = "-simulator"
 _PIECE_CHARACTERS: Final = 40
 _MOST_PIECES: Final = 64
@@ -33,6 +36,24 @@ class Identity:
     def _hash(self, purpose: str) -> bytes:
         text = f"{self.seed} {self.ordinal} {purpose}"
         return hashlib.blake2b(text.encode(), key=self.digest, digest_size=12).digest()
+
+
+class Ordinals:
+    """Tells the how many-th time the same request comes; one that has not come for long begins anew.
+
+    What is remembered does not grow with the number of requests.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, int] = {}
+
+    def next(self, digest: bytes) -> int:
+        """Count a request; return 1 for the first."""
+        ordinal = self._counts.pop(digest, 0) + 1
+        self._counts[digest] = ordinal  # behind all others: the one that has not come for longest is the first
+        if len(self._counts) > REMEMBERED:
+            del self._counts[next(iter(self._counts))]
+        return ordinal
 
 
 def digest_of(request: SimulatorRequest) -> bytes:

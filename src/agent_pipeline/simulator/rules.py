@@ -1,7 +1,6 @@
 """The simulated provider without its network: a request goes in, a reply comes out."""
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +9,7 @@ from agent_pipeline.simulator.batches import LineReply
 from agent_pipeline.simulator.clock import Clock
 from agent_pipeline.simulator.conversation import Ask, parse_body
 from agent_pipeline.simulator.damage import damaged, status_reply
-from agent_pipeline.simulator.identity import CREATED_AT, Identity, digest_of
+from agent_pipeline.simulator.identity import CREATED_AT, Identity, Ordinals, digest_of
 from agent_pipeline.simulator.json_values import JsonObject, as_object, dumps, loads
 from agent_pipeline.simulator.limits import Arrival
 from agent_pipeline.simulator.plan import FaultPlan, LatencyRange
@@ -69,7 +68,7 @@ class Simulator:
     def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, remembers: int = 0) -> None:
         self._plan = faults or FaultPlan()
         self._seed = seed if self._plan.seed is None else self._plan.seed
-        self._seen: Counter[bytes] = Counter()
+        self._ordinals = Ordinals()
         self._strikes = Strikes(self._plan.faults)
         self._clock = Clock()
         self._remembers = remembers
@@ -147,8 +146,7 @@ class Simulator:
 
     def _identity(self, request: SimulatorRequest) -> Identity:
         digest = digest_of(request)
-        self._seen[digest] += 1
-        return Identity(self._seed, digest, self._seen[digest])
+        return Identity(self._seed, digest, self._ordinals.next(digest))
 
     def _reply(self, asked: _Asked, verdict: Verdict) -> SimulatorReply:
         if verdict.fault is not None:

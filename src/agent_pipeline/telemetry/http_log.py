@@ -1,6 +1,7 @@
 """Each HTTP attempt as a record of the stdlib logger `openai.agents.http`."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from agent_pipeline.domain.events import AttemptFinished, Event
@@ -58,10 +59,12 @@ class HttpLogSink:
         level = _level(event.attempt)
         if not self._logger.isEnabledFor(level):
             return
-        fields = attempt_fields(event.attempt)
-        shown = {key: self._redactor.text(value) if isinstance(value, str) else value for key, value in fields}
-        order = dict.fromkeys((*_FIRST, *shown))
-        message = " ".join(f"{key}={quoted(text_of(shown[key]))}" for key in order if shown[key] is not None)
+        shown = dict(attempt_fields(event.attempt))
+        message = _message(shown)
+        if self._redactor.suspects(message):
+            redact = self._redactor.text
+            shown = {key: redact(value) if isinstance(value, str) else value for key, value in shown.items()}
+            message = _message(shown)
         record = self._logger.makeRecord(HTTP_LOGGER, level, __file__, 0, message, (), None, extra=shown)
         record.created = at.timestamp()
         record.msecs = at.microsecond // 1000
@@ -76,6 +79,11 @@ class HttpLogSink:
     def stop(self) -> None:
         """Leave the logger as it was."""
         self._logger.removeHandler(self._nobody)
+
+
+def _message(shown: Mapping[str, object]) -> str:
+    order = dict.fromkeys((*_FIRST, *shown))
+    return " ".join(f"{key}={quoted(text_of(shown[key]))}" for key in order if shown[key] is not None)
 
 
 def _level(attempt: AttemptRecord) -> int:

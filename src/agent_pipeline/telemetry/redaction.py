@@ -1,6 +1,7 @@
 """Secrets out of texts: known values and what looks like a key become `[redacted]`."""
 
 import re
+from collections.abc import Iterable
 
 from agent_pipeline.config.key_guard import BEARER_TOKEN, KEY_MARKERS, KNOWN_KEY, ends_in_secret_name
 from agent_pipeline.telemetry.secret_values import REDACTED, SecretValues
@@ -9,6 +10,21 @@ _WORDS = ("auth", "bearer", "secret", "passw", "access", "private")
 _API_KEY = ("api_key", "api-key", "apikey")
 _IN_ADDRESS = ("@", "key=", "token=", "sig=", "signature=")
 """Lower case; a text with none of these, and none of the `KEY_MARKERS`, matches no pattern below."""
+
+_SELDOM = "zJBKvIAkxy89hwbufg"
+"""Letters that our lines hold seldom, the most seldom first: to look for one costs a fraction of looking for a word."""
+
+
+def _by_letter(markers: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Group markers by a letter that each of a group holds."""
+    groups: dict[str, list[str]] = {}
+    for marker in markers:
+        letter = next((letter for letter in _SELDOM if letter in marker), marker[0])
+        groups.setdefault(letter, []).append(marker)
+    return tuple((letter, tuple(group)) for letter, group in groups.items())
+
+
+_MARKERS_BY_LETTER = _by_letter(KEY_MARKERS)
 
 _VALUE = r"""[^\s"'\\,;()<>\[\]{}&]+"""
 _NOT_A_VALUE = r"(?!(?:null|none|true|false)\b)"
@@ -37,12 +53,14 @@ class Redactor(SecretValues):
 
     def suspects(self, text: str) -> bool:
         """Say quickly whether `text`, perhaps an encoded one, may hold anything to replace."""
-        for marker in KEY_MARKERS:
-            if marker in text:
-                return True
+        for letter, markers in _MARKERS_BY_LETTER:
+            if letter in text:
+                for marker in markers:
+                    if marker in text:
+                        return True
         lowered = text.lower()
-        for marker in _WORDS:
-            if marker in lowered:
+        for word in _WORDS:
+            if word in lowered:
                 return True
         if "api" in lowered and any(marker in lowered for marker in _API_KEY):
             return True

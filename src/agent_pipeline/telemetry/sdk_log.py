@@ -1,5 +1,6 @@
 """openai_agents-<run>.log: what the Agents SDK logs, at DEBUG, through the run's own queue."""
 
+import functools
 import logging
 import re
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 from agent_pipeline.domain.events import Event, SdkLogRecord
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.telemetry.line_file import LineSink
-from agent_pipeline.telemetry.log_line import format_line, word
+from agent_pipeline.telemetry.log_line import quoted, stamp, word
 from agent_pipeline.telemetry.opening import OpenFile, create_file
 from agent_pipeline.telemetry.redaction import PATTERNS_ONLY, Redactor
 
@@ -18,6 +19,7 @@ SDK_LOGGER = "openai.agents"
 
 _NAME_LIKE = re.compile(r"[\w.:/@+-]{1,64}")
 _LONGEST_MESSAGE = 200
+_MOST_KNOWN = 256
 
 
 class SdkLogCapture(LineSink):
@@ -47,6 +49,8 @@ class SdkLogCapture(LineSink):
         super().__init__(path, redactor=redactor, open_with=open_with)
         self._render = _full_text if content else _without_content
         self._handler: _QueueHandler | None = None
+        # The SDK says the same few things for each document.
+        self._encode_known = functools.lru_cache(_MOST_KNOWN)(self._encode)
 
     def accepts(self, kind: type[Event]) -> bool:
         """The SDK's records."""
@@ -62,9 +66,12 @@ class SdkLogCapture(LineSink):
         """Format one line."""
         if not isinstance(event, SdkLogRecord):
             return
-        created = datetime.fromtimestamp(event.created, UTC)
-        message = self._redactor.text(event.message)
-        self.write(format_line(created, word(event.severity), word(event.logger), [("message", message)]))
+        created = stamp(datetime.fromtimestamp(event.created, UTC), "milliseconds")
+        encode = self._encode_known if len(event.message) <= _LONGEST_MESSAGE else self._encode
+        self.write(f"{created} {encode(event.severity, event.logger, event.message)}")
+
+    def _encode(self, severity: str, logger: str, message: str) -> str:
+        return f"{word(severity)} {word(logger)} message={quoted(self._redactor.text(message))}"
 
     def stop(self) -> None:
         """Stop listening; the logger is as it was before."""

@@ -1,7 +1,7 @@
 """What the flags of a command line change of the config files; the same before a run and in it."""
 
 from agent_pipeline.cli.flags import OverridingFlags
-from agent_pipeline.config.pipeline import Overrides
+from agent_pipeline.config.pipeline import EngineOverrides, Overrides
 
 
 def overrides_of(flags: OverridingFlags) -> Overrides:
@@ -13,4 +13,11 @@ def overrides_of(flags: OverridingFlags) -> Overrides:
         run_timeout=flags.timeout,
         role_models=flags.role_models(),
         base_urls=flags.base_urls(),
+        engine=EngineOverrides(
+            kind=flags.engine,
+            address=flags.ray_address,
+            workers=flags.workers,
+            worker_concurrency=flags.worker_concurrency,
+            shard_size=flags.shard_size,
+        ),
     )

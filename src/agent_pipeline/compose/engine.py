@@ -1,0 +1,101 @@
+"""The engine of a run: whether it can be used, before anything is created; and opened, where documents begin."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.runtime import Runtime
+from agent_pipeline.compose.worker_plan import worker_plan
+from agent_pipeline.config.pipeline import PipelineConfig
+from agent_pipeline.engines.driver import Driver
+from agent_pipeline.engines.engine import Engine
+from agent_pipeline.engines.intake import Intake
+from agent_pipeline.engines.lending import Lending
+from agent_pipeline.engines.link import OpenWorker
+from agent_pipeline.engines.on_ray import check_ray_installed, open_cluster
+from agent_pipeline.engines.shards import ShardBook
+from agent_pipeline.errors import ConfigError
+from agent_pipeline.pipeline.admission import Admission, Tally
+
+WORKER = "agent_pipeline.compose.worker:work"
+"""What workers run, by the name under which every machine finds it."""
+
+
+def check_engine(config: PipelineConfig, options: RunOptions) -> None:
+    """See that the engine is there, and can do what is asked of it; nothing is made, Ray is not imported.
+
+    Raises:
+        ConfigError: it is not installed, or what is asked can be done in one process only.
+    """
+    if config.engine.kind == "local":
+        return
+    for flag, given in (("--record", options.record), ("--replay", options.replay)):
+        if given is not None:
+            raise ConfigError(f"one process records or replays: leave out {flag}, or add --engine local", key="engine")
+    if options.virtual:
+        raise ConfigError("virtual time is that of one process: rehearse with --engine local", key="engine")
+    if config.live is not None:
+        raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
+    check_ray_installed()
+
+
+def documents_in_flight(config: PipelineConfig) -> int:
+    """Return how many documents are in flight at most, wherever that is."""
+    wanted = config.limits.documents_in_flight
+    if config.engine.kind == "local":
+        return wanted
+    return config.engine.workers * config.engine.concurrency_of(wanted)
+
+
+@asynccontextmanager
+async def open_engine(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, *, in_flight: int
+) -> AsyncGenerator[Engine]:
+    """Open what works on the documents; every task of it, and every process, has ended when the block has.
+
+    Args:
+        runtime: the open parts of the run.
+        config: of the run.
+        options: likewise.
+        tally: takes the documents' endings.
+        in_flight: documents at once, in this process.
+
+    Raises:
+        ConfigError: the cluster can't be used.
+    """
+    if config.engine.kind == "local":
+        async with trio.open_nursery() as nursery:
+            yield Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=runtime.stop)
+        return
+    async with open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER) as open_worker:
+        yield _driver(runtime, config, options, tally, open_worker)
+
+
+def _driver(
+    runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, open_worker: OpenWorker
+) -> Driver:
+    engine, limits, records = config.engine, config.limits, runtime.records
+    concurrency = engine.concurrency_of(limits.documents_in_flight)
+    per_minute = limits.requests_per_minute, limits.tokens_per_minute
+    return Driver(
+        open_worker=open_worker,
+        plan=worker_plan(runtime, config, options, worker=0, workers=engine.workers, concurrency=concurrency),
+        workers=engine.workers,
+        intake=Intake(
+            runtime.document_records,
+            ShardBook(),
+            tally=tally,
+            stop=runtime.stop,
+            record=runtime.record,
+            counts=runtime.gate.counts,
+            tell=records.telemetry.emit_at,
+            plan_sha256=runtime.itinerary.plan_sha256,
+            clean=records.redactor.text,
+        ),
+        stop=runtime.stop,
+        emit=records.telemetry.emit,
+        lend=lambda tell: Lending(runtime.gate.budget, tell, per_minute=per_minute),
+        shard_size=engine.shard_size,
+    )

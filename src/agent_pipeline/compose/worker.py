@@ -1,0 +1,326 @@
+"""What a worker of a distributed run does: the documents of its shards, by the code that works on them locally."""
+
+import random
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from os import getpid
+from pathlib import Path
+from platform import node
+
+import trio
+
+from agent_pipeline import bridge as bridges
+from agent_pipeline import gateway as gateways
+from agent_pipeline.compose.budgets import caps_of_document
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.runtime import choose_provider, endpoints_of
+from agent_pipeline.compose.stage_plan import plan_stages
+from agent_pipeline.config.pipeline import PipelineConfig, parse_pipeline_config
+from agent_pipeline.config.price_table import priced_by
+from agent_pipeline.control.gate import Gate
+from agent_pipeline.domain.document import SourceEntry
+from agent_pipeline.domain.events import Event, SdkTraceItem, Stall
+from agent_pipeline.domain.limit_events import BreakerChanged
+from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.engines.error_record import ErrorRecord
+from agent_pipeline.engines.forwarded_records import ForwardedRecords
+from agent_pipeline.engines.leaseholder import Leases
+from agent_pipeline.engines.link import WorkerEnd
+from agent_pipeline.engines.messages import (
+    Alive,
+    Attempted,
+    Cancel,
+    Command,
+    DocumentsInFlight,
+    Done,
+    Fence,
+    Finish,
+    Happened,
+    Hungry,
+    Lane,
+    Ready,
+    ShardDocument,
+    StopTaking,
+    Take,
+    WorkerPlan,
+)
+from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.gateway.endpoints import redactor_of, secrets_of
+from agent_pipeline.pipeline.admission import Admission, Stop, Tally
+from agent_pipeline.pipeline.identity import plan_identity, stage_identity
+from agent_pipeline.pipeline.itinerary import Itinerary
+from agent_pipeline.pipeline.stage import PlannedStage
+
+BEAT = 1.0
+"""Seconds between two reports of what is in flight."""
+
+
+async def work(plan: WorkerPlan, link: WorkerEnd, *, options: RunOptions | None = None) -> None:
+    """Work on the documents that the driver sends, until it says that there are no more, or is gone.
+
+    On every end, cancellation included, each document that began has reported its end, connections are closed, and
+    `Done` is the last report. Once the driver is gone what is in flight is cancelled.
+
+    Args:
+        plan: what the run is.
+        link: to the driver.
+        options: what the plan does not say of this process: another way to the providers, a virtual clock.
+    """
+    error: AgentPipelineError | None = None
+    try:
+        await _work(plan, link, options or RunOptions())
+    except AgentPipelineError as exc:
+        error = exc
+    finally:
+        link.report(Done(None if error is None else ErrorRecord.of(error)))
+        link.flush()
+
+
+async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
+    config = parse_pipeline_config(
+        plan.pipeline_text,
+        plan.roles_text,
+        path=Path(plan.path),
+        roles=Path(plan.roles_path),
+        overrides=plan.overrides,
+    )
+    stages = plan_stages(config, RunOptions(only=plan.only, skip=plan.skip))
+    records = ForwardedRecords(link.report)
+    job = _Job(plan, link, options, config, stages, records)
+    async with AsyncExitStack() as stack:
+        parts = await _open(stack, job)
+        link.report(Ready(version("agent-pipeline"), parts.itinerary.plan_sha256, getpid(), node()))
+        link.flush()
+        stop = Stop(_unsaid, trio.CancelScope())
+        desk = _Desk(records, link, plan.concurrency)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_beat, link, parts.gate)
+            nursery.start_soon(parts.leases.run)
+            with stop.scope:
+                async with trio.open_nursery() as documents:
+                    admission = Admission(
+                        documents, itinerary=parts.itinerary, in_flight=plan.concurrency, tally=Tally(), stop=stop
+                    )
+                    nursery.start_soon(_obey, link, _Chiefs(desk, admission, stop, parts.leases))
+                    await admission.admit(desk.entries())
+            nursery.cancel_scope.cancel()
+        parts.leases.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    plan: WorkerPlan
+    link: WorkerEnd
+    options: RunOptions
+    config: PipelineConfig
+    stages: tuple[PlannedStage, ...]
+    records: ForwardedRecords
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    itinerary: Itinerary
+    gate: Gate
+    leases: Leases
+
+
+async def _open(stack: AsyncExitStack, job: _Job) -> _Parts:
+    """Open what a document needs, as a local run does, but for what the driver has: ledger, sinks, artifacts."""
+    plan, link, config = job.plan, job.link, job.config
+    emit = _reporter(link)
+    given = RunOptions(offline=plan.offline, faults=plan.faults, seed=plan.seed, make_pool=job.options.make_pool)
+    provider = choose_provider(config, given)
+    await stack.enter_async_context(
+        bridges.open_sdk_tracing(emit, run_id=plan.run_id, include_texts=plan.include_texts)
+    )
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    stack.callback(nursery.cancel_scope.cancel)
+    leases = Leases(link.report, link.flush, plan.leased)
+    start, minimum, maximum = plan.requests_in_flight
+    in_flight = {"start": start, "min": minimum, "max": maximum}
+    share = config.limits.requests_in_flight.model_copy(update=in_flight)
+    limits = config.limits.model_copy(update={"requests_in_flight": share})
+
+    def record(attempt: AttemptRecord) -> None:
+        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt))
+
+    gate = gateways.make_gate(
+        limits,
+        budget=leases.budget,
+        sharing=leases,
+        record=record,
+        on_limit=emit,
+        on_stall=lambda document_id, culprit, seconds: emit(Stall("attempt", document_id, culprit, seconds)),
+        on_breaker=lambda *change: emit(BreakerChanged(*change)),
+        # Each worker of each session draws ids of its own, also from one seed.
+        rng=random.Random(None if plan.seed is None else f"{plan.seed} {plan.session} {plan.worker}"),
+    )
+    leases.serve(gate)
+    gateway = await stack.enter_async_context(
+        gateways.open_gateway(
+            config.runtime,
+            await endpoints_of(nursery, config, given, provider),
+            limits,
+            gate=gate,
+            make_pool=job.options.make_pool or gateways.ConnectionPool,
+            price_of=priced_by(config.prices),
+            emit=emit,
+        )
+    )
+    bridge = bridges.AgentBridge(
+        find_role=gateway.role,
+        emit=emit,
+        workflow=config.name,
+        run_id=plan.run_id,
+        include_texts=plan.include_texts,
+    )
+    return _Parts(_itinerary(job, bridge, emit), gate, leases)
+
+
+def _itinerary(job: _Job, bridge: "bridges.AgentBridge", emit: Emit) -> Itinerary:
+    plan, config = job.plan, job.config
+    identities = {planned.stage.name: stage_identity(planned, config.runtime) for planned in job.stages}
+    return Itinerary(
+        stages=job.stages,
+        fingerprints=identities,
+        document_timeout=config.limits.timeouts.document,
+        stage_timeout=config.limits.timeouts.stage,
+        document_caps=caps_of_document(config),
+        records=job.records,
+        bridge=bridge,
+        emit=emit,
+        clean=redactor_of(config.runtime).text,
+        secrets=secrets_of(config.runtime),
+        now=_utc_now,
+        run_id=plan.run_id,
+        session=plan.session,
+        plan_sha256=plan_identity(job.stages, identities),
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _reporter(link: WorkerEnd) -> Emit:
+    """Return what tells the driver of an event, with the time of the call."""
+
+    def emit(event: Event, /) -> None:
+        if isinstance(event, SdkTraceItem):
+            event = SdkTraceItem(str(event.line))  # a span's own object stays here
+        link.report(Happened(event, _utc_now()))
+
+    return emit
+
+
+def _unsaid(event: Event, /) -> None:
+    """Keep what the driver says itself to its own run log."""
+    del event
+
+
+@dataclass(slots=True, eq=False)
+class _Desk:
+    """The documents of the shards that a worker has and has not begun.
+
+    Attributes:
+        is_complete: whether no shard will follow.
+    """
+
+    records: ForwardedRecords
+    link: WorkerEnd
+    concurrency: int
+    is_complete: bool = False
+    _waiting: deque[tuple[Fence, ShardDocument]] = field(default_factory=deque)
+    _has_asked: bool = False
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    def take(self, command: Take) -> None:
+        """Put a shard's documents behind those that wait."""
+        self._waiting.extend((command.shard.fence, document) for document in command.shard.documents)
+        self._has_asked = False
+        self._change()
+
+    def complete(self) -> None:
+        """Expect no more shards."""
+        self.is_complete = True
+        self._change()
+
+    async def entries(self) -> AsyncGenerator[SourceEntry]:
+        """Yield entries as they are asked for; ask for more in time."""
+        while True:
+            self._ask()
+            while not self._waiting and not self.is_complete:
+                await self._changed.wait()
+            if not self._waiting:
+                return
+            fence, document = self._waiting.popleft()
+            self.records.expect(fence, document)
+            self._ask()
+            yield document.entry
+
+    def _ask(self) -> None:
+        if not self._has_asked and not self.is_complete and len(self._waiting) <= self.concurrency:
+            self._has_asked = True
+            self.link.report(Hungry())
+            self.link.flush()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chiefs:
+    """Who does what a command says."""
+
+    desk: _Desk
+    admission: Admission
+    stop: Stop
+    leases: Leases
+
+    def do(self, command: Command) -> None:
+        match command:
+            case Take():
+                self.desk.take(command)
+            case Finish():
+                self.desk.complete()
+            case DocumentsInFlight(count):
+                self.desk.concurrency = count
+                self.admission.set_in_flight(count)
+            case StopTaking():
+                self.stop.request("stopped", "the driver stops the run", cancel=False)
+            case Cancel():
+                self.stop.request("cancelled", "the driver cancels the run", cancel=True)
+            case _:
+                self.leases.take(command)
+
+
+async def _obey(link: WorkerEnd, chiefs: _Chiefs) -> None:
+    """Do what the driver says, until cancelled; once it is gone nobody wants what is in flight."""
+    while True:
+        try:
+            command = await link.receive()
+        except trio.EndOfChannel:
+            chiefs.stop.request("driver_gone", "the driver is gone", cancel=True)
+            return
+        chiefs.do(command)
+
+
+async def _beat(link: WorkerEnd, gate: Gate) -> None:
+    """Tell now and then what is in flight, for those who watch the run; until cancelled."""
+    while True:
+        await trio.sleep(BEAT)
+        lanes = gate.statistics().lanes.items()
+        link.report(
+            Alive(
+                tuple(
+                    Lane(provider, model, one.in_flight, one.limit, one.waiting, one.cooldown)
+                    for (provider, model), one in lanes
+                )
+            )
+        )

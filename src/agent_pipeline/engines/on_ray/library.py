@@ -1,0 +1,35 @@
+"""Ray itself: an extra, which takes a second to import."""
+
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from agent_pipeline.errors import ConfigError
+
+EXTRA = "install agent-pipeline[ray] from where you have agent-pipeline (docs/optional-dependencies.md)"
+"""By no command: a package of that name on the package index is somebody else's."""
+
+_ENVIRONMENT = {
+    # Nothing is reported to anybody.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Where a cluster's head is gone, Ray ends its driver in the middle of whatever it does. We end it ourselves before.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+}
+"""Read when Ray is imported, and by the processes it starts."""
+
+
+def check_ray_installed() -> None:
+    """See that Ray can be imported, without importing it.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError(f"the engine `ray` needs Ray, which is not installed: {EXTRA}", key="engine.kind")
+
+
+def load_ray() -> Any:  # noqa: ANN401 - its types do not know what its decorators add
+    """Import Ray as far as it is not; blocks."""
+    os.environ.update(_ENVIRONMENT)
+    return importlib.import_module("ray")

@@ -1,0 +1,27 @@
+"""What Ray says of a lost worker, in one sentence: its own messages are a page each."""
+
+import re
+
+_DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.$|\n|$)")
+_EXIT_DETAIL = re.compile(r"Worker exit detail: (.+?)(?:\.\s|\.$|\n|$)")
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error of Ray's means, without ids, advice and tracebacks.
+
+    >>> in_words(RuntimeError("The actor is dead because its node has died. Node Id: 5f Reason: ..."))
+    'its node has died'
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException):  # what our own code raised in the actor
+        return _first_line(cause)
+    text = str(error)
+    dead = _DEAD_BECAUSE.search(text)
+    if dead is None:
+        return f"{type(error).__name__}: {_first_line(error)}"
+    detail = _EXIT_DETAIL.search(text)
+    return dead[1] if detail is None else f"{dead[1]} ({detail[1]})"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

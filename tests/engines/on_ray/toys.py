@@ -1,0 +1,96 @@
+"""Main functions of workers that know nothing of pipelines, for tests of the way to them."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import trio
+
+from agent_pipeline.engines.link import WorkerEnd
+from agent_pipeline.engines.messages import (
+    Alive,
+    Done,
+    Ended,
+    Fence,
+    Finish,
+    Pause,
+    Paused,
+    Ready,
+    Recall,
+    WorkerPlan,
+)
+
+ECHO, FLOOD, RAISE = (f"{__name__}:{name}" for name in ("echo", "flood", "raise_at_once"))
+
+
+def plan_of(worker: int = 1) -> WorkerPlan:
+    """Return a plan that says nothing but the worker's number."""
+    return WorkerPlan(
+        worker=worker,
+        pipeline_text="",
+        pipeline_sha256="",
+        roles_text="",
+        roles_sha256="",
+        path="",
+        roles_path="",
+        overrides={},
+        only=(),
+        skip=(),
+        offline=True,
+        faults=None,
+        seed=None,
+        include_texts=False,
+        concurrency=1,
+        run_id="toy",
+        session=1,
+        version="0",
+        plan_sha256=None,
+        requests_in_flight=(1, 1, 1),
+    )
+
+
+async def echo(plan: WorkerPlan, link: WorkerEnd) -> None:
+    """Answer each `Recall` by a `Paused` of that name, at once; a `Pause` by one that is left to wait; beat."""
+    link.report(Ready("0", None, os.getpid(), ""))
+    link.flush()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_beat, link)
+        while not isinstance(command := await link.receive(), Finish):
+            if isinstance(command, Recall):
+                link.report(Paused("toy", command.owner, time.time()))
+                link.flush()
+            elif isinstance(command, Pause):
+                link.report(Paused("toy", command.model, time.time()))
+        nursery.cancel_scope.cancel()
+    link.report(Done())
+
+
+async def _beat(link: WorkerEnd) -> None:
+    while True:
+        await trio.sleep(1)
+        link.report(Alive())
+
+
+async def flood(plan: WorkerPlan, link: WorkerEnd) -> None:
+    """Report ended documents as fast as they are taken away, until the process is killed."""
+    link.report(Ready("0", None, os.getpid(), ""))
+    for position in range(1_000_000):
+        link.report(Ended(Fence(1, 1), position, "", None, "succeeded", None, None, Counter(), Counter()))
+        link.flush()
+        await trio.sleep(0.002)
+
+
+async def raise_at_once(plan: WorkerPlan, link: WorkerEnd) -> None:
+    """Raise what no worker should."""
+    link.report(Ready("0", None, os.getpid(), ""))
+    async with trio.open_nursery():
+        raise ValueError("boom, said the toy")
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, and it is more than the memory of one."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
