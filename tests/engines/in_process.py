@@ -22,6 +22,7 @@ class InProcessWorker:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self.plan = plan
+        self.opened_at = trio.current_time()
         self.is_killed = False
         self.is_over = False
         self.commands: list[Command] = []

@@ -121,7 +121,8 @@ class Pretence:
         poison: documents whose worker is lost over them, in their second stage.
         instant: documents whose worker is lost before it can say that they began.
         error: what every document ends with, where there is one; `errors` those of single ones.
-        never_ready: whether workers are lost as they start.
+        never_ready: whether workers are lost as they start; `hangs` whether they hang there.
+        last_error: what a worker ends with when it has had its first shard.
         makes_artifacts: whether documents that went well become files.
         plan_sha256: what they say they would make of documents.
         calls: requests made, by document and stage.
@@ -137,6 +138,8 @@ class Pretence:
     error: AgentPipelineError | None = None
     errors: dict[str, AgentPipelineError] = field(default_factory=dict)
     never_ready: bool = False
+    hangs: bool = False
+    last_error: AgentPipelineError | None = None
     makes_artifacts: bool = True
     plan_sha256: str | None = PLAN.plan_sha256
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -150,13 +153,15 @@ class Pretence:
         side = cast("WorkerSide", link)
         if self.never_ready:
             await side.process.die()
+        if self.hangs:
+            await trio.sleep_forever()
         link.report(Ready(plan.version, self.plan_sha256, 1, "here"))
         link.flush()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_beat, link)
             await _Pretended(self, plan, side).work()
             nursery.cancel_scope.cancel()
-        link.report(Done())
+        link.report(Done(None if self.last_error is None else ErrorRecord.of(self.last_error)))
 
 
 async def _beat(link: WorkerEnd) -> None:
@@ -188,6 +193,8 @@ class _Pretended:
                     match await self._side.receive():
                         case Take(shard):
                             self._is_hungry = False
+                            if self._pretence.last_error is not None:
+                                return
                             self._waiting += [(shard.fence, one) for one in shard.documents]
                             for _ in shard.documents:
                                 nursery.start_soon(self._next)

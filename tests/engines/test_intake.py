@@ -94,7 +94,7 @@ async def test_late_results_and_beginnings_are_not_written(tmp_path: Path, autoj
         book.enter("1", 1)
         book.add([ShardDocument(entry(1))])
         book.deal(1)
-        book.lose(1, {}, blamed=True)
+        book.lose(1, {})
         book.deal(2)
 
         await run.intake.begin([Began(fence, "1", "0" * 64, "trace")])

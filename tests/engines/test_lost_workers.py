@@ -1,6 +1,8 @@
 """What becomes of documents whose worker is lost, silent, or killed by one of them."""
 
 import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from trio.testing import MockClock
 from agent_pipeline.domain.engine_events import LateReports, WorkerLost
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.driver import DriverStatistics
+from agent_pipeline.engines.link import DriverEnd, WorkerLostError
 from agent_pipeline.engines.messages import (
     Take,
+    WorkerPlan,
 )
 
 
@@ -211,7 +215,7 @@ async def test_workers_that_never_get_ready_end_the_run(tmp_path: Path, autojump
             "3 workers in a row were lost before they were ready, the last because: the worker is gone; "
             "see whether the machines can run this package, then go on with the run"
         )
-        assert len(run.process.workers) == 3
+        assert [worker.opened_at for worker in run.process.workers] == [0, 0, 1]
         assert run.outcomes() == {}
         run.assert_accounted()
 
@@ -230,3 +234,59 @@ async def test_what_is_lent_is_taken_back_from_every_worker(tmp_path: Path, auto
 
         assert sorted(run.lending.joined) == [1, 2, 3]
         assert sorted(run.lending.revoked) == [1, 2, 3]
+
+
+async def test_a_worker_that_hangs_as_it_starts_counts_as_lost(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """It has longer than one that is silent later: it may have to load much."""
+    async with open_run(tmp_path, Pretence(hangs=True)) as run:
+        await run.documents(entries(10), run.driver(workers=1))
+
+        assert {one.reason for one in run.named(WorkerLost)} == {"it was not ready 10 s after it was started"}
+        assert (run.stop.reason, trio.current_time()) == ("engine_failed", 31)
+        run.assert_accounted()
+
+
+async def test_who_achieved_something_is_replaced_at_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Only workers in a row that ended no document are opened ever more seldom."""
+    crashed: list[float] = []
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 0.4)) as run:
+
+        async def crash() -> None:
+            for number in range(1, 5):
+                await trio.sleep(1.3)
+                crashed.append(trio.current_time())
+                run.worker(number).crash()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash)
+            await run.documents(entries(60), run.driver(workers=1))
+
+        assert [worker.opened_at for worker in run.process.workers] == [0, *crashed]
+        run.assert_accounted()
+
+
+async def test_a_way_that_breaks_while_it_is_closed_is_one_loss(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Whoever carries the reports may find out only then that the worker is gone."""
+    async with open_run(tmp_path) as run:
+        opened = run.process.open
+
+        @asynccontextmanager
+        async def open_and_break(plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+            async with opened(plan) as end:
+                yield end
+            if plan.worker == 1:
+                raise WorkerLostError("gone")
+
+        run.process.open = open_and_break  # type: ignore[method-assign]
+
+        async def crash() -> None:
+            await trio.sleep(0.5)
+            run.worker(1).crash()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash)
+            await run.documents(entries(10), run.driver(workers=1))
+
+        assert len(run.named(WorkerLost)) == 1
+        assert len(run.process.workers) == 2
+        run.assert_accounted()

@@ -83,7 +83,7 @@ def test_what_a_lost_worker_had_goes_out_first_under_a_new_fence() -> None:
     book.end(fence, "a")
     kept = Kept(Spending(5, 1, 2), {ResultKey("first", 1, "0"): "{}"})
 
-    assert book.lose(1, {"b": kept}, blamed=True) == []
+    assert book.lose(1, {"b": kept}) == []
 
     assert book.document(fence, "b") is None
     shard = book.deal(2)
@@ -103,7 +103,7 @@ def test_several_shards_of_a_lost_worker_keep_their_order() -> None:
     for _ in range(2):
         dealt(book, 1)
 
-    book.lose(1, begun("a"), blamed=True)
+    book.lose(1, begun("a"))
 
     assert [dealt(book, 2)[1], dealt(book, 2)[1]] == [["a"], ["b"]]
 
@@ -115,7 +115,7 @@ def test_a_shard_that_lost_three_workers_is_cut_in_two() -> None:
     add(book, "f")
     for worker in (1, 2, 3):
         assert dealt(book, worker) == (Fence(1, worker), [*"abcd"])
-        book.lose(worker, begun(*"abcd"), blamed=True)
+        book.lose(worker, begun(*"abcd"))
 
     assert dealt(book, 4) == (Fence(4, 1), ["a", "b"])
     assert not book.may_have_more(4)
@@ -131,10 +131,10 @@ def test_a_suspect_does_not_go_where_something_else_is() -> None:
     dealt(book, 9)
     add(book, "d")
     assert dealt(book, 1) == (Fence(2, 1), ["c"])
-    book.lose(9, begun("a"), blamed=True)
+    book.lose(9, begun("a"))
     for worker in (7, 8):
         dealt(book, worker)
-        book.lose(worker, begun("a"), blamed=True)
+        book.lose(worker, begun("a"))
 
     assert dealt(book, 1) == (Fence(3, 1), ["d"])
     assert book.deal(1) is None
@@ -154,7 +154,7 @@ def test_a_suspect_is_cut_at_its_next_loss_and_given_up_alone_after_two() -> Non
         fence, ids = dealt(book, worker)
         if "f" in ids:
             lost_for.append(ids)
-            given_up += [one.entry.id for one in book.lose(worker, begun(*ids), blamed=True)]
+            given_up += [one.entry.id for one in book.lose(worker, begun(*ids))]
         else:
             assert all(book.end(fence, one) for one in ids)
 
@@ -163,15 +163,17 @@ def test_a_suspect_is_cut_at_its_next_loss_and_given_up_alone_after_two() -> Non
 
 
 def test_shards_of_which_nothing_was_begun_are_not_blamed_beside_one_that_was() -> None:
-    """They were only ahead."""
+    """They were only ahead: three losses later they are no suspects."""
     book = filled("a")
     add(book, "b")
-    for worker in (1, 2, 3, 4):
+    for worker in (1, 2, 3):
         dealt(book, worker)
-        assert dealt(book, worker)[1] == ["b"]
-        book.lose(worker, begun("a"), blamed=worker < 3)
+        assert dealt(book, worker) == (Fence(2, worker), ["b"])
+        book.lose(worker, begun("a"))
 
-    assert [dealt(book, 5), dealt(book, 5)] == [(Fence(1, 5), ["a"]), (Fence(2, 5), ["b"])]
+    assert dealt(book, 4) == (Fence(3, 1), ["a"])
+    assert dealt(book, 5) == (Fence(2, 4), ["b"])
+    assert (book.may_have_more(4), book.may_have_more(5)) == (False, True)
 
 
 def test_where_nothing_was_begun_all_are_blamed() -> None:
@@ -182,32 +184,9 @@ def test_where_nothing_was_begun_all_are_blamed() -> None:
     while not given_up:
         worker += 1
         dealt(book, worker)
-        given_up = book.lose(worker, {}, blamed=True)
+        given_up = book.lose(worker, {})
 
     assert worker == 5
-
-
-def test_a_loss_that_is_nobodys_fault_counts_for_nothing() -> None:
-    """A worker that was never ready has seen no document."""
-    book = filled("a", "b")
-
-    for worker in range(1, 20):
-        assert dealt(book, worker) == (Fence(1, worker), ["a", "b"])
-        book.lose(worker, {}, blamed=False)
-
-
-def test_what_waits_can_be_dropped() -> None:
-    """A run that stops sends nothing out any more; what is out goes on."""
-    book = filled("a")
-    add(book, "b")
-    fence, _ = dealt(book, 1)
-
-    book.drop_waiting()
-
-    assert book.deal(2) is None
-    assert not book.is_empty
-    assert book.end(fence, "a")
-    assert book.is_empty
 
 
 class Play:
@@ -249,7 +228,7 @@ class Play:
     def _lose(self, place: int) -> None:
         mine = self._out[place]
         known = begun(*(one for _, one in mine if int(one) in self._poison))
-        for one in self.book.lose(self._workers[place], known, blamed=True):
+        for one in self.book.lose(self._workers[place], known):
             self.ends[one.entry.id] += 1
         assert not any(self.book.end(fence, document_id) for fence, document_id in mine)
         mine.clear()

@@ -1,5 +1,6 @@
 """A run over workers that stops early: gently, at once, or because all would fail alike."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,18 @@ from tests.engines.pretended import AT, Pretence, entries, entry
 from tests.engines.world import open_run
 from trio.testing import MockClock
 
-from agent_pipeline.domain.document import Artifact, Document
+from agent_pipeline.control.deadline import on_ladder
+from agent_pipeline.domain.document import Artifact, Document, SourceEntry
+from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.result import DocumentCounts
+from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.messages import (
+    Ended,
+    Report,
     Take,
 )
 from agent_pipeline.errors import (
+    ArtifactError,
     BudgetExceededError,
     CredentialsRejectedError,
     DiskFullError,
@@ -182,3 +189,78 @@ async def test_a_ledger_that_fails_ends_the_run_and_nothing_hangs(tmp_path: Path
         assert run.stop.reason == "ledger_failed"
         assert run.tally.counts() == DocumentCounts(20, 0, 0, 0, 20)
         assert run.process.alive == []
+
+
+async def test_a_worker_that_says_what_ends_the_run_is_not_replaced(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """It was not lost, it ended; another one would end alike."""
+    async with open_run(tmp_path, Pretence(last_error=CredentialsRejectedError("refused"))) as run:
+        await run.documents(entries(10), run.driver(workers=1))
+
+        assert (run.stop.reason, str(run.stop.error)) == ("credentials_rejected", "refused")
+        assert run.named(WorkerLost) == []
+        assert len(run.process.workers) == 1
+
+
+async def test_a_batch_that_is_being_written_is_written_also_when_cancelled(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Its documents have ended, and nobody would report them again."""
+    finish = Intake.finish
+
+    class Slow(Intake):
+        async def finish(self, batch: Sequence[Report]) -> None:
+            await trio.sleep(1 if any(isinstance(one, Ended) for one in batch) else 0)
+            await finish(self, batch)
+
+    async with open_run(tmp_path) as run:
+        run.intake_kind = Slow
+
+        async def cancel() -> None:
+            await trio.sleep(2.5)
+            run.stop.request("signal:SIGINT", "twice", cancel=True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            await run.documents(entries(10), run.driver(workers=1))
+
+        assert set(run.outcomes().values()) == {("succeeded", None)}
+        run.assert_accounted()
+
+
+async def test_what_the_runs_own_timeout_cuts_off_says_so(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Whether a worker reports the end or its document is closed here."""
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 10.0)) as run:
+        run.stop.limit(5)
+
+        async def silence() -> None:
+            await trio.sleep(1)
+            run.worker(1).silence()
+
+        with on_ladder("run", 5, deadline=5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(silence)
+                await run.documents(entries(40), run.driver(workers=2))
+
+        assert len(run.outcomes()) == 20
+        assert set(run.outcomes().values()) == {("cancelled", "deadline_exceeded")}
+        run.assert_accounted()
+
+
+async def test_a_document_that_cant_be_begun_is_not_worked_on(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """The artifact it had can't be removed, say: as in one process it counts as cancelled, the others go on."""
+
+    class Stuck(LedgerRecords):
+        async def begin(self, entry: SourceEntry, digest: str, *, plan_sha256: str | None, trace_id: str) -> None:
+            if entry.id == "2":
+                raise ArtifactError("it can't be removed")
+            await LedgerRecords.begin(self, entry, digest, plan_sha256=plan_sha256, trace_id=trace_id)
+
+    async with open_run(tmp_path) as run:
+        run.records = Stuck(
+            run.ledger, run.records.artifacts, rejected=run.records.rejected, emit=run.emit, now=lambda: AT
+        )
+        await run.documents(entries(3), run.driver(workers=1))
+
+        assert run.outcomes() == {"1": ("succeeded", None), "3": ("succeeded", None)}
+        assert run.tally.counts() == DocumentCounts(3, 2, 0, 0, 1)
+        assert run.rows("select * from stage_results where document_id = '2'") == []

@@ -179,6 +179,7 @@ class Attendant:
         self.emit(WorkerReady(worker.number, ready.host, ready.pid))
 
     async def _hear_last_words(self, worker: Employment) -> None:
+        """Let a worker report its ends, for a while; it is ended when its way is closed, which follows."""
         if worker.is_ready:
             worker.send(Cancel())
             with trio.move_on_after(self.patience.last_words):
@@ -186,7 +187,4 @@ class Attendant:
                     while not await self._hear(worker):
                         pass
                 except WorkerLostError:
-                    pass
-                else:
                     return
-        await self.kill(worker)

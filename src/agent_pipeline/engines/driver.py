@@ -167,7 +167,6 @@ class Driver:
                     nursery.start_soon(self._cut)
                 await trio.sleep_forever()
             self._end_with(StopTaking())
-            self._book.drop_waiting()
 
     async def _cut(self) -> None:
         while not self._supply.is_exhausted:
@@ -194,7 +193,12 @@ class Driver:
         return False
 
     def _deal(self) -> None:
-        """Give what waits to those who are hungry; cut more where that is not enough, or end the run's work."""
+        """Give what waits to those who are hungry; cut more where that is not enough, or end the run's work.
+
+        A run that stops gives nothing more to anybody: what waits then was begun and is closed at the end, or was not.
+        """
+        if self._stop.reason is not None:
+            return
         for worker in [*self._hungry.values()]:
             shard = self._book.deal(worker.number)
             if shard is not None:
@@ -279,20 +283,17 @@ class Driver:
         except AgentPipelineError as exc:
             self._stop.request_for(exc)
             begun = {}
-        given_up = self._book.lose(worker.number, begun, blamed=worker.is_ready)
+        given_up = self._book.lose(worker.number, begun)
         self._counts["lost"] += 1
         self._counts["given_up"] += len(given_up)
         self._emit(WorkerLost(worker.number, str(why), len(documents), len(begun), len(given_up)))
         for document in given_up:
             await self._intake.give_up(document, str(why))
         self._never_ready = 0 if worker.is_ready else self._never_ready + 1
-        if self._stop.reason is not None:
-            self._book.drop_waiting()
-        elif self._never_ready >= NEVER_READY:
+        if self._stop.reason is None and self._never_ready >= NEVER_READY:
             self._stop.request_for(_nobody_works(why))
-        else:
-            self._nursery.start_soon(self._employ, 0 if worker.ended else failures + 1)
-            self._deal()
+        self._nursery.start_soon(self._employ, 0 if worker.ended else failures + 1)
+        self._deal()
 
     def _on_hungry(self, worker: Employment) -> None:
         self._hungry[worker.number] = worker

@@ -64,7 +64,7 @@ class ShardBook:
     (Fence(shard=1, attempt=1), ['a', 'b'])
     >>> book.end(shard.fence, "a"), book.end(shard.fence, "a")
     (True, False)
-    >>> book.lose(1, begun={"b": Kept()}, blamed=True)
+    >>> book.lose(1, begun={"b": Kept()})
     []
     >>> book.end(shard.fence, "b")
     False
@@ -139,14 +139,14 @@ class ShardBook:
                 del self._by_worker[lot.worker]
         return True
 
-    def lose(self, worker: int, begun: Mapping[str, Kept], *, blamed: bool) -> list[ShardDocument]:
+    def lose(self, worker: int, begun: Mapping[str, Kept]) -> list[ShardDocument]:
         """Fence what a lost worker had, and let it wait again, before all else; return documents that are given up.
+
+        Shards of which something was begun are blamed; where nothing was (it may have been begun unheard), all are.
 
         Args:
             worker: that was lost; it gets nothing any more.
             begun: its documents that were begun and have not ended, with what there is of them.
-            blamed: whether it was lost over its documents. Shards of which something was begun are blamed; where
-                nothing was (it may have been begun unheard), all are.
         """
         given_up: list[ShardDocument] = []
         lots = self._by_worker.pop(worker, [])
@@ -156,17 +156,10 @@ class ShardBook:
             for document_id in lot.documents.keys() & begun.keys():
                 kept, known = begun[document_id], lot.documents[document_id]
                 lot.documents[document_id] = replace(known, again=True, spent=kept.spent, results=kept.results)
-            if blamed and lot in suspected:
+            if lot in suspected:
                 lot.losses += 1
             given_up += self._wait_again(lot)
         return given_up
-
-    def drop_waiting(self) -> None:
-        """Forget what waits: it is not to go out any more."""
-        for lot in self._waiting:
-            for document_id in lot.documents:
-                del self._positions[document_id]
-        self._waiting.clear()
 
     def _wait_again(self, lot: _Lot) -> list[ShardDocument]:
         documents = list(lot.documents.values())
