@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 
 import pytest
+from tests.control.world import BEGIN
 
 from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, RunBudget
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
 from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.messages import Amount, Grant, LeaseReturned, LeaseWanted, Left, Recall
-from tests.control.world import BEGIN
 
 SENT = AttemptRecord(
     attempt_id="a",
@@ -65,8 +65,8 @@ class Bank:
     def end(self, worker: int, attempt_id: str, tokens: int, *, known: bool = True) -> None:
         """Let one end, with so much charged, reported or not."""
         usage = Usage(tokens, 0) if known else None
-        outcome = "succeeded" if known else "failed"
-        ended = replace(SENT, attempt_id=attempt_id, outcome=outcome, charged_tokens=tokens, usage=usage)  # type: ignore[arg-type]
+        outcome: AttemptOutcome = "succeeded" if known else "failed"
+        ended = replace(SENT, attempt_id=attempt_id, outcome=outcome, charged_tokens=tokens, usage=usage)
         self.lessor.spent(worker, ended)
 
     @property
@@ -372,7 +372,9 @@ def test_a_lowered_cap_refuses_who_waits() -> None:
     assert bank.told == [(1, Recall("")), (2, last)]
 
 
-@pytest.mark.parametrize(("tokens", "money", "left"), [(200, 5, ("tokens",)), (5, 90, ("usd",)), (200, 90, ("tokens", "usd"))])
+@pytest.mark.parametrize(
+    ("tokens", "money", "left"), [(200, 5, ("tokens",)), (5, 90, ("usd",)), (200, 90, ("tokens", "usd"))]
+)
 def test_every_dimension_that_is_too_small_is_named(tokens: int, money: int, left: tuple[str, ...]) -> None:
     """As in one process, where a run's reason names them."""
     bank = Bank(RunBudget(tokens=100, micro_usd=50))
