@@ -34,11 +34,12 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
     for flag, given in (("--record", options.record), ("--replay", options.replay)):
         if given is not None:
             raise ConfigError(f"one process records or replays: leave out {flag}, or add --engine local", key="engine")
-    if options.virtual:
+    if options.virtual and options.open_worker is None:
         raise ConfigError("virtual time is that of one process: rehearse with --engine local", key="engine")
     if config.live is not None:
         raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
-    check_ray_installed()
+    if options.open_worker is None:
+        check_ray_installed()
 
 
 def documents_in_flight(config: PipelineConfig) -> int:
@@ -68,6 +69,9 @@ async def open_engine(
     if config.engine.kind == "local":
         async with trio.open_nursery() as nursery:
             yield Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=runtime.stop)
+        return
+    if options.open_worker is not None:
+        yield _driver(runtime, config, options, tally, options.open_worker)
         return
     async with open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER) as open_worker:
         yield _driver(runtime, config, options, tally, open_worker)

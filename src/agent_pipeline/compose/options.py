@@ -9,6 +9,7 @@ from agent_pipeline.runs.directory import RunDirectory
 from agent_pipeline.telemetry import Sink
 
 if TYPE_CHECKING:
+    from agent_pipeline.engines.link import OpenWorker
     from agent_pipeline.gateway import ConnectionPool
 
 
@@ -33,6 +34,7 @@ class RunOptions:
         faults: of the embedded simulator, as in a faults file.
         virtual: write files without threads, for a virtual clock.
         make_pool: another way to the providers than sockets, for a virtual clock.
+        open_worker: another way to workers than Ray, where the engine has workers; for a virtual clock.
         keeps_logs: write run log, events, reviews and the SDK's traces and log; without them `sinks` are all there is.
         seed: of jitter and of the embedded simulator.
         record: directory in which every exchange with a provider is recorded, texts and all; a new or empty one.
@@ -57,6 +59,7 @@ class RunOptions:
     faults: str | None = None
     virtual: bool = False
     make_pool: "Callable[[], ConnectionPool] | None" = None
+    open_worker: "OpenWorker | None" = None
     keeps_logs: bool = True
     seed: int | None = None
     record: str | None = None

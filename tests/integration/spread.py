@@ -1,0 +1,115 @@
+"""Runs over workers in virtual time: the real session, driver and worker; only what lies between them is made up."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import httpx2
+import trio
+from tests.engines.in_process import InProcess
+from tests.integration.project import Project
+from trio.testing import MockClock
+
+from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.compose.worker import work
+from agent_pipeline.domain.result import RunResult
+from agent_pipeline.engines.link import WorkerEnd
+from agent_pipeline.engines.messages import WorkerPlan
+from agent_pipeline.gateway.inprocess import SimulatorTransport
+from agent_pipeline.gateway.pool import ConnectionPool
+from agent_pipeline.simulator import FaultPlan, Simulator
+
+Disturb = Callable[[InProcess], Awaitable[None]]
+
+
+@dataclass
+class Provider:
+    """One simulator for all processes of a run; remembers what it was asked, and when.
+
+    Attributes:
+        asked: by the text of the request.
+        at: times on Trio's clock.
+    """
+
+    faults: FaultPlan | None = None
+    asked: Counter[bytes] = field(default_factory=Counter)
+    at: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.simulator = Simulator(seed=1, faults=self.faults)
+
+    def pool(self) -> ConnectionPool:
+        """Return connections to it."""
+        provider = self
+
+        class Watched(SimulatorTransport):
+            async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+                provider.asked[await request.aread()] += 1
+                provider.at.append(trio.current_time())
+                return await super().handle_async_request(request)
+
+        return ConnectionPool(lambda: Watched(self.simulator))
+
+
+async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:
+    await work(plan, link, options=RunOptions(make_pool=provider.pool, virtual=True))
+
+
+def run_over_workers(
+    project: Project,
+    provider: Provider,
+    *,
+    disturb: Disturb | None = None,
+    options: RunOptions | None = None,
+    gone_on: bool = False,
+    cut_off_after: float = math.inf,
+) -> RunResult | None:
+    """Run a project in virtual time, over workers if its engine has some; None where it was cut off.
+
+    Args:
+        project: with one run, where that is gone on with.
+        provider: answers, whoever asks.
+        disturb: runs beside it.
+        options: of the run.
+        gone_on: go on with the run there is.
+        cut_off_after: seconds until a host program would cancel it.
+    """
+    process = InProcess(partial(_work, provider))
+    given = replace(
+        options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
+    )
+    if gone_on:
+        made = Pipeline.from_run(project.runs()[-1], options=given)
+    else:
+        made = Pipeline.from_config(project.config, options=given)
+
+    async def main() -> RunResult | None:
+        result = None
+        async with trio.open_nursery() as nursery:
+            if disturb is not None:
+                nursery.start_soon(disturb, process)
+            with trio.move_on_after(cut_off_after):
+                result = await made.run()
+            nursery.cancel_scope.cancel()
+        return result
+
+    return trio.run(main, clock=MockClock(autojump_threshold=0), strict_exception_groups=True)
+
+
+def with_engine(project: Project, **engine: object) -> Project:
+    """Let a project's pipeline run over workers."""
+    pipeline = json.loads(project.config.read_text(encoding="utf-8"))
+    pipeline["engine"] = {"kind": "ray", "workers": 2, "shard_size": 20, **engine}
+    project.config.write_text(json.dumps(pipeline), encoding="utf-8")
+    return project
+
+
+def local(project: Project) -> Project:
+    """Let it run in one process again."""
+    pipeline = json.loads(project.config.read_text(encoding="utf-8"))
+    pipeline.pop("engine", None)
+    project.config.write_text(json.dumps(pipeline), encoding="utf-8")
+    return project
