@@ -1,7 +1,9 @@
 """A document never changes under anybody's hands, and its hash stands for all that a stage can see."""
 
+import copy
 import hashlib
 import operator
+import pickle
 from collections.abc import Mapping
 from typing import cast
 
@@ -102,3 +104,10 @@ def test_each_part_is_in_the_hash(other: Document) -> None:
 def test_half_a_character_can_be_hashed() -> None:
     """Models send them, and UTF-8 has no room for them."""
     assert Document("1", "\ud800").sha256() != Document("1", "\udc00").sha256()
+
+
+def test_a_document_travels_between_processes_as_it_is() -> None:
+    """Its mappings are read-only views, which pickle would refuse."""
+    document = Document("a", "text", source="a.md", metadata={"n": [1, 2]}, fields={"slug": "a"})
+
+    assert pickle.loads(pickle.dumps(document)) == document == copy.deepcopy(document)  # noqa: S301 - its own

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 import trio
 from tests.control.world import BEGIN, LongestJitter, make_call
@@ -22,9 +23,16 @@ from agent_pipeline.engines.messages import (
     Command,
     LeaseReturned,
     LeaseWanted,
+    LimitsAnnounced,
+    Paused,
+    RateTaken,
+    RateUsed,
+    RateWanted,
     Report,
 )
 from agent_pipeline.engines.rates import RateLessor
+
+MessageT = TypeVar("MessageT")
 
 Send = Callable[[Attempt], Awaitable[str]]
 
@@ -141,8 +149,10 @@ class Office:
                 self.lessor.returned(worker, report)
             case Attempted(record=record):
                 self.lessor.spent(worker, record)
+            case RateWanted() | RateUsed() | RateTaken() | LimitsAnnounced() | Paused():
+                self.rates.take(worker, report)
             case _:
-                self.rates.take(worker, report)  # type: ignore[arg-type]
+                raise AssertionError(report)
         self.assert_within_caps()
 
     def assert_within_caps(self) -> None:
@@ -164,7 +174,7 @@ class Office:
         worker.heard.append(command)
         assert worker.leases.take(command)
 
-    async def _carry(self, way: "deque[tuple[float, object]]", deliver: Callable[..., None]) -> None:
+    async def _carry(self, way: deque[tuple[float, MessageT]], deliver: Callable[[MessageT], None]) -> None:
         while True:
             while way and way[0][0] <= trio.current_time():
                 deliver(way.popleft()[1])

@@ -6,7 +6,7 @@ import pytest
 from tests.control.world import BEGIN
 
 from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, RunBudget
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
 from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.messages import Amount, Grant, LeaseReturned, LeaseWanted, Left, Recall
 
@@ -65,8 +65,8 @@ class Bank:
     def end(self, worker: int, attempt_id: str, tokens: int, *, known: bool = True) -> None:
         """Let one end, with so much charged, reported or not."""
         usage = Usage(tokens, 0) if known else None
-        outcome = "succeeded" if known else "failed"
-        ended = replace(SENT, attempt_id=attempt_id, outcome=outcome, charged_tokens=tokens, usage=usage)  # type: ignore[arg-type]
+        outcome: AttemptOutcome = "succeeded" if known else "failed"
+        ended = replace(SENT, attempt_id=attempt_id, outcome=outcome, charged_tokens=tokens, usage=usage)
         self.lessor.spent(worker, ended)
 
     @property

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.engines.test_leases import SENT
 
 from agent_pipeline.control.budget import Budget, Caps, Hold, RunBudget, ask_for_more, find_shortages, hold_nowait
-from agent_pipeline.domain.usage import AttemptRecord, Usage
+from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
 from agent_pipeline.engines.budget_lease import BudgetLease
 from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.messages import Command, Grant, LeaseReturned, LeaseWanted, Recall
@@ -144,7 +144,7 @@ class LeasesMachine(RuleBasedStateMachine):
     @invariant()
     def no_spend_is_missed(self) -> None:
         """What is on its way to the driver is all that it may not know of what was spent."""
-        unheard = sum(one.charged_tokens for hand in self.hands.values() for one in hand.reports if _is_end(one))
+        unheard = sum(one.charged_tokens for hand in self.hands.values() for one in _ends(hand))
         assert self.budget.tokens.spent + unheard >= self.true_spend
 
     def teardown(self) -> None:
@@ -225,8 +225,8 @@ class LeasesMachine(RuleBasedStateMachine):
             else:
                 request.hold.settle(tokens=charged, micro_usd=0)
             usage = None if share is None else Usage(charged, 0)
-            outcome = "failed" if share is None else "succeeded"
-            record = replace(SENT, attempt_id=request.name, outcome=outcome, charged_tokens=charged, usage=usage)  # type: ignore[arg-type]
+            outcome: AttemptOutcome = "failed" if share is None else "succeeded"
+            record = replace(SENT, attempt_id=request.name, outcome=outcome, charged_tokens=charged, usage=usage)
             hand.reports.append(record)
         self._look(hand)
 
@@ -271,13 +271,12 @@ class LeasesMachine(RuleBasedStateMachine):
 
 def _never_heard_of(hand: Hand) -> int:
     """Return what requests of a lost worker cost of which not even their leaving was heard; nobody can know of them."""
-    records = [one for one in hand.reports if isinstance(one, AttemptRecord)]
-    left = {one.attempt_id for one in records if one.outcome is None}
-    return sum(one.charged_tokens for one in records if _is_end(one) and one.attempt_id in left)
+    left = {one.attempt_id for one in hand.reports if isinstance(one, AttemptRecord) and one.outcome is None}
+    return sum(one.charged_tokens for one in _ends(hand) if one.attempt_id in left)
 
 
-def _is_end(report: object) -> bool:
-    return isinstance(report, AttemptRecord) and report.outcome is not None
+def _ends(hand: Hand) -> list[AttemptRecord]:
+    return [one for one in hand.reports if isinstance(one, AttemptRecord) and one.outcome is not None]
 
 
 TestLeases = LeasesMachine.TestCase

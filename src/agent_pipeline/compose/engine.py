@@ -19,7 +19,7 @@ from agent_pipeline.engines.shards import ShardBook
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.pipeline.admission import Admission, Tally
 
-WORKER = "agent_pipeline.compose.worker:work"
+WORKER = "agent_pipeline.compose.worker_process:work_in_own_process"
 """What workers run, by the name under which every machine finds it."""
 
 

@@ -43,6 +43,10 @@ class Document:
         if self.fields is not _NOTHING:
             object.__setattr__(self, "fields", _frozen(self.fields))
 
+    def __reduce__(self) -> tuple[type["Document"], tuple[object, ...]]:
+        """Let it be pickled, and copied: read-only views of mappings can't be."""
+        return type(self), (self.id, self.text, self.source, dict(self.metadata), dict(self.fields))
+
     def with_text(self, text: str) -> "Document":
         """Return a copy with another working text."""
         return replace(self, text=text)

@@ -239,6 +239,8 @@ class Driver:
         try:
             with worker.unneeded:
                 async with self._open_worker(replace(self._plan, worker=worker.number)) as worker.end:
+                    # A cluster may let it wait for a place as long as it takes.
+                    worker.start_deadline = trio.current_time() + self._patience.start
                     await self._stay_with(worker, failures)
         except WorkerLostError as exc:
             if not worker.is_lost:  # it could not even be opened

@@ -13,6 +13,9 @@ EXTRA = "install agent-pipeline[ray] from where you have agent-pipeline (docs/op
 _ENVIRONMENT = {
     # Nothing is reported to anybody.
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run` Ray would pack the current folder and let uv make an environment of it for each worker. They take
+    # the one that there is.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Where a cluster's head is gone, Ray ends its driver in the middle of whatever it does. We end it ourselves before.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
 }

@@ -69,7 +69,7 @@ class RayLink:
         self._process: LocalProcess | None = None
         # Bounded by `_room`, which the reader waits for where it keeps nobody from anything: in its own thread.
         self._arrived, self._received = trio.open_memory_channel[Sequence[Report]](math.inf)
-        self._room = threading.Semaphore(BATCHES_AHEAD)
+        self._room = threading.Semaphore(BATCHES_AHEAD - 1)
         self._started = trio.Event()
         self._ended = trio.Event()
         self._killed: trio.Event | None = None
@@ -106,8 +106,9 @@ class RayLink:
     def send(self, command: Command) -> None:
         """Send a command; Ray's own threads carry it."""
         if self._command is not None and not self._is_given_up:
+            packed = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
             with suppress(Exception):  # of a worker that is gone; `receive` tells
-                self._command.remote(pickle.dumps(command, pickle.HIGHEST_PROTOCOL))
+                self._command.remote(packed)
 
     async def kill(self) -> None:
         """End the actor's process, and wait until it has ended, or `KILL_TIMEOUT` seconds."""
