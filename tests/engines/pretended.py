@@ -122,6 +122,7 @@ class Pretence:
         instant: documents whose worker is lost before it can say that they began.
         error: what every document ends with, where there is one; `errors` those of single ones.
         never_ready: whether workers are lost as they start; `hangs` whether they hang there.
+        gives_up_after: so many workers end at their first shard.
         last_error: what a worker ends with when it has had its first shard.
         makes_artifacts: whether documents that went well become files.
         plan_sha256: what they say they would make of documents.
@@ -139,6 +140,7 @@ class Pretence:
     errors: dict[str, AgentPipelineError] = field(default_factory=dict)
     never_ready: bool = False
     hangs: bool = False
+    gives_up_after: int = 0
     last_error: AgentPipelineError | None = None
     makes_artifacts: bool = True
     plan_sha256: str | None = PLAN.plan_sha256
@@ -193,7 +195,7 @@ class _Pretended:
                     match await self._side.receive():
                         case Take(shard):
                             self._is_hungry = False
-                            if self._pretence.last_error is not None:
+                            if self._pretence.last_error is not None or self._number <= self._pretence.gives_up_after:
                                 return
                             self._waiting += [(shard.fence, one) for one in shard.documents]
                             for _ in shard.documents:

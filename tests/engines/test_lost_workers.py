@@ -12,6 +12,7 @@ from tests.engines.world import Run, open_run
 from trio.testing import MockClock
 
 from agent_pipeline.domain.engine_events import LateReports, WorkerLost
+from agent_pipeline.domain.result import DocumentCounts
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.driver import DriverStatistics
 from agent_pipeline.engines.link import DriverEnd, WorkerLostError
@@ -290,3 +291,54 @@ async def test_a_way_that_breaks_while_it_is_closed_is_one_loss(tmp_path: Path, 
         assert len(run.named(WorkerLost)) == 1
         assert len(run.process.workers) == 2
         run.assert_accounted()
+
+
+async def test_a_worker_that_cant_be_opened_is_lost_before_it_is_ready(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The cluster says no: three times in a row, and the run ends with its words."""
+    async with open_run(tmp_path) as run:
+
+        @asynccontextmanager
+        async def refuse(plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+            if plan.worker:
+                raise WorkerLostError("no room")
+            yield run.worker(1)
+
+        run.process.open = refuse  # type: ignore[method-assign]
+        await run.documents(entries(10), run.driver(workers=1))
+
+        assert run.stop.reason == "engine_failed"
+        assert [(one.reason, one.documents) for one in run.named(WorkerLost)] == [("no room", 0)] * 3
+        run.assert_accounted()
+
+
+async def test_a_worker_that_ends_though_there_is_more_to_do_is_lost(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Whatever made it end, its documents go to another."""
+    pretence = Pretence(gives_up_after=1)
+    async with open_run(tmp_path, pretence) as run:
+        await run.documents(entries(10), run.driver(workers=1))
+
+        assert [one.reason for one in run.named(WorkerLost)] == ["it ended although there was more to do"]
+        assert set(run.outcomes().values()) == {("succeeded", None)}
+        run.assert_accounted()
+
+
+async def test_a_ledger_that_fails_when_a_worker_is_lost_ends_the_run(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What there is of its documents can't be read."""
+    async with open_run(tmp_path) as run:
+
+        async def crash() -> None:
+            await trio.sleep(0.5)
+            assert run.ledger.close_now(1)
+            run.worker(1).crash()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash)
+            await run.documents(entries(10), run.driver(workers=1))
+
+        assert run.stop.reason == "ledger_failed"
+        assert run.tally.counts() == DocumentCounts(10, 0, 0, 0, 10)
+        assert run.process.alive == []

@@ -17,6 +17,7 @@ from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.messages import (
     Ended,
     Report,
+    StopTaking,
     Take,
 )
 from agent_pipeline.errors import (
@@ -82,10 +83,11 @@ async def test_documents_of_a_worker_lost_while_stopping_are_cancelled(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
-            await run.documents(entries(40), run.driver(workers=2))
+            await run.documents(entries(30), run.driver(workers=2, shard_size=15))
 
         assert sorted(run.outcomes().values()) == [("cancelled", None)] * 10 + [("succeeded", None)] * 10
         assert len(run.process.workers) == 2
+        assert isinstance(run.worker(2).commands[-1], StopTaking)
         run.assert_accounted()
 
 

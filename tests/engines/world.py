@@ -24,6 +24,7 @@ from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lessor import Tell
 from agent_pipeline.engines.messages import (
     LeaseReport,
+    WorkerPlan,
 )
 from agent_pipeline.engines.shards import ShardBook
 from agent_pipeline.errors import AgentPipelineError
@@ -95,11 +96,12 @@ class Run:
     finished: set[str] = field(default_factory=set)
     pulled: int = 0
     intake_kind: type[Intake] = Intake
+    plan: WorkerPlan = PLAN
 
     def driver(self, *, workers: int = 3, concurrency: int = 10, **settings: Any) -> Driver:  # noqa: ANN401
         """Make the driver of this run."""
         settings.setdefault("shard_size", 20)
-        plan = replace(PLAN, concurrency=concurrency)
+        plan = replace(self.plan, concurrency=concurrency)
         self.intake = self.intake_kind(
             self.records,
             ShardBook(),
@@ -108,7 +110,7 @@ class Run:
             record=self._record,
             counts=self.counts,
             tell=self.tell,
-            plan_sha256=PLAN.plan_sha256,
+            plan_sha256=plan.plan_sha256,
         )
         return Driver(
             open_worker=self.process.open,

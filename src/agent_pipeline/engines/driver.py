@@ -231,7 +231,7 @@ class Driver:
         """
         with trio.move_on_after(min(_LONGEST_DELAY, 2.0 ** (failures - 2)) if failures > 1 else 0):
             await self._is_ending.wait()
-        if self._is_ending.is_set():
+        if self._is_ending.is_set() or self._stop.reason is not None:
             return
         self._numbers += 1
         worker = Employment(self._numbers, trio.current_time() + self._patience.start)
