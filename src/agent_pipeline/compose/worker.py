@@ -19,7 +19,7 @@ from agent_pipeline.compose.budgets import caps_of_document
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.runtime import choose_provider, endpoints_of
 from agent_pipeline.compose.stage_plan import plan_stages
-from agent_pipeline.config.pipeline import PipelineConfig, parse_pipeline_config
+from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig, parse_pipeline_config
 from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.domain.document import SourceEntry
@@ -145,21 +145,7 @@ async def _open(stack: AsyncExitStack, job: _Job) -> _Parts:
     in_flight = {"start": start, "min": minimum, "max": maximum}
     share = config.limits.requests_in_flight.model_copy(update=in_flight)
     limits = config.limits.model_copy(update={"requests_in_flight": share})
-
-    def record(attempt: AttemptRecord) -> None:
-        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt))
-
-    gate = gateways.make_gate(
-        limits,
-        budget=leases.budget,
-        sharing=leases,
-        record=record,
-        on_limit=emit,
-        on_stall=lambda document_id, culprit, seconds: emit(Stall("attempt", document_id, culprit, seconds)),
-        on_breaker=lambda *change: emit(BreakerChanged(*change)),
-        # Each worker of each session draws ids of its own, also from one seed.
-        rng=random.Random(None if plan.seed is None else f"{plan.seed} {plan.session} {plan.worker}"),
-    )
+    gate = _gate(job, limits, leases, emit)
     leases.serve(gate)
     gateway = await stack.enter_async_context(
         gateways.open_gateway(
@@ -180,6 +166,26 @@ async def _open(stack: AsyncExitStack, job: _Job) -> _Parts:
         include_texts=plan.include_texts,
     )
     return _Parts(_itinerary(job, bridge, emit), gate, leases)
+
+
+def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
+    """Return the worker's gate, which has nothing of its own but its share of the requests in flight."""
+    plan, link = job.plan, job.link
+
+    def record(attempt: AttemptRecord) -> None:
+        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt))
+
+    return gateways.make_gate(
+        limits,
+        budget=leases.budget,
+        sharing=leases,
+        record=record,
+        on_limit=emit,
+        on_stall=lambda document_id, culprit, seconds: emit(Stall("attempt", document_id, culprit, seconds)),
+        on_breaker=lambda *change: emit(BreakerChanged(*change)),
+        # Each worker of each session draws ids of its own, also from one seed.
+        rng=random.Random(None if plan.seed is None else f"{plan.seed} {plan.session} {plan.worker}"),
+    )
 
 
 def _itinerary(job: _Job, bridge: "bridges.AgentBridge", emit: Emit) -> Itinerary:
