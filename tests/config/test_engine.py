@@ -1,13 +1,15 @@
 """`engine:` of a pipeline file, and its flags."""
 
+from typing import Any
+
 import pytest
 from tests.config.pipeline_files import HEAD, Load, refusal
 
 from agent_pipeline.config.pipeline import EngineConfig, EngineOverrides, Overrides
 
 
-def _flags(**values: object) -> Overrides:
-    return Overrides(engine=EngineOverrides(**values))  # type: ignore[arg-type] # checked by the config
+def _flags(**values: Any) -> Overrides:  # noqa: ANN401 - as a file has them
+    return Overrides(engine=EngineOverrides(**values))
 
 
 def test_without_a_word_one_process_does_everything(load: Load) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import (
     Alive,
@@ -34,7 +35,7 @@ def plan_of(worker: int = 1) -> WorkerPlan:
         roles_sha256="",
         path="",
         roles_path="",
-        overrides={},
+        overrides=Overrides(),
         only=(),
         skip=(),
         offline=True,

@@ -77,7 +77,7 @@ def _ends(project: Project) -> dict[str, tuple[str, str]]:
 
 def test_a_run_on_ray_leaves_what_a_local_one_leaves(tmp_path: Path) -> None:
     """The code that works on a document is the same; agents with loops of their own included."""
-    here, there = (make_project(tmp_path / name, prose(40)) for name in ("here", "there"))
+    here, there = (make_project(tmp_path / name, prose(40)) for name in ("here", "away"))
 
     local = _result(_start(here))
     on_ray = _result(_start(there, *RAY))
