@@ -61,7 +61,7 @@ def _left(pids: set[int], seconds: float) -> set[int]:
 
 
 def _result(run: "subprocess.Popen[str]") -> dict[str, object]:
-    stdout, stderr = run.communicate(timeout=200)
+    stdout, stderr = run.communicate(timeout=400)
     assert stdout.count("\n") == 1, f"{stdout}\n{stderr[-3000:]}"
     result: dict[str, object] = json.loads(stdout)
     return result
@@ -89,8 +89,8 @@ def test_a_run_on_ray_leaves_what_a_local_one_leaves(tmp_path: Path) -> None:
     assert {path.name for path in there.artifacts.iterdir()} == {path.name for path in here.artifacts.iterdir()}
 
 
-def test_a_killed_worker_loses_nothing_and_a_signal_ends_the_run_gently(tmp_path: Path) -> None:
-    """Another one takes its place; the signal is ours, though Ray would like to have it."""
+def test_a_killed_worker_loses_nothing_and_no_process_is_left(tmp_path: Path) -> None:
+    """Another one takes its place."""
     slow = tmp_path / "slow.yaml"
     slow.write_text("latency: 0.5\n", encoding="utf-8")
     project = make_project(tmp_path / "project", prose(60))
