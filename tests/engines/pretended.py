@@ -13,6 +13,7 @@ from tests.engines.in_process import WorkerSide
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentStarted
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.link import WorkerEnd
@@ -28,7 +29,6 @@ from agent_pipeline.engines.messages import (
     Finish,
     Happened,
     Hungry,
-    Lane,
     Ready,
     Resulted,
     ResultKey,
@@ -168,7 +168,7 @@ class Pretence:
 
 async def _beat(link: WorkerEnd) -> None:
     while True:
-        link.report(Alive((Lane("p", "m", 1, 10, 0, 0.0),)))
+        link.report(Alive((LaneState("p", "m", 1, 10, 0, 0.0),)))
         await trio.sleep(1)
 
 

@@ -11,10 +11,10 @@ from trio.testing import MockClock
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerReady
 from agent_pipeline.domain.result import DocumentCounts
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.messages import (
-    Lane,
     Report,
     Take,
 )
@@ -173,7 +173,7 @@ async def test_what_workers_have_in_flight_can_be_seen(tmp_path: Path, autojump_
 
         async def look() -> None:
             await trio.sleep(1.5)
-            assert driver.lanes() == [Lane("p", "m", 1, 10, 0, 0.0)] * 2
+            assert driver.lanes() == [LaneState("p", "m", 1, 10, 0, 0.0)] * 2
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)

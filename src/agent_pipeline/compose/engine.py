@@ -34,6 +34,8 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
     for flag, given in (("--record", options.record), ("--replay", options.replay)):
         if given is not None:
             raise ConfigError(f"one process records or replays: leave out {flag}, or add --engine local", key="engine")
+    if options.strict_shutdown and options.open_worker is None:
+        raise ConfigError("Ray leaves files open in its driver: leave out --strict-shutdown", key="engine")
     if options.virtual and options.open_worker is None:
         raise ConfigError("virtual time is that of one process: rehearse with --engine local", key="engine")
     if config.live is not None:

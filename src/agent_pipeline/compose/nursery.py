@@ -57,11 +57,12 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
         stop.limit(limits.timeouts.run)
     with stop.scope, on_ladder("run", limits.timeouts.run, deadline=stop.scope.deadline):
         async with (
-            open_snapshots(runtime, tally, options.on_snapshot),
+            open_snapshots(runtime, tally, options.on_snapshot) as elsewhere,
             open_live(threaded=not options.virtual) as hold_to,
         ):
             try:
                 async with open_engine(runtime, config, options, tally, in_flight=in_flight) as engine:
+                    elsewhere.lanes = engine.lanes
                     if config.live is not None:
                         target = RunTarget(runtime, engine, work.stages, fit)
                         hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))

@@ -43,7 +43,7 @@ class ShutdownProof:
     Loops, tasks and connections are counted one by one where they are made. Threads, log handlers and file descriptors
     belong to the whole process: `opened` are those that were there at the end of the work or after closing but not
     before, `closed` those of them that are gone. A host that opens things of its own meanwhile is counted as well;
-    where another run overlapped nothing is said of these three.
+    where another run overlapped, or a library works beside it that keeps such things, nothing is said of these three.
     """
 
     def __init__(self) -> None:

@@ -21,6 +21,8 @@ async def run_session(work: Work, watch: Watch, proof: ShutdownProof) -> RunResu
     manifest, before this returns or raises.
     """
     config, options = work.config, work.options
+    if config.engine.kind != "local":
+        proof.overlapped = True  # Ray keeps files and log handlers of its own until the process ends
     tally = Tally()
     results: list[RunResult] = []
     runtime: Runtime | None = None

@@ -1,8 +1,9 @@
 """Takes snapshots of a run for whoever watches it, in one task, four times a second."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -19,35 +20,56 @@ OnSnapshot = Callable[[RunSnapshot], None]
 """Takes a snapshot, under Trio; must not block or raise."""
 
 
+@dataclass(slots=True)
+class Elsewhere:
+    """What other processes have in flight for the run.
+
+    Attributes:
+        lanes: returns what they said last; each may name the same models as others.
+    """
+
+    lanes: Callable[[], Iterable[LaneState]] = tuple
+
+
 @asynccontextmanager
-async def open_snapshots(runtime: Runtime, tally: Tally, on_snapshot: OnSnapshot | None) -> AsyncGenerator[None]:
-    """Hand snapshots over while the block lasts, and a last one at its end, also on error and cancellation."""
+async def open_snapshots(runtime: Runtime, tally: Tally, on_snapshot: OnSnapshot | None) -> AsyncGenerator[Elsewhere]:
+    """Hand snapshots over while the block lasts, and a last one at its end, also on error and cancellation.
+
+    Yields:
+        where to say what other processes have in flight, once there are some.
+    """
+    elsewhere = Elsewhere()
     if on_snapshot is None:
-        yield
+        yield elsewhere
         return
 
     async def show() -> None:
         while True:
-            on_snapshot(snapshot(runtime, tally))
+            on_snapshot(snapshot(runtime, tally, elsewhere))
             await trio.sleep(PERIOD)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(show)
         try:
-            yield
+            yield elsewhere
         finally:
             nursery.cancel_scope.cancel()
-            on_snapshot(snapshot(runtime, tally))
+            on_snapshot(snapshot(runtime, tally, elsewhere))
 
 
-def snapshot(runtime: Runtime, tally: Tally) -> RunSnapshot:
+def snapshot(runtime: Runtime, tally: Tally, elsewhere: Elsewhere) -> RunSnapshot:
     """Return the state of a run now; no checkpoint, some microseconds for each call under way."""
     gate = runtime.gate
     known = gate.statistics()
     return RunSnapshot(
-        lanes=tuple(
-            LaneState(provider, model, lane.in_flight, lane.limit, lane.waiting, lane.cooldown)
-            for (provider, model), lane in known.lanes.items()
+        lanes=_together(
+            [
+                *(
+                    LaneState(provider, model, lane.in_flight, lane.limit, lane.waiting, lane.cooldown)
+                    for (provider, model), lane in known.lanes.items()
+                ),
+                *elsewhere.lanes(),
+            ]
         ),
         waiting=Counter(
             one.call.scope.stage for one in gate.open_calls() if one.call.scope.stage is not None and not one.is_sent
@@ -57,6 +79,26 @@ def snapshot(runtime: Runtime, tally: Tally) -> RunSnapshot:
         micro_usd=_spent(gate.budget.micro_usd),
         unknown_cost=known.unknown_cost or runtime.records.session.unknown_cost,
         kept=tally.kept,
+    )
+
+
+def _together(lanes: Iterable[LaneState]) -> tuple[LaneState, ...]:
+    """Return one lane for each model, with what all have in flight to it."""
+    found: dict[tuple[str, str], LaneState] = {}
+    for lane in lanes:
+        other = found.get((lane.provider, lane.model))
+        found[lane.provider, lane.model] = lane if other is None else _sum(other, lane)
+    return tuple(found.values())
+
+
+def _sum(one: LaneState, other: LaneState) -> LaneState:
+    return LaneState(
+        one.provider,
+        one.model,
+        one.in_flight + other.in_flight,
+        one.limit + other.limit,
+        one.waiting + other.waiting,
+        max(one.cooldown, other.cooldown),
     )
 
 

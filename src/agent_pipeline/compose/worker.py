@@ -26,6 +26,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import Event, SdkTraceItem, Stall
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.forwarded_records import ForwardedRecords
@@ -42,7 +43,6 @@ from agent_pipeline.engines.messages import (
     Finish,
     Happened,
     Hungry,
-    Lane,
     Ready,
     ShardDocument,
     StopTaking,
@@ -325,7 +325,7 @@ async def _beat(link: WorkerEnd, gate: Gate) -> None:
         link.report(
             Alive(
                 tuple(
-                    Lane(provider, model, one.in_flight, one.limit, one.waiting, one.cooldown)
+                    LaneState(provider, model, one.in_flight, one.limit, one.waiting, one.cooldown)
                     for (provider, model), one in lanes
                 )
             )

@@ -8,6 +8,7 @@ import trio
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.engines.attendant import Attendant, Patience
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
@@ -17,7 +18,6 @@ from agent_pipeline.engines.messages import (
     Command,
     DocumentsInFlight,
     Finish,
-    Lane,
     ShardDocument,
     StopTaking,
     Take,
@@ -123,7 +123,7 @@ class Driver:
         """Snapshot of all counters."""
         return DriverStatistics(**self._counts)
 
-    def lanes(self) -> list[Lane]:
+    def lanes(self) -> list[LaneState]:
         """Return what workers have in flight, as they said last."""
         return [lane for worker in self._workers.values() for lane in worker.lanes]
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.link import DriverEnd, WorkerLostError
-from agent_pipeline.engines.messages import Attempted, Command, Lane, Report
+from agent_pipeline.engines.messages import Attempted, Command, Report
 
 INTERRUPTED = "interrupted"
 """The error code of a request whose end nobody knows, as in a session that was killed."""
@@ -39,7 +40,7 @@ class Employment:
     ended: int = 0
     late_reports: int = 0
     late_tokens: int = 0
-    lanes: tuple[Lane, ...] = ()
+    lanes: tuple[LaneState, ...] = ()
     _under_way: dict[str, Attempted] = field(default_factory=dict)
 
     def send(self, command: Command) -> None:

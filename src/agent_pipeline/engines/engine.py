@@ -1,9 +1,10 @@
 """What an engine is: it takes documents as there are places for them, and is done when they are."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Protocol
 
 from agent_pipeline.domain.document import SourceEntry
+from agent_pipeline.domain.snapshot import LaneState
 
 
 class Engine(Protocol):
@@ -15,6 +16,10 @@ class Engine(Protocol):
         Raises:
             AgentPipelineError: the source turned out to be unusable; what was admitted goes on to its end.
         """
+        ...
+
+    def lanes(self) -> Iterable[LaneState]:
+        """Return what other processes have in flight; nothing where there are none."""
         ...
 
     def set_in_flight(self, count: int) -> None:

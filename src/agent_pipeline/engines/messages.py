@@ -13,6 +13,7 @@ from typing import TypeAlias
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.lease_messages import (
@@ -49,7 +50,6 @@ __all__ = [
     "Grant",
     "Happened",
     "Hungry",
-    "Lane",
     "LeaseReport",
     "LeaseReturned",
     "LeaseWanted",
@@ -251,22 +251,10 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """What a worker has in flight to a model, its own limit on that, how many wait, and a pause that is left."""
-
-    provider: str
-    model: str
-    in_flight: int
-    limit: int
-    waiting: int
-    cooldown: float
-
-
-@dataclass(frozen=True, slots=True)
 class Alive:
     """A worker's beat, also where there is nothing else to say; what it has in flight, for those who watch."""
 
-    lanes: tuple[Lane, ...] = ()
+    lanes: tuple[LaneState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import RunCancelling, RunStopping
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import DocumentCounts, DocumentFailure
+from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError
 from agent_pipeline.ledger import KnownDocument
 from agent_pipeline.pipeline.ending import Ending
@@ -166,6 +167,10 @@ class Admission:
     def set_in_flight(self, count: int) -> None:
         """Admit at most so many at once from now on; those beyond that which are under way go on."""
         self._places.total_tokens = count
+
+    def lanes(self) -> tuple[LaneState, ...]:
+        """Return what other processes have in flight: nothing."""
+        return ()
 
     async def admit(self, entries: AsyncGenerator[SourceEntry]) -> None:
         """Start a task for each entry once there is a place, until the source or the run ends.

@@ -24,7 +24,7 @@ def short_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("file", sorted(path.name for path in INSIDE.glob("cluster_*.py")))
 def test_in_a_network_of_its_own(file: str, short_folder: Path) -> None:
     """Ray listens on every address it finds, so that it is given none but loopback."""
@@ -34,7 +34,7 @@ def test_in_a_network_of_its_own(file: str, short_folder: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "ray"]
     environment = {**os.environ, "HOME": str(short_folder), "RAY_TMPDIR": str(short_folder)}
     done = subprocess.run(
-        [*NAMESPACE, *command, "--timeout", "300", "-o", "python_files=cluster_*.py", str(INSIDE / file)],
+        [*NAMESPACE, *command, "--timeout", "600", "-o", "python_files=cluster_*.py", str(INSIDE / file)],
         env=environment,
         capture_output=True,
         text=True,

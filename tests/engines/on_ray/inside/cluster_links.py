@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -20,12 +20,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
 
 
 @asynccontextmanager
-async def _cluster(main: str = ECHO) -> AsyncIterator[OpenWorker]:
+async def _cluster(main: str = ECHO) -> AsyncGenerator[OpenWorker]:
     async with open_cluster(LOCAL, workers=PLACES, main=main) as open_worker:
         yield open_worker
 
 
-async def _reports(end: DriverEnd) -> AsyncIterator[Report]:
+async def _reports(end: DriverEnd) -> AsyncGenerator[Report]:
     while True:
         for report in await end.receive():
             yield report

@@ -1,0 +1,158 @@
+"""Whole runs on Ray, as commands: what they leave is what a run in one process leaves, and of Ray nothing is left."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.engines.on_ray.toys import is_running
+from tests.integration.project import Project, make_project, prose
+
+pytestmark = pytest.mark.ray
+
+RAY = ("--engine", "ray", "--workers", "2", "--worker-concurrency", "5", "--shard-size", "5")
+
+
+def _start(project: Project, *flags: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "agent_pipeline", "run", str(project.config), "--offline", "--yes", "--json"]
+    return subprocess.Popen(
+        [*command, "--display", "log", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _workers(run: "subprocess.Popen[str]") -> list[int]:
+    """Wait until both workers are ready; return their processes."""
+    found: list[int] = []
+    assert run.stderr is not None
+    while len(found) < 2:
+        line = run.stderr.readline()
+        assert line, run.communicate()
+        if " WORKER_READY " in line:
+            found.append(int(line.partition("pid=")[2].split()[0]))
+    return found
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        threads = [one for one in map(int, (path.name for path in Path(f"/proc/{pid}/task").iterdir())) if one != pid]
+        for thread in threads:
+            children += Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield child
+        yield from _descendants(child)
+
+
+def _left(pids: set[int], seconds: float) -> set[int]:
+    """Return which processes still run after so many seconds, sooner where there are none."""
+    deadline = time.monotonic() + seconds
+    while (running := {pid for pid in pids if is_running(pid)}) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return running
+
+
+def _result(run: "subprocess.Popen[str]") -> dict[str, object]:
+    stdout, stderr = run.communicate(timeout=400)
+    assert stdout.count("\n") == 1, f"{stdout}\n{stderr[-3000:]}"
+    result: dict[str, object] = json.loads(stdout)
+    return result
+
+
+def _ends(project: Project) -> dict[str, tuple[str, str]]:
+    """Return outcome and artifact's hash of each document of the newest run."""
+    with closing(sqlite3.connect(project.runs()[-1] / "ledger.sqlite3")) as ledger:
+        rows = ledger.execute("SELECT document_id, outcome, artifact_sha256 FROM documents").fetchall()
+    assert len(rows) == len({row[0] for row in rows})
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def test_a_run_on_ray_leaves_what_a_local_one_leaves(tmp_path: Path) -> None:
+    """The code that works on a document is the same; agents with loops of their own included."""
+    here, there = (make_project(tmp_path / name, prose(40)) for name in ("here", "away"))
+
+    local = _result(_start(here))
+    on_ray = _result(_start(there, *RAY))
+
+    assert (local["exit_code"], on_ray["exit_code"]) == (0, 0)
+    assert _ends(there) == _ends(here)
+    usages = [result["usage"] for result in (local, on_ray)]
+    assert usages[0] == usages[1]
+    assert {path.name for path in there.artifacts.iterdir()} == {path.name for path in here.artifacts.iterdir()}
+
+
+def test_a_killed_worker_loses_nothing_and_no_process_is_left(tmp_path: Path) -> None:
+    """Another one takes its place."""
+    slow = tmp_path / "slow.yaml"
+    slow.write_text("latency: 0.5\n", encoding="utf-8")
+    project = make_project(tmp_path / "project", prose(60))
+
+    run = _start(project, *RAY, "--faults", str(slow))
+    first, _ = _workers(run)
+    family = set(_descendants(run.pid))
+    time.sleep(0.2)
+    os.kill(first, signal.SIGKILL)
+    result = _result(run)
+
+    assert result["exit_code"] == 0
+    assert {end[0] for end in _ends(project).values()} == {"succeeded"}
+    assert len(_ends(project)) == 60
+    assert not _left(family, 5)
+
+
+def test_a_first_signal_ends_the_run_gently_also_on_ray(tmp_path: Path) -> None:
+    """Ray puts a handler of its own around ours, which would print a stack first."""
+    slow = tmp_path / "slow.yaml"
+    slow.write_text("latency: 0.2\n", encoding="utf-8")
+    project = make_project(tmp_path / "project", prose(500))
+
+    run = _start(project, *RAY, "--faults", str(slow))
+    _workers(run)
+    family = set(_descendants(run.pid))
+    time.sleep(0.5)
+    run.send_signal(signal.SIGTERM)
+    stdout, stderr = run.communicate(timeout=60)
+
+    assert run.returncode == 143
+    assert json.loads(stdout)["reason"] == "signal:SIGTERM"
+    assert "*** SIGTERM" not in stderr
+    assert not _left(family, 5)
+
+
+def test_nothing_of_ray_outlives_a_driver_that_was_killed_and_a_local_run_goes_on(tmp_path: Path) -> None:
+    """Workers would go on asking and paying for nobody."""
+    slow = tmp_path / "slow.yaml"
+    slow.write_text("latency: 0.5\n", encoding="utf-8")
+    project = make_project(tmp_path / "project", prose(30))
+
+    run = _start(project, *RAY, "--faults", str(slow))
+    workers = _workers(run)
+    family = {*_descendants(run.pid), *workers}
+    time.sleep(1)
+    run.kill()
+    run.communicate()
+    left = _left(family, 60)
+    resume = [sys.executable, "-m", "agent_pipeline", "resume", str(project.runs()[-1]), "--json", "--display", "none"]
+    resumed = subprocess.run(resume, capture_output=True, text=True, check=False)
+
+    assert not left
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert {end[0] for end in _ends(project).values()} == {"succeeded"}
+    assert len(_ends(project)) == 30
+
+
+def test_two_drivers_at_once_have_a_cluster_each(tmp_path: Path) -> None:
+    """What one of them ends is its own."""
+    projects = [make_project(tmp_path / name, prose(10)) for name in ("one", "two")]
+
+    results = [_result(run) for run in [_start(project, *RAY) for project in projects]]
+
+    assert [result["exit_code"] for result in results] == [0, 0]
