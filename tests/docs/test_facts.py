@@ -37,6 +37,9 @@ from agent_pipeline.telemetry.record import RAW
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 KindT = TypeVar("KindT")
 FOREIGN_FLAGS = {
+    "--address",
+    "--head",
+    "--working-dir",
     "--upgrade",
     "--check",
     "--hypothesis-profile",
