@@ -78,8 +78,9 @@ class Window:
     def handle(self, event: "Event", at: datetime) -> None:
         """Count."""
         del at
-        if event.name == "WORKER_READY":
-            self.pids.append(event.pid)  # type: ignore[attr-defined]
+        pid = getattr(event, "pid", None)
+        if event.name == "WORKER_READY" and pid is not None:
+            self.pids.append(pid)
             self.begun_at = self.ended
         if event.name != "DOCUMENT_FINISHED":
             return

@@ -13,6 +13,7 @@ from tests.engines.on_ray.inside.driver_process import RAY, DriverProcess, provi
 from tests.engines.on_ray.toys import is_running
 from tests.integration.project import ONE_CALL, Project, make_project, prose
 
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.engines.on_ray.library import load_ray
 
 pytestmark = pytest.mark.ray
@@ -56,7 +57,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
 
 
 def _project(root: Path, url: str, documents: int, tokens: int | None = None) -> Project:
-    limits = None if tokens is None else {"budget": {"tokens": tokens}}
+    limits: dict[str, JsonValue] | None = None if tokens is None else {"budget": {"tokens": tokens}}
     return make_project(root / "project", prose(documents), stages=ONE_CALL, base_url=url, limits=limits)
 
 
@@ -96,7 +97,7 @@ def test_three_killed_workers_lose_nothing_and_little_is_paid_again(tmp_path: Pa
 
 def test_a_cap_holds_although_a_worker_is_killed(tmp_path: Path, url: str) -> None:
     """What a killed worker had under way counts as spent, whether or not it was."""
-    cap = 60_000
+    cap = 50_000
     project = _project(tmp_path, url, 400, tokens=cap)
 
     run = start(project, *RAY)
@@ -122,7 +123,7 @@ def test_a_run_whose_driver_was_killed_goes_on_on_ray(tmp_path: Path, url: str) 
         time.sleep(0.1)
     asked = seen_by(url)["requests"]
     recorded = rows(project, "SELECT count(*) FROM documents WHERE outcome = 'succeeded'")[0][0]
-    resumed = DriverProcess("resume", str(project.runs()[-1]), "--yes", "--json", "--display", "log", *RAY)
+    resumed = DriverProcess("resume", str(project.runs()[-1]), "--json", "--display", "log", *RAY)
     result = resumed.result()
 
     assert not any(map(is_running, workers))
