@@ -143,7 +143,6 @@ def test_a_worker_that_was_stopped_too_long_is_ended_and_its_documents_go_to_oth
     stopped, _ = run.worker(1), run.worker(2)
     os.kill(stopped, signal.SIGSTOP)
     run.heard(_LOST)
-    run.worker(3)
     was_running = is_running(stopped)
     result = run.result()
 
