@@ -31,7 +31,7 @@ _LOST = re.compile(r" WORKER_LOST ")
 IMPATIENT = """\
 import functools, os, sys
 from agent_pipeline.engines import attendant, driver
-driver.Patience = functools.partial(attendant.Patience, silence=4.0)
+driver.Patience = functools.partial(attendant.Patience, silence=4.0, last_words=2.0)
 {more}
 from agent_pipeline.cli.app import main
 sys.exit(main())
