@@ -69,6 +69,9 @@ class DriverProcess:
         """End it as the system would."""
         self.process.kill()
         self.process.wait()
+        self._listener.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def _listen(self) -> None:
         assert self.process.stderr is not None
