@@ -44,8 +44,8 @@ RAY_ONE, RAY_TWO = "1 worker: ms", "2 workers: ms"
 PLAIN_ONE, PLAIN_TWO = "1 process: ms", "2 processes: ms"
 WANTED = {DRIVER: 0.1, CALLS: 0.05}
 IN_THE_WAY = {
-    DRIVER: "The driver alone writes: ledger, run log, events, traces, artifacts of all workers; 0.1 ms would be the way "
-    "to a worker and back, with nothing recorded."
+    DRIVER: "The driver alone writes: ledger, run log, events, traces, artifacts of all workers; 0.1 ms would be the "
+    "way to a worker and back, with nothing recorded."
 }
 
 
