@@ -46,7 +46,8 @@ FOREIGN_FLAGS = {
     "--strict",
     "--output-format",
     *("--api-key", "--served-model-name", "--enable-auto-tool-choice", "--reasoning-parser", "--jinja", "--parallel"),
-}  # of scripts, pytest, mypy and claude; in the last line of vllm and llama-server
+    *("--head", "--address", "--working-dir"),
+}  # of scripts, pytest, mypy and claude; in the line before the last of vllm and llama-server, in the last of ray
 
 
 def text_of(document: str) -> str:

@@ -25,6 +25,7 @@ class InProcessWorker:
         self.opened_at = trio.current_time()
         self.is_killed = False
         self.is_over = False
+        self.is_out_of_reach = False
         self.commands: list[Command] = []
         self.scope = trio.CancelScope(shield=True)  # a process of its own would not be cancelled, either
         self._queued: list[Report] = []
@@ -32,6 +33,7 @@ class InProcessWorker:
         self._left: list[list[Report]] = []
         self._due_at = math.inf
         self._is_silent = False
+        self._is_cut_off = False
         self._arrived = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
         self._to_worker, self._at_worker = trio.open_memory_channel[Command](math.inf)
@@ -52,11 +54,14 @@ class InProcessWorker:
         self.commands.append(command)
         if self._is_silent:
             self._held.append(command)
-        elif not self.is_over:
+        elif not self.is_over and not self._is_cut_off:
             self._to_worker.send_nowait(command)
 
     async def kill(self) -> None:
-        """As `DriverEnd` says."""
+        """As `DriverEnd` says; one that is out of reach is only told nothing more."""
+        if self.is_out_of_reach:
+            self._is_cut_off = True
+            return
         self.crash()
         while not self.is_over:
             await self._arrived.park()

@@ -125,6 +125,32 @@ async def test_what_a_silent_worker_says_late_changes_nothing_but_is_paid(
         run.assert_accounted()
 
 
+async def test_a_worker_that_could_not_be_killed_and_speaks_on_holds_no_run_up(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Cut off, it is never told that the run ends; it beats, and would be heard for as long as it does."""
+    async with open_run(tmp_path) as run:
+        driver = run.driver(workers=1)
+
+        async def cut_off_for_a_while() -> None:
+            await trio.sleep(0.5)
+            run.worker(1).is_out_of_reach = True
+            run.worker(1).silence()
+            await trio.sleep(5.5)
+            run.worker(1).speak()
+
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cut_off_for_a_while)
+                await run.documents(entries(10), driver)
+
+        assert set(run.outcomes().values()) == {("succeeded", None)}
+        assert [(one.worker, one.reports, one.charged_tokens) for one in run.named(LateReports)] == [
+            (1, 30, 20 * TOKENS)
+        ]
+        assert not run.process.alive
+
+
 async def test_a_worker_is_killed_before_its_documents_go_to_another(tmp_path: Path, autojump_clock: MockClock) -> None:
     """One that is only slow to be heard would else work on beside its successor."""
     async with open_run(tmp_path, Pretence(seconds=lambda _: 60.0)) as run:

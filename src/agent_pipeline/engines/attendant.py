@@ -42,7 +42,8 @@ class Patience:
     Attributes:
         start: until one is ready.
         silence: until one of which nothing is heard, not even its beat, counts as lost.
-        last_words: until one that was cancelled has reported its ends.
+        last_words: until one that was cancelled has reported its ends; at the end of the run, for one that was given up
+            and speaks on.
         kill: until one that is killed is gone, or cut off.
     """
 
@@ -97,13 +98,19 @@ class Attendant:
             with trio.move_on_after(self.patience.kill, shield=True):
                 await worker.end.kill()
 
-    async def hear_out(self, worker: Employment) -> None:
-        """Hear what a worker said before it was given up, until its way is at its end; requests of it count."""
-        try:
-            while not await self._hear(worker):
+    async def hear_out(self, worker: Employment, is_ending: trio.Event) -> None:
+        """Hear what a worker said before it was given up, until its way is at its end; requests of it count.
+
+        One that could not be killed speaks on: it is heard for `last_words` seconds more once the run is ending.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear_no_more, is_ending, nursery.cancel_scope)
+            try:
+                while not await self._hear(worker):
+                    pass
+            except WorkerLostError:
                 pass
-        except WorkerLostError:
-            return
+            nursery.cancel_scope.cancel()
 
     def settle(self, worker: Employment) -> None:
         """Record what a worker had under way as interrupted, and take back what it was lent: its way is at its end."""
@@ -112,6 +119,11 @@ class Attendant:
         self.lessor.revoke(worker.number)
         if worker.late_reports or worker.late_tokens:
             self.emit(LateReports(worker.number, worker.late_reports, worker.late_tokens))
+
+    async def _hear_no_more(self, is_ending: trio.Event, hearing: trio.CancelScope) -> None:
+        await is_ending.wait()
+        await trio.sleep(self.patience.last_words)
+        hearing.cancel()
 
     async def _hear(self, worker: Employment) -> bool:
         """Hear and take one batch; return whether it was the last."""

@@ -258,7 +258,7 @@ class Driver:
             await self._attendant.kill(worker)
             with trio.CancelScope(shield=True):  # half given up, its documents would be nobody's
                 await self._replace(worker, exc, failures)
-            await self._attendant.hear_out(worker)
+            await self._attendant.hear_out(worker, self._is_ending)
         finally:
             self._hungry.pop(worker.number, None)
             self._attendant.settle(worker)

@@ -3,6 +3,7 @@
 import re
 
 _DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.$|\n|$)")
+_UNAVAILABLE = re.compile(r"The actor \w+ is unavailable: .*?\b(RPC error: .+?)(?: rpc_code|\.\s|\.$|\n|$)")
 _EXIT_DETAIL = re.compile(r"Worker exit detail: (.+?)(?:\.\s|\.$|\n|$)")
 
 
@@ -11,12 +12,18 @@ def in_words(error: BaseException) -> str:
 
     >>> in_words(RuntimeError("The actor is dead because its node has died. Node Id: 5f Reason: ..."))
     'its node has died'
+    >>> in_words(
+    ...     RuntimeError("The actor 5f is unavailable: RpcError: RPC error: Connection reset rpc_code: 14. The ...")
+    ... )
+    'it can not be reached (RPC error: Connection reset)'
     """
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):  # what our own code raised in the actor
         return _first_line(cause)
     text = str(error)
     dead = _DEAD_BECAUSE.search(text)
+    if dead is None and (unavailable := _UNAVAILABLE.search(text)) is not None:
+        return f"it can not be reached ({unavailable[1]})"
     if dead is None:
         return f"{type(error).__name__}: {_first_line(error)}"
     detail = _EXIT_DETAIL.search(text)
