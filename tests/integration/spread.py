@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,9 +16,10 @@ from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.worker import work
+from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
-from agent_pipeline.engines.messages import WorkerPlan
+from agent_pipeline.engines.messages import Happened, Report, WorkerPlan
 from agent_pipeline.gateway.inprocess import SimulatorTransport
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
@@ -54,8 +56,27 @@ class Provider:
         return ConnectionPool(lambda: Watched(self.simulator))
 
 
+_worker: ContextVar[int] = ContextVar("_worker")
+
+
+class _OwnSpans:
+    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process."""
+
+    def __init__(self, number: int, link: WorkerEnd) -> None:
+        self._number = number
+        self._link = link
+        self.flush, self.receive = link.flush, link.receive
+
+    def report(self, report: Report) -> None:
+        """As `WorkerEnd` says."""
+        is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
+        if not is_traced or _worker.get() == self._number:
+            self._link.report(report)
+
+
 async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:
-    await work(plan, link, options=RunOptions(make_pool=provider.pool, virtual=True))
+    _worker.set(plan.worker)
+    await work(plan, _OwnSpans(plan.worker, link), options=RunOptions(make_pool=provider.pool, virtual=True))
 
 
 def run_over_workers(

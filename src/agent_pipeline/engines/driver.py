@@ -286,7 +286,8 @@ class Driver:
         given_up = self._book.lose(worker.number, begun)
         self._counts["lost"] += 1
         self._counts["given_up"] += len(given_up)
-        self._emit(WorkerLost(worker.number, str(why), len(documents), len(begun), len(given_up)))
+        unheard = round(trio.current_time() - worker.heard_at, 3)
+        self._emit(WorkerLost(worker.number, str(why), len(documents), len(begun), len(given_up), unheard))
         for document in given_up:
             await self._intake.give_up(document, str(why))
         self._never_ready = 0 if worker.is_ready else self._never_ready + 1

@@ -79,6 +79,10 @@ class _Teller:
             case "PIPELINE_STARTED":
                 stages = values.get("stages")
                 evidence.stages[self.session] = [*map(str, stages)] if isinstance(stages, list) else []
+            case "WORKER_LOST":
+                unheard = values.get("unheard_seconds")
+                seconds = float(unheard) if isinstance(unheard, int | float) else 0.0
+                evidence.note_loss(self.session, event.at, timedelta(seconds=seconds))
             case "PIPELINE_FINISHED":
                 evidence.ended_events[self.session] = values
             case "DOCUMENT_STARTED":
