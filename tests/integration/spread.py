@@ -15,6 +15,7 @@ from tests.integration.project import Project
 from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.worker import work
 from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
@@ -25,6 +26,7 @@ from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
 
 Disturb = Callable[[InProcess], Awaitable[None]]
+OnOpen = Callable[[Runtime], None]
 
 
 @dataclass
@@ -87,6 +89,7 @@ def run_over_workers(
     options: RunOptions | None = None,
     gone_on: bool = False,
     cut_off_after: float = math.inf,
+    on_open: OnOpen = lambda _: None,
 ) -> RunResult | None:
     """Run a project in virtual time, over workers if its engine has some; None where it was cut off.
 
@@ -97,15 +100,21 @@ def run_over_workers(
         options: of the run.
         gone_on: go on with the run there is.
         cut_off_after: seconds until a host program would cancel it.
+        on_open: is given the open parts of the run.
     """
+
+    class Watched(Pipeline):
+        def _on_open(self, runtime: Runtime) -> None:
+            on_open(runtime)
+
     process = InProcess(partial(_work, provider))
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )
     if gone_on:
-        made = Pipeline.from_run(project.runs()[-1], options=given)
+        made: Pipeline = Watched.from_run(project.runs()[-1], options=given)
     else:
-        made = Pipeline.from_config(project.config, options=given)
+        made = Watched.from_config(project.config, options=given)
 
     async def main() -> RunResult | None:
         result = None

@@ -48,6 +48,8 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
             replayed=options.replay is not None,
             documents=work.source.count_hint,
             session=runtime.records.session.number,
+            engine=config.engine.kind,
+            workers=0 if config.engine.kind == "local" else config.engine.workers,
         )
     )
     if options.own_process:

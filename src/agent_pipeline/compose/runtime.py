@@ -136,7 +136,9 @@ async def open_runtime(
                 config.runtime,
                 endpoints,
                 config.limits,
-                gate=_gate(config, options, records, watch, budget=budget, record=lambda attempt: record(attempt, None)),
+                gate=_gate(
+                    config, options, records, watch, budget=budget, record=lambda attempt: record(attempt, None)
+                ),
                 make_pool=tape.make_pool,
                 price_of=priced_by(config.prices),
                 emit=records.telemetry.emit,
