@@ -7,7 +7,6 @@ from typing import get_args
 import trio
 
 from agent_pipeline.domain.engine_events import LateReports, WorkerReady
-from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
@@ -135,7 +134,7 @@ class Attendant:
 
     async def _take_late(self, worker: Employment, batch: Sequence[Report]) -> None:
         for report in batch:
-            if isinstance(report, Attempted) or _is_traced(report):
+            if isinstance(report, Attempted):
                 self._note(worker, report)
             worker.late_reports += isinstance(report, _OF_DOCUMENTS)
 
@@ -189,8 +188,3 @@ class Attendant:
                         pass
                 except WorkerLostError:
                     return
-
-
-def _is_traced(report: Report) -> bool:
-    """Tell whether it is a span, which belongs to a request as its record does."""
-    return isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
