@@ -20,7 +20,7 @@ from agent_pipeline.compose.worker import work
 from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
-from agent_pipeline.engines.messages import Happened, Report, WorkerPlan
+from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
 from agent_pipeline.gateway.inprocess import SimulatorTransport
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
@@ -67,13 +67,20 @@ class _OwnSpans:
     def __init__(self, number: int, link: WorkerEnd) -> None:
         self._number = number
         self._link = link
-        self.flush, self.receive = link.flush, link.receive
 
     def report(self, report: Report) -> None:
         """As `WorkerEnd` says."""
         is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
         if not is_traced or _worker.get() == self._number:
             self._link.report(report)
+
+    def flush(self) -> None:
+        """As `WorkerEnd` says."""
+        self._link.flush()
+
+    async def receive(self) -> Command:
+        """As `WorkerEnd` says."""
+        return await self._link.receive()
 
 
 async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:

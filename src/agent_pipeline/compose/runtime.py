@@ -136,9 +136,7 @@ async def open_runtime(
                 config.runtime,
                 endpoints,
                 config.limits,
-                gate=_gate(
-                    config, options, records, watch, budget=budget, record=lambda attempt: record(attempt, None)
-                ),
+                gate=_gate(config, options, records, watch, budget=budget, record=record),
                 make_pool=tape.make_pool,
                 price_of=priced_by(config.prices),
                 emit=records.telemetry.emit,
@@ -220,13 +218,13 @@ def _gate(
     watch: Watch,
     *,
     budget: RunBudget,
-    record: Callable[[AttemptRecord], None],
+    record: Callable[[AttemptRecord, datetime | None], None],
 ) -> Gate:
     """Make the one gate, which knows what earlier sessions spent."""
     return gateways.make_gate(
         config.limits,
         budget=budget,
-        record=record,
+        record=lambda attempt: record(attempt, None),
         on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
         on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),
