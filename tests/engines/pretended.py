@@ -280,7 +280,7 @@ class _Pretended:
         self._pretence.calls[document_id, stage] += 1
         self._attempts += 1
         first = record(f"{self._pretence.name}{self._number}-{self._attempts}", document_id, stage)
-        self._side.report(Attempted(fence, first))
+        self._side.report(Attempted(fence, first, AT))
         if stage == "second" and document_id in self._pretence.poison:
             await trio.sleep(0.3)  # so that its beginning is known
             await self._side.process.die()
@@ -288,7 +288,7 @@ class _Pretended:
         try:
             await trio.sleep(self._pretence.seconds(document_id))
         except trio.Cancelled:
-            self._side.report(Attempted(fence, replace(last, outcome="cancelled", usage=None)))
+            self._side.report(Attempted(fence, replace(last, outcome="cancelled", usage=None), AT))
             raise
-        self._side.report(Attempted(fence, last))
+        self._side.report(Attempted(fence, last, AT))
         self._side.report(Resulted(fence, document_id, key, f'"{stage}"', AT, AT))

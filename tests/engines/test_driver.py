@@ -33,6 +33,7 @@ async def test_every_document_ends_once(tmp_path: Path, autojump_clock: MockCloc
         assert run.artifacts == [f"{number}.md" for number in range(1, 101)]
         assert run.pretence.calls.total() == 200
         assert run.counts.requests == run.counts.attempts == 200
+        assert run.attempted_at == [AT] * 400  # as the worker's clock says: as it leaves, and at its end
         assert run.stop.reason is None
         run.assert_accounted()
 

@@ -12,9 +12,8 @@ from tests.engines.world import Run, open_run
 from trio.testing import MockClock
 
 from agent_pipeline.domain.engine_events import LateReports, WorkerLost
-from agent_pipeline.domain.result import DocumentCounts
+from agent_pipeline.domain.result import DocumentCounts, WorkerTotals
 from agent_pipeline.domain.usage import Spending
-from agent_pipeline.engines.driver import DriverStatistics
 from agent_pipeline.engines.link import DriverEnd, WorkerLostError
 from agent_pipeline.engines.messages import (
     Take,
@@ -117,7 +116,7 @@ async def test_what_a_silent_worker_says_late_changes_nothing_but_is_paid(
         late = run.named(LateReports)
         # both stages of ten documents, and their ends; all twenty requests ended after the last that was heard
         assert [(one.worker, one.reports, one.charged_tokens) for one in late] == [(1, 30, 20 * TOKENS)]
-        assert driver.statistics() == DriverStatistics(
+        assert driver.statistics() == WorkerTotals(
             opened=2, lost=1, given_up=0, late_reports=30, duplicate_tokens=20 * TOKENS
         )
         assert run.rows("select count(*), sum(charged_tokens) from attempts") == [(40, 40 * TOKENS)]

@@ -93,6 +93,7 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     counts: Counts = field(default_factory=Counts)
     events: list[tuple[Event, datetime | None]] = field(default_factory=list)
+    attempted_at: list[datetime | None] = field(default_factory=list)
     finished: set[str] = field(default_factory=set)
     pulled: int = 0
     intake_kind: type[Intake] = Intake
@@ -151,8 +152,9 @@ class Run:
         if isinstance(event, DocumentFinished):
             self.finished.add(event.document_id)
 
-    def _record(self, attempt: AttemptRecord) -> None:
+    def _record(self, attempt: AttemptRecord, at: datetime | None) -> None:
         self.ledger.record_attempt(attempt)
+        self.attempted_at.append(at)
 
     def named(self, kind: type[EventT]) -> list[EventT]:
         """Return the events of one kind."""

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,15 +15,18 @@ from tests.integration.project import Project
 from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.worker import work
+from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
-from agent_pipeline.engines.messages import WorkerPlan
+from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
 from agent_pipeline.gateway.inprocess import SimulatorTransport
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
 
 Disturb = Callable[[InProcess], Awaitable[None]]
+OnOpen = Callable[[Runtime], None]
 
 
 @dataclass
@@ -54,8 +58,34 @@ class Provider:
         return ConnectionPool(lambda: Watched(self.simulator))
 
 
+_worker: ContextVar[int] = ContextVar("_worker")
+
+
+class _OwnSpans:
+    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process."""
+
+    def __init__(self, number: int, link: WorkerEnd) -> None:
+        self._number = number
+        self._link = link
+
+    def report(self, report: Report) -> None:
+        """As `WorkerEnd` says."""
+        is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
+        if not is_traced or _worker.get() == self._number:
+            self._link.report(report)
+
+    def flush(self) -> None:
+        """As `WorkerEnd` says."""
+        self._link.flush()
+
+    async def receive(self) -> Command:
+        """As `WorkerEnd` says."""
+        return await self._link.receive()
+
+
 async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:
-    await work(plan, link, options=RunOptions(make_pool=provider.pool, virtual=True))
+    _worker.set(plan.worker)
+    await work(plan, _OwnSpans(plan.worker, link), options=RunOptions(make_pool=provider.pool, virtual=True))
 
 
 def run_over_workers(
@@ -66,6 +96,7 @@ def run_over_workers(
     options: RunOptions | None = None,
     gone_on: bool = False,
     cut_off_after: float = math.inf,
+    on_open: OnOpen = lambda _: None,
 ) -> RunResult | None:
     """Run a project in virtual time, over workers if its engine has some; None where it was cut off.
 
@@ -76,15 +107,21 @@ def run_over_workers(
         options: of the run.
         gone_on: go on with the run there is.
         cut_off_after: seconds until a host program would cancel it.
+        on_open: is given the open parts of the run.
     """
+
+    class Watched(Pipeline):
+        def _on_open(self, runtime: Runtime) -> None:
+            on_open(runtime)
+
     process = InProcess(partial(_work, provider))
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )
     if gone_on:
-        made = Pipeline.from_run(project.runs()[-1], options=given)
+        made: Pipeline = Watched.from_run(project.runs()[-1], options=given)
     else:
-        made = Pipeline.from_config(project.config, options=given)
+        made = Watched.from_config(project.config, options=given)
 
     async def main() -> RunResult | None:
         result = None

@@ -8,7 +8,7 @@ from agent_pipeline.amounts import dollars, seconds_text
 from agent_pipeline.cli.output import one_line
 from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
-from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult
+from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult, WorkerTotals
 from agent_pipeline.telemetry import Redactor
 
 SHOWN_FAILURES = 5
@@ -115,6 +115,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     yield f"cost:       {_cost(ended)}"
     if result.recording is not None:
         yield f"recording:  {_recording(result.recording)}"
+    yield from _workers(result.workers)
     yield from _failures(ended)
     for sink, count in result.dropped.items():
         why = result.dropped_because.get(sink)
@@ -129,6 +130,15 @@ def _lines(ended: Ended) -> Iterator[str]:
     yield f"run:        {_near(result.run_dir)}"
     for position, command in enumerate(result.next):
         yield f"{'next:' if position == 0 else '':<11} {one_line(typeable(command))}"
+
+
+def _workers(totals: WorkerTotals | None) -> Iterator[str]:
+    """Yield what became of workers, where any was lost."""
+    if totals is None or not totals.lost:
+        return
+    given_up = f"; {totals.given_up} documents lost too many and failed" if totals.given_up else ""
+    twice = f"; {totals.duplicate_tokens:,} tokens were paid twice" if totals.duplicate_tokens else ""
+    yield f"workers:    {totals.lost} lost, what they had went to others{given_up}{twice}"
 
 
 def reason_in_words(reason: str) -> str:

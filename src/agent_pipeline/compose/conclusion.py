@@ -61,6 +61,7 @@ async def conclude(
         next=_next_commands(runtime, config, result=(outcome, reason), failures=failures),
         session=session,
         recording=runtime.tape.totals(),
+        workers=tally.workers,
     )
 
 

@@ -1,7 +1,7 @@
 """The engine of a run: whether it can be used, before anything is created; and opened, where documents begin."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import trio
 
@@ -72,11 +72,18 @@ async def open_engine(
         async with trio.open_nursery() as nursery:
             yield Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=runtime.stop)
         return
+    async with _way_to_workers(config, options) as open_worker:
+        driver = _driver(runtime, config, options, tally, open_worker)
+        try:
+            yield driver
+        finally:
+            tally.workers = driver.statistics()
+
+
+def _way_to_workers(config: PipelineConfig, options: RunOptions) -> AbstractAsyncContextManager[OpenWorker]:
     if options.open_worker is not None:
-        yield _driver(runtime, config, options, tally, options.open_worker)
-        return
-    async with open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER) as open_worker:
-        yield _driver(runtime, config, options, tally, open_worker)
+        return nullcontext(options.open_worker)
+    return open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER)
 
 
 def _driver(

@@ -14,7 +14,7 @@ from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.snapshots import open_snapshots
 from agent_pipeline.compose.source import source_name
 from agent_pipeline.compose.work import Work
-from agent_pipeline.config.pipeline import LimitsConfig
+from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig
 from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentsClamped, PipelineStarted
@@ -48,6 +48,8 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
             replayed=options.replay is not None,
             documents=work.source.count_hint,
             session=runtime.records.session.number,
+            engine=config.engine.kind,
+            workers=0 if config.engine.kind == "local" else config.engine.workers,
         )
     )
     if options.own_process:
@@ -72,8 +74,12 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
     if stop.scope.cancelled_caught and stop.reason is None:
         stop.time_out()
     if tally.taken == 0 and stop.reason is None:
-        error = InputError(f"the source {source_name(config)} has no documents")
-        stop.request(error.code, str(error), cancel=False, error=error)
+        _stop_for_nothing(config, stop)
+
+
+def _stop_for_nothing(config: PipelineConfig, stop: Stop) -> None:
+    error = InputError(f"the source {source_name(config)} has no documents")
+    stop.request(error.code, str(error), cancel=False, error=error)
 
 
 async def _admit(engine: Engine, entries: AsyncGenerator[SourceEntry], stop: Stop) -> None:

@@ -99,9 +99,10 @@ async def open_records(
                 charged_tokens=session.charged_tokens,
             )
         )
-    await stack.enter_async_context(
-        bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id, include_texts=options.include_texts)
-    )
+    if config.engine.kind == "local":  # else agents run in the workers only, which tell what they traced
+        await stack.enter_async_context(
+            bridges.open_sdk_tracing(telemetry.emit, run_id=directory.run_id, include_texts=options.include_texts)
+        )
     return Records(directory, telemetry, ledger, started_at, redactor, session)
 
 

@@ -53,7 +53,7 @@ class Runtime:
     """The open parts of one run.
 
     Attributes:
-        record: takes each attempt twice, as it leaves and at its end, whoever made it.
+        record: takes each attempt twice, as it leaves and at its end, whoever made it; and when that was, None is now.
     """
 
     records: Records
@@ -64,7 +64,7 @@ class Runtime:
     itinerary: Itinerary
     stop: Stop
     tape: Tape
-    record: Callable[[AttemptRecord], None]
+    record: Callable[[AttemptRecord, datetime | None], None]
 
     @property
     def gate(self) -> Gate:
@@ -193,15 +193,17 @@ async def _stop_on_ledger_failure(ledger: Ledger, stop: Stop) -> None:
     stop.request_for(await ledger.wait_failure())
 
 
-def _recorder(config: PipelineConfig, records: Records, budget: RunBudget) -> Callable[[AttemptRecord], None]:
+def _recorder(
+    config: PipelineConfig, records: Records, budget: RunBudget
+) -> Callable[[AttemptRecord, datetime | None], None]:
     """Return what takes attempts: in the ledger and in the events, without secrets."""
     overruns = Overruns(records.telemetry.emit, budget, caps_of_document(config))
 
-    def record(attempt: AttemptRecord) -> None:
+    def record(attempt: AttemptRecord, at: datetime | None) -> None:
         if attempt.error is not None:
             attempt = replace(attempt, error=records.redactor.text(attempt.error))
         if attempt.outcome is not None:
-            records.telemetry.emit(AttemptFinished(attempt))
+            records.telemetry.emit_at(AttemptFinished(attempt), at)
             overruns.look_at(attempt)
         if attempt.sent:
             records.ledger.record_attempt(attempt)
@@ -216,13 +218,13 @@ def _gate(
     watch: Watch,
     *,
     budget: RunBudget,
-    record: Callable[[AttemptRecord], None],
+    record: Callable[[AttemptRecord, datetime | None], None],
 ) -> Gate:
     """Make the one gate, which knows what earlier sessions spent."""
     return gateways.make_gate(
         config.limits,
         budget=budget,
-        record=record,
+        record=lambda attempt: record(attempt, None),
         on_limit=records.telemetry.emit,
         on_stall=watch.tell_attempt,
         on_breaker=lambda *change: records.telemetry.emit(BreakerChanged(*change)),

@@ -173,7 +173,7 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
     plan, link = job.plan, job.link
 
     def record(attempt: AttemptRecord) -> None:
-        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt))
+        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt, _utc_now()))
 
     return gateways.make_gate(
         limits,

@@ -20,7 +20,7 @@ class WorkerLost(Event):
     """A worker is gone, or was given up; its documents that have not ended go to others.
 
     `documents` counts these, `in_flight` those of them that had begun, `given_up` those that lost too many workers
-    and fail.
+    and fail. `unheard_seconds`: how long ago it was heard last; what it did since is told by nobody.
     """
 
     name = "WORKER_LOST"
@@ -30,6 +30,7 @@ class WorkerLost(Event):
     documents: int
     in_flight: int
     given_up: int
+    unheard_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

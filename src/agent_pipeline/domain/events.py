@@ -26,7 +26,7 @@ class PipelineStarted(Event):
     """The run directory exists and the first document is about to be admitted.
 
     `documents` is how many entries the source will give, None where that is not known without reading it. `replayed`:
-    a recording answers, and nobody else.
+    a recording answers, and nobody else. `engine` works on the documents, `ray` in so many `workers`, `local` in none.
     """
 
     name = "PIPELINE_STARTED"
@@ -41,6 +41,8 @@ class PipelineStarted(Event):
     documents: int | None = None
     session: int = 1
     replayed: bool = False
+    engine: str = "local"
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

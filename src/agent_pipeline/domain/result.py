@@ -77,6 +77,25 @@ class RecordingTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerTotals:
+    """What became of this process's workers, where the run was spread over some.
+
+    Attributes:
+        opened: workers that were ready.
+        lost: workers that were given up.
+        given_up: documents that lost too many.
+        late_reports: what was said of documents by workers that had been given up.
+        duplicate_tokens: what their requests were charged that ended after that.
+    """
+
+    opened: int
+    lost: int
+    given_up: int
+    late_reports: int
+    duplicate_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended.
 
@@ -96,6 +115,7 @@ class RunResult:
         recording: that was made or replayed, None without one.
         results: paths of the tables that were written.
         results_problem: why others were not, None where all were.
+        workers: what became of them, None where one process did all.
     """
 
     run_id: str
@@ -117,3 +137,4 @@ class RunResult:
     recording: RecordingTotals | None = None
     results: tuple[str, ...] = ()
     results_problem: str | None = None
+    workers: WorkerTotals | None = None

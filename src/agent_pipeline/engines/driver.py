@@ -1,13 +1,14 @@
 """The driver: documents go out to workers as these are hungry, and what comes back is written here, by nobody else."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import trio
 
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.result import WorkerTotals
 from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.engines.attendant import Attendant, Patience
 from agent_pipeline.engines.employment import Employment
@@ -36,25 +37,6 @@ NEVER_READY = 3
 
 _LONGEST_DELAY = 30.0
 """Seconds until another worker is opened where those before it achieved nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class DriverStatistics:
-    """What became of workers so far.
-
-    Attributes:
-        opened: workers that were ready.
-        lost: workers that were given up.
-        given_up: documents that lost too many.
-        late_reports: what was said of documents by workers that had been given up.
-        duplicate_tokens: what their requests were charged that ended after that.
-    """
-
-    opened: int
-    lost: int
-    given_up: int
-    late_reports: int
-    duplicate_tokens: int
 
 
 class Driver:
@@ -119,9 +101,9 @@ class Driver:
         self._never_ready = 0
         self._counts = dict.fromkeys(("opened", "lost", "given_up", "late_reports", "duplicate_tokens"), 0)
 
-    def statistics(self) -> DriverStatistics:
-        """Snapshot of all counters."""
-        return DriverStatistics(**self._counts)
+    def statistics(self) -> WorkerTotals:
+        """Return what became of workers so far."""
+        return WorkerTotals(**self._counts)
 
     def lanes(self) -> list[LaneState]:
         """Return what workers have in flight, as they said last."""
@@ -286,7 +268,8 @@ class Driver:
         given_up = self._book.lose(worker.number, begun)
         self._counts["lost"] += 1
         self._counts["given_up"] += len(given_up)
-        self._emit(WorkerLost(worker.number, str(why), len(documents), len(begun), len(given_up)))
+        unheard = round(trio.current_time() - worker.heard_at, 3)
+        self._emit(WorkerLost(worker.number, str(why), len(documents), len(begun), len(given_up), unheard))
         for document in given_up:
             await self._intake.give_up(document, str(why))
         self._never_ready = 0 if worker.is_ready else self._never_ready + 1

@@ -29,6 +29,7 @@ class Employment:
         late_reports: what it said of documents after it was given up.
         late_tokens: what its requests were charged that ended after that.
         lanes: what it has in flight, as it said last.
+        heard_at: when that was, on Trio's clock; before it said anything, when it was wanted.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Employment:
     late_reports: int = 0
     late_tokens: int = 0
     lanes: tuple[LaneState, ...] = ()
+    heard_at: float = field(default_factory=trio.current_time)
     _under_way: dict[str, Attempted] = field(default_factory=dict)
 
     def send(self, command: Command) -> None:
@@ -59,7 +61,9 @@ class Employment:
         now = trio.current_time()
         deadline = now + silence if self.is_ready or self.is_lost else self.start_deadline
         with trio.move_on_at(deadline):
-            return await self.end.receive()
+            reports = await self.end.receive()
+            self.heard_at = trio.current_time()
+            return reports
         if self.is_ready:
             raise WorkerLostError(f"nothing was heard of it for {silence:g} s")
         raise WorkerLostError(f"it was not ready {deadline - now:g} s after it was started")
@@ -75,7 +79,7 @@ class Employment:
 
     def interrupted(self) -> list[Attempted]:
         """Return the ends of requests of which nothing more will be heard, and forget them: charged in full."""
-        found = [replace(one, record=_interrupted(one.record)) for one in self._under_way.values()]
+        found = [replace(one, record=_interrupted(one.record), at=None) for one in self._under_way.values()]
         self._under_way.clear()
         return found
 

@@ -1,5 +1,6 @@
 """What workers report of documents, made true: in ledger and artifacts, in the counts, for the sinks."""
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ import trio
 from agent_pipeline.control.counts import Counts
 from agent_pipeline.control.deadline import run_timeout_passed
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Event, Rework
+from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Event, Rework, SdkTraceItem
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord
 from agent_pipeline.engines.messages import (
     Attempted,
@@ -37,6 +38,9 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 _TOLD_ONCE = (DocumentStarted, DocumentSizeWarning, Rework)
 """Events of a document's course that it meets again when it begins anew elsewhere."""
 
+_TRACE = '{"object":"trace",'
+"""How the line of a trace begins: each worker that a document meets opens the same one, which is written once."""
+
 
 @dataclass(slots=True, eq=False)
 class _Open:
@@ -46,6 +50,7 @@ class _Open:
         since: when it began, on Trio's clock.
         calls: its calls that were heard of.
         told: its events that are told once.
+        is_traced: its trace was told.
         error: what keeping its last text ended with.
     """
 
@@ -53,6 +58,7 @@ class _Open:
     since: float
     calls: set[str] = field(default_factory=set)
     told: set[Event] = field(default_factory=set)
+    is_traced: bool = False
     error: AgentPipelineError | None = None
 
 
@@ -68,7 +74,7 @@ class Intake:
         book: which documents are out.
         tally: takes each document's ending.
         stop: told of errors that concern the run.
-        record: takes attempts, as the gate's own does.
+        record: takes an attempt, as the gate's own does, and when it happened.
         counts: the gate's.
         tell: takes an event, and when it happened.
         plan_sha256: what determines a document's way through all stages.
@@ -79,7 +85,7 @@ class Intake:
     book: ShardBook
     tally: Tally
     stop: Stop
-    record: Callable[[AttemptRecord], None]
+    record: Callable[[AttemptRecord, datetime | None], None]
     counts: Counts
     tell: Callable[[Event, datetime | None], None]
     plan_sha256: str | None = None
@@ -99,7 +105,7 @@ class Intake:
             document.calls.add(attempt.call_id)
         self.counts.take(attempt, calls=int(is_new_call))
         try:
-            self.record(attempt)
+            self.record(attempt, report.at)
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 
@@ -128,6 +134,12 @@ class Intake:
             if document is None or event in document.told:
                 return
             document.told.add(event)
+        if isinstance(event, SdkTraceItem) and event.line.startswith(_TRACE):
+            document = self._open.get(_traced_document(event.line))
+            if document is not None:
+                if document.is_traced:
+                    return
+                document.is_traced = True
         self.tell(event, report.at)
 
     # --- what waits for the disk ---
@@ -256,6 +268,11 @@ class Intake:
         self.tally.count(ending, self.clean)
         if ending.error is not None and ending.error.disposition == "fail_run":
             self.stop.request_for(ending.error)
+
+
+def _traced_document(line: str) -> str:
+    metadata = json.loads(line).get("metadata")
+    return str(metadata.get("document_id")) if isinstance(metadata, dict) else ""
 
 
 def _fail(ending: Ending, error: AgentPipelineError) -> None:

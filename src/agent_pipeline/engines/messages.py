@@ -190,10 +190,14 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """A request is about to leave (no outcome), or has ended; `fence` is None outside documents."""
+    """A request is about to leave (no outcome), or has ended; `fence` is None outside documents.
+
+    `at` is the worker's wall clock; None where the driver says it in the place of a worker that was lost.
+    """
 
     fence: Fence | None
     record: AttemptRecord
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import trio
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import RunCancelling, RunStopping
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.domain.result import DocumentCounts, DocumentFailure
+from agent_pipeline.domain.result import DocumentCounts, DocumentFailure, WorkerTotals
 from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError
 from agent_pipeline.ledger import KnownDocument
@@ -109,13 +109,18 @@ class Stop:
 
 @dataclass(slots=True)
 class Tally:
-    """Endings counted as they come; its size does not grow with the number of documents."""
+    """Endings counted as they come; its size does not grow with the number of documents.
+
+    Attributes:
+        workers: what became of those that worked on the documents, None where this process does.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failure_codes: Counter[str] = field(default_factory=Counter)
     failures: deque[tuple[int, DocumentFailure]] = field(default_factory=lambda: deque(maxlen=SHOWN_FAILURES))
     taken: int = 0
     kept: int = 0
+    workers: WorkerTotals | None = None
 
     def count_kept(self, entry: SourceEntry, known: KnownDocument) -> None:
         """Take the ending a document had in an earlier session."""

@@ -95,7 +95,8 @@ class PlainDisplay:
     def _tell_of(self, event: Event, at: datetime) -> None:
         match event:
             case PipelineStarted():
-                self._tell(at, f"{event.pipeline}: {' > '.join(event.stages)}; log in {event.run_dir}")
+                workers = f" in {event.workers} workers ({event.engine})" if event.workers else ""
+                self._tell(at, f"{event.pipeline}: {' > '.join(event.stages)}{workers}; log in {event.run_dir}")
             case DocumentFinished():
                 self._tell_ending(event, at)
             case RunStopping() | RunCancelling():

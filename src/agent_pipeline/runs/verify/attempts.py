@@ -90,7 +90,8 @@ def _hand_on(evidence: Evidence, row: AttemptRow) -> None:
     if attempt.document_id is not None:
         evidence.join_document(attempt.document_id, ["attempt", attempt.attempt_id, attempt.stage, attempt.cycle])
     if attempt.span_id is not None:
-        record = ["attempt", row.session, ended_at, attempt.attempt_id, attempt.trace_id]
+        was_interrupted = attempt.error_code == INTERRUPTED
+        record = ["attempt", row.session, ended_at, attempt.attempt_id, attempt.trace_id, was_interrupted]
         evidence.joining.add("spans", attempt.span_id, record)
 
 

@@ -29,6 +29,7 @@ class Evidence:
         ended_events: the `PIPELINE_FINISHED` of each session that has one.
         stages: names of each session's stages, in order.
         last_event_at: when the last event of each session happened that is on disk.
+        losses: of workers, for each session: from when to when nobody told what the worker did.
     """
 
     directory: RunDirectory
@@ -40,6 +41,7 @@ class Evidence:
     ended_events: dict[int, JsonObject] = field(default_factory=dict)
     stages: dict[int, Sequence[str]] = field(default_factory=dict)
     last_event_at: dict[int, datetime] = field(default_factory=dict)
+    losses: dict[int, list[tuple[datetime, datetime]]] = field(default_factory=dict)
 
     @property
     def last_session(self) -> int:
@@ -62,6 +64,14 @@ class Evidence:
             return False
         last = self.last_event_at.get(session)
         return last is None or at >= last - TAIL
+
+    def note_loss(self, session: int, at: datetime, unheard: timedelta) -> None:
+        """Keep that a worker was lost then, which had not been heard for so long."""
+        self.losses.setdefault(session, []).append((at - unheard - TAIL, at + TAIL))
+
+    def may_be_lost_with_worker(self, session: int, at: datetime) -> bool:
+        """Say whether what happened then may have been lost together with a worker, before the driver heard of it."""
+        return any(first <= at <= last for first, last in self.losses.get(session, ()))
 
     def join_document(self, document_id: str, record: Record) -> None:
         """Bring a record together with its document."""

@@ -69,16 +69,15 @@ class _Teller:
         """Keep what later checks need of an event."""
         evidence, values = self._evidence, event.values
         self.session = session_after(event, self.session)
-        if self._at is not None and event.at < self._at - _CLOCK_JUMP:
-            back = (self._at - event.at).total_seconds()
-            evidence.findings.note("clock_jump", f"the clock went back by {back:.1f} s", f"events.jsonl:{event.number}")
-        self._at = event.at
+        self._look_at_clock(event)
         if event.event != _BEFORE_RESUMING:
             evidence.last_event_at[self.session] = event.at
         match event.event:
             case "PIPELINE_STARTED":
                 stages = values.get("stages")
                 evidence.stages[self.session] = [*map(str, stages)] if isinstance(stages, list) else []
+            case "WORKER_LOST":
+                evidence.note_loss(self.session, event.at, _unheard(values))
             case "PIPELINE_FINISHED":
                 evidence.ended_events[self.session] = values
             case "DOCUMENT_STARTED":
@@ -96,9 +95,20 @@ class _Teller:
                 record = ["event", where, values, self.session, event.at.isoformat()]
                 evidence.joining.add("reviews", _review_key(event), record)
 
+    def _look_at_clock(self, event: Line) -> None:
+        if self._at is not None and event.at < self._at - _CLOCK_JUMP:
+            back, where = (self._at - event.at).total_seconds(), f"events.jsonl:{event.number}"
+            self._evidence.findings.note("clock_jump", f"the clock went back by {back:.1f} s", where)
+        self._at = event.at
+
     def _add(self, values: Mapping[str, Any], kind: str, *names: str) -> None:
         key = str(values.get("document_id"))
         self._evidence.joining.add("documents", key, [kind, self.session, *map(values.get, names)])
+
+
+def _unheard(values: Mapping[str, Any]) -> timedelta:
+    seconds = values.get("unheard_seconds")
+    return timedelta(seconds=seconds if isinstance(seconds, int | float) else 0)
 
 
 def session_after(event: Line, session: int) -> int:

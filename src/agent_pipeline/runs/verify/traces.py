@@ -49,12 +49,14 @@ def _check_span(evidence: Evidence, kinds: dict[str, list[Record]], where: str) 
     findings, spans = evidence.findings, kinds["span"]
     if len(spans) > 1:
         findings.differ("span_twice", "it was written several times", where, expected=1, found=len(spans))
-    for session, ended_at, attempt_id, trace_id in kinds["attempt"]:
+    for session, ended_at, attempt_id, trace_id, was_interrupted in kinds["attempt"]:
         if spans:
             what = f"attempt {attempt_id} names a span of another trace"
             findings.compare("span_trace_differs", what, where, expected=trace_id, found=spans[0][0])
         elif evidence.may_be_lost(session, datetime.fromisoformat(ended_at)):
             findings.note("span_missing", "the process was killed before the span of a request was written", where)
+        elif was_interrupted or evidence.may_be_lost_with_worker(session, datetime.fromisoformat(ended_at)):
+            findings.note("span_missing", "whoever sent a request was killed or lost before its span was told", where)
         else:
             findings.differ("span_missing", f"attempt {attempt_id} names it, but it was not written", where)
 
