@@ -29,7 +29,7 @@ from side_by_side import as_a_user, let_open_many_files, measure_all, open_serve
 
 if TYPE_CHECKING:
     from agent_pipeline.config.pipeline import Overrides
-    from agent_pipeline.domain.ports import Event
+    from agent_pipeline.domain.events import Event
 
 IN_FLIGHT = 50
 """Documents at once, in each worker and in each plain process."""
