@@ -1,10 +1,8 @@
 """What a worker of a distributed run does: the documents of its shards, by the code that works on them locally."""
 
 import random
-from collections import deque
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from os import getpid
@@ -22,12 +20,12 @@ from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig, parse_pipeline_config
 from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
-from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import Event, SdkTraceItem, Stall
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.engines.desk import Desk
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.forwarded_records import ForwardedRecords
 from agent_pipeline.engines.leaseholder import Leases
@@ -39,12 +37,9 @@ from agent_pipeline.engines.messages import (
     Command,
     DocumentsInFlight,
     Done,
-    Fence,
     Finish,
     Happened,
-    Hungry,
     Ready,
-    ShardDocument,
     StopTaking,
     Take,
     WorkerPlan,
@@ -97,7 +92,7 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
         link.report(Ready(version("agent-pipeline"), parts.itinerary.plan_sha256, getpid(), node()))
         link.flush()
         stop = Stop(_unsaid, trio.CancelScope())
-        desk = _Desk(records, link, plan.concurrency)
+        desk = Desk(records, link, plan.concurrency)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_beat, link, parts.gate)
             nursery.start_soon(parts.leases.run)
@@ -229,62 +224,11 @@ def _unsaid(event: Event, /) -> None:
     del event
 
 
-@dataclass(slots=True, eq=False)
-class _Desk:
-    """The documents of the shards that a worker has and has not begun.
-
-    Attributes:
-        is_complete: whether no shard will follow.
-    """
-
-    records: ForwardedRecords
-    link: WorkerEnd
-    concurrency: int
-    is_complete: bool = False
-    _waiting: deque[tuple[Fence, ShardDocument]] = field(default_factory=deque)
-    _has_asked: bool = False
-    _changed: trio.Event = field(default_factory=trio.Event)
-
-    def take(self, command: Take) -> None:
-        """Put a shard's documents behind those that wait."""
-        self._waiting.extend((command.shard.fence, document) for document in command.shard.documents)
-        self._has_asked = False
-        self._change()
-
-    def complete(self) -> None:
-        """Expect no more shards."""
-        self.is_complete = True
-        self._change()
-
-    async def entries(self) -> AsyncGenerator[SourceEntry]:
-        """Yield entries as they are asked for; ask for more in time."""
-        while True:
-            self._ask()
-            while not self._waiting and not self.is_complete:
-                await self._changed.wait()
-            if not self._waiting:
-                return
-            fence, document = self._waiting.popleft()
-            self.records.expect(fence, document)
-            self._ask()
-            yield document.entry
-
-    def _ask(self) -> None:
-        if not self._has_asked and not self.is_complete and len(self._waiting) <= self.concurrency:
-            self._has_asked = True
-            self.link.report(Hungry())
-            self.link.flush()
-
-    def _change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-
 @dataclass(frozen=True, slots=True)
 class _Chiefs:
     """Who does what a command says."""
 
-    desk: _Desk
+    desk: Desk
     admission: Admission
     stop: Stop
     leases: Leases
