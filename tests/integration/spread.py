@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -62,7 +63,10 @@ _worker: ContextVar[int] = ContextVar("_worker")
 
 
 class _OwnSpans:
-    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process."""
+    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process.
+
+    What leaves by it is packed, as on any way out of a process.
+    """
 
     def __init__(self, number: int, link: WorkerEnd) -> None:
         self._number = number
@@ -72,7 +76,7 @@ class _OwnSpans:
         """As `WorkerEnd` says."""
         is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
         if not is_traced or _worker.get() == self._number:
-            self._link.report(report)
+            self._link.report(pickle.loads(pickle.dumps(report)))  # noqa: S301 - from the line before
 
     def flush(self) -> None:
         """As `WorkerEnd` says."""

@@ -20,9 +20,10 @@ from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig, parse_pipeline_config
 from agent_pipeline.config.price_table import priced_by
 from agent_pipeline.control.gate import Gate
-from agent_pipeline.domain.events import Event, SdkTraceItem, Stall
+from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem, Stall
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.sdk_span import SpanLine
 from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.desk import Desk
@@ -127,7 +128,7 @@ class _Parts:
 async def _open(stack: AsyncExitStack, job: _Job) -> _Parts:
     """Open what a document needs, as a local run does, but for what the driver has: ledger, sinks, artifacts."""
     plan, link, config = job.plan, job.link, job.config
-    emit = _reporter(link)
+    emit = _reporter(link, carries_spans=plan.carries_spans)
     given = RunOptions(offline=plan.offline, faults=plan.faults, seed=plan.seed, make_pool=job.options.make_pool)
     provider = choose_provider(config, given)
     await stack.enter_async_context(
@@ -208,13 +209,21 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _reporter(link: WorkerEnd) -> Emit:
+def _reporter(link: WorkerEnd, *, carries_spans: bool) -> Emit:
     """Return what tells the driver of an event, with the time of the call."""
 
     def emit(event: Event, /) -> None:
-        if isinstance(event, SdkTraceItem):
-            event = SdkTraceItem(str(event.line))  # a span's own object stays here
+        if isinstance(event, SdkTraceItem) and isinstance(event.line, SpanLine):
+            event = _travelling(event.line) if carries_spans else SdkTraceItem(str(event.line))
         link.report(Happened(event, _utc_now()))
+
+    def _travelling(line: SpanLine) -> SdkTraceItem:
+        try:
+            return SdkTraceItem(bridges.portable(line))
+        except Exception as exc:  # noqa: BLE001 - values of stages and tools are in there, and may fail in any way
+            span, detail = line.span, f"{type(exc).__name__}: {exc}"
+            emit(AgentEvent("span_not_carried", span.document_id, span.stage, agent="", detail=detail))
+            return SdkTraceItem(str(line))
 
     return emit
 

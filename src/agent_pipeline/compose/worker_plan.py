@@ -7,7 +7,9 @@ from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.control.budget import RunBudget
+from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.engines.messages import RUN, WorkerPlan
+from agent_pipeline.telemetry import SelectiveSink
 
 
 def worker_plan(
@@ -40,6 +42,7 @@ def worker_plan(
         faults=options.faults,
         seed=options.seed,
         include_texts=options.include_texts,
+        carries_spans=any(not isinstance(sink, SelectiveSink) or sink.accepts(SdkTraceItem) for sink in options.sinks),
         concurrency=concurrency,
         run_id=runtime.records.directory.run_id,
         session=runtime.records.session.number,

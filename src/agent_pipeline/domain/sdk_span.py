@@ -9,7 +9,7 @@ class SdkSpan:
     """The SDK's object and its place; nothing of it changes any more.
 
     Attributes:
-        item: the SDK's span.
+        item: the SDK's span; of a worker, a copy with what it is about, its times and its error.
         span_id: its id there.
         parent_id: likewise, of the span it is part of; None for the first of an agent's run.
         document_id: whom it was made for; None outside of a document's stages, as are the next three.
@@ -43,6 +43,10 @@ class SpanLine(str):
         made = super().__new__(cls, line)
         made.span = span
         return made
+
+    def __reduce__(self) -> tuple[type["SpanLine"], tuple[str, SdkSpan]]:
+        """Let it be pickled, as far as its span can be."""
+        return type(self), (str(self), self.span)
 
     def __copy__(self) -> Self:
         return self

@@ -290,6 +290,7 @@ class WorkerPlan:
         requests_in_flight: start, minimum and maximum per provider and model, the worker's share.
         leased: owners of budgets with a cap, of which the worker has nothing but what it is granted.
         fingerprints: what the driver found each stage to be, for a refusal that says which one differs.
+        carries_spans: whether somebody at the driver's wants the SDK's spans themselves, besides their lines.
     """
 
     worker: int
@@ -314,3 +315,4 @@ class WorkerPlan:
     requests_in_flight: tuple[int, int, int]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     leased: frozenset[str] = frozenset()
+    carries_spans: bool = False
