@@ -55,7 +55,7 @@ class ArtifactWriter:
         self._threaded = threaded
         self._publisher = Publisher(self.directory, self._run_tag)
         self._waiting: list[Job] = []
-        self._turn = trio.Lock()
+        self._has_writer = False
         self._thread = trio.CapacityLimiter(1)  # its own, so that stages whose threads hang hold up no artifact
 
     def prepare(self) -> None:
@@ -109,21 +109,18 @@ class ArtifactWriter:
         if not self._threaded:
             self._publisher.write(self._take_waiting())
             return job.result()
-        try:
-            await self._turn.acquire()
-        except trio.Cancelled:
-            if job in self._waiting:
-                self._waiting.remove(job)
-                raise
-            with trio.CancelScope(shield=True):  # whose turn it is writes this one too
-                await self._turn.acquire()
-        try:
-            if job in self._waiting:
+        if self._has_writer:
+            await self._wait_for_turn(job)
+        if job in self._waiting:  # its turn, since nobody has written it
+            self._has_writer = True
+            group: list[Job] = []
+            try:
                 await self._gather(job)
                 with trio.CancelScope(shield=True):  # cancelled now, those that were taken would be written by nobody
-                    await trio.to_thread.run_sync(self._publisher.write, self._take_waiting(), limiter=self._thread)
-        finally:
-            self._turn.release()
+                    group = self._take_waiting()
+                    await trio.to_thread.run_sync(self._publisher.write, group, limiter=self._thread)
+            finally:
+                self._pass_turn(group)
         return job.result()
 
     async def whole(self, many: Sequence[Recorded]) -> list[Recorded]:
@@ -163,13 +160,27 @@ class ArtifactWriter:
         Shielded: it takes as long as these names and a group that is being written just now.
         """
         with trio.CancelScope(shield=True):
-            async with self._turn:
-                if not self._publisher.has_confirmed:
-                    return
-                if self._threaded:
-                    await trio.to_thread.run_sync(self._publisher.remove_confirmed, limiter=self._thread)
-                else:
-                    self._publisher.remove_confirmed()
+            if self._publisher.has_confirmed:
+                await self._apart(self._publisher.remove_confirmed)
+
+    async def _wait_for_turn(self, job: Job) -> None:
+        """Wait until the job is written, or is the first of those that are not and nobody writes."""
+        try:
+            await job.woken.wait()
+        except trio.Cancelled:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                if job.woken.is_set():  # it was given the turn when it was cancelled already
+                    self._pass_turn(())
+                raise
+            with trio.CancelScope(shield=True):  # whose turn it is writes this one too
+                await job.woken.wait()
+
+    def _pass_turn(self, written: Sequence[Job]) -> None:
+        """Wake those that were written, all at once, and the one whose turn it is."""
+        for job in (*written, *self._waiting[:1]):
+            job.woken.set()
+        self._has_writer = bool(self._waiting)
 
     async def _gather(self, job: Job) -> None:
         """Let others join: a hop to a thread and a sync cost more CPU than the rest of the writing."""

@@ -6,9 +6,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import trio
 
 from agent_pipeline.documents.folder import exists, id_of, opened, reporting, unlink, unlink_same
 from agent_pipeline.documents.names import candidate_names, folded
@@ -28,7 +30,11 @@ def text_bytes(document: Document) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One document to write, and what became of it."""
+    """One document to write, and what became of it.
+
+    Attributes:
+        woken: set when it is written, or when nobody writes and it is the next.
+    """
 
     document: Document
     content: bytes = b""
@@ -36,6 +42,7 @@ class Job:
     name: str | None = None
     artifact: Artifact | None = None
     error: ArtifactError | None = None
+    woken: trio.Event = field(default_factory=trio.Event)
 
     def result(self) -> Artifact:
         """Return the artifact.
