@@ -19,6 +19,7 @@ import many_at_once
 import many_documents
 import per_document_cpu
 import plain_call_cpu
+import spread
 import start_up
 from figures import Table, sections, standing
 from others import BATCH_PACKAGES, LITELLM_PACKAGES
@@ -36,10 +37,14 @@ def all_tables(rounds: int, documents: int) -> Iterator[Table]:
     yield connections.compare(1000, 25, rounds)
     yield many_documents.compare(documents)
     yield start_up.compare(5, rounds)
+    yield spread.compare(3000, rounds)
 
 
 def small_tables() -> Iterator[Table]:
-    """Run every benchmark once, with as little as will do; the figures mean nothing."""
+    """Run every benchmark once, with as little as will do; the figures mean nothing.
+
+    All but that of workers, who take a minute to come up, and many documents until they are warm.
+    """
     yield per_document_cpu.compare(20, 10, 1)
     yield plain_call_cpu.compare(100, 10, 1)
     yield from many_at_once.compare(20, 1, latency=0.2, long_latency=2.0)
