@@ -38,6 +38,11 @@ class InProcessWorker:
         self._changed = trio.lowlevel.ParkingLot()
         self._to_worker, self._at_worker = trio.open_memory_channel[Command](math.inf)
 
+    @property
+    def queued(self) -> Sequence[Report]:
+        """What it would say next: lost, if it crashes now."""
+        return self._queued
+
     # --- the driver's end ---
 
     async def receive(self) -> Sequence[Report]:

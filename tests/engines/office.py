@@ -21,6 +21,7 @@ from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.messages import (
     Attempted,
     Command,
+    HeardWanted,
     LeaseReturned,
     LeaseWanted,
     LimitsAnnounced,
@@ -103,6 +104,7 @@ class Office:
 
         def record(attempt: AttemptRecord) -> None:
             report(Attempted(None, attempt))
+            leases.told(attempt)
 
         leases = Leases(report, lambda: None, leased)
         gate = Gate(
@@ -137,7 +139,10 @@ class Office:
         worker.leases.close()
         await trio.sleep(2 * self._slowest)
         assert not worker.reports
-        self.kill(worker)
+        worker.scope.cancel()
+        worker.commands.clear()
+        self.lessor.dismiss(worker.number)
+        self.rates.revoke(worker.number)
 
     def believe(self, worker: int, report: Report) -> None:
         """Do what the driver does with a report that concerns leases."""
@@ -147,6 +152,8 @@ class Office:
                     self.tell(worker, grant)
             case LeaseReturned():
                 self.lessor.returned(worker, report)
+            case HeardWanted():
+                self.lessor.news(worker)
             case Attempted(record=record):
                 self.lessor.spent(worker, record)
             case RateWanted() | RateUsed() | RateTaken() | LimitsAnnounced() | Paused():
@@ -160,7 +167,8 @@ class Office:
         for budget in (self.budget, *self.budget.roles.values()):
             for tracker in (budget.tokens, budget.micro_usd):
                 counted = tracker.statistics()
-                assert counted.total is None or counted.spent + counted.reserved <= counted.total, counted
+                in_use = counted.spent + counted.reserved + counted.withheld
+                assert counted.total is None or in_use <= counted.total, counted
                 assert counted.reserved >= 0
 
     async def _attend(self, worker: Worker) -> None:

@@ -1,8 +1,13 @@
-"""Leases under any order of asking, granting, ending, returning, dying and losing answers, against a count by hand."""
+"""Leases under any order of asking, granting, ending, returning, dying and losing answers, against a count by hand.
+
+The count is that of a provider: it knows what was sent by workers that died before they could tell.
+"""
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,9 +17,10 @@ from tests.engines.test_leases import SENT
 from agent_pipeline.control.budget import Budget, Caps, Hold, RunBudget, ask_for_more, find_shortages, hold_nowait
 from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
 from agent_pipeline.engines.budget_lease import BudgetLease
+from agent_pipeline.engines.departures import Departures
 from agent_pipeline.engines.leases import BudgetLessor
-from agent_pipeline.engines.messages import Command, Grant, LeaseReturned, LeaseWanted, Recall
-from agent_pipeline.engines.purse import Purse
+from agent_pipeline.engines.messages import Command, Grant, Heard, HeardWanted, LeaseReturned, LeaseWanted, Recall
+from agent_pipeline.engines.purse import PART, Purse
 
 CAPS = {"": 300, "role:writer": 200}
 LARGEST = 60
@@ -36,11 +42,24 @@ class Hand:
 
     number: int
     budgets: tuple[Budget, ...]
+    clock: Callable[[], float]
     leases: dict[str, BudgetLease] = field(default_factory=dict)
     waiting: list[Request] = field(default_factory=list)
     held: list[Request] = field(default_factory=list)
-    reports: deque[LeaseWanted | LeaseReturned | AttemptRecord] = field(default_factory=deque)
+    reports: deque[LeaseWanted | LeaseReturned | HeardWanted | AttemptRecord] = field(default_factory=deque)
     commands: deque[Command] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.departures = Departures(self.reports.append, self.clock)
+
+    def tell(self, record: AttemptRecord) -> None:
+        """Report an attempt, as the worker's gate does."""
+        self.reports.append(record)
+        self.departures.told(record)
+        for lease in self.leases.values():
+            lease.resize()
+        if any(lease.needs_news for lease in self.leases.values()):
+            self.departures.ask()
 
 
 class LeasesMachine(RuleBasedStateMachine):
@@ -51,6 +70,8 @@ class LeasesMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.number = 0
         self.true_spend = 0
+        self.billed = 0
+        self.beyond = 0
         roles = {"writer": Budget("role", "writer", Caps(tokens=CAPS["role:writer"]))}
         self.budget = RunBudget(tokens=CAPS[""], roles=roles)
         self.hands: dict[int, Hand] = {}
@@ -60,7 +81,7 @@ class LeasesMachine(RuleBasedStateMachine):
 
     # --- what may happen ---------------------------------------------------------------------------------------------
 
-    @rule(which=st.integers(0, 2), worst=st.integers(1, LARGEST))
+    @rule(which=st.integers(0, 2), worst=st.integers(1, 3) | st.integers(1, LARGEST))
     def request(self, which: int, worst: int) -> None:
         """A worker has something to ask."""
         self.number += 1
@@ -70,12 +91,12 @@ class LeasesMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2))
     def leave(self, which: int) -> None:
-        """A request that is held leaves."""
+        """A request that is held leaves, if there is one."""
         hand = self._hand(which)
         for request in hand.held:
             if not request.has_left:
                 request.has_left = True
-                hand.reports.append(replace(SENT, attempt_id=request.name, charged_tokens=request.worst))
+                hand.tell(replace(SENT, attempt_id=request.name, charged_tokens=request.worst))
                 return
 
     @rule(which=st.integers(0, 2), nth=st.integers(0, 5), share=st.fractions(0, 1), known=st.booleans())
@@ -84,6 +105,13 @@ class LeasesMachine(RuleBasedStateMachine):
         hand = self._hand(which)
         if hand.held:
             self._end(hand, hand.held[nth % len(hand.held)], share if known else None)
+
+    @rule(which=st.integers(0, 2), nth=st.integers(0, 5))
+    def end_dear(self, which: int, nth: int) -> None:
+        """An answer costs more than its worst case: a cap is passed by so much, and by no more."""
+        hand = self._hand(which)
+        if hand.held:
+            self._end(hand, hand.held[nth % len(hand.held)], Fraction(5, 4))
 
     @rule(which=st.integers(0, 2), nth=st.integers(0, 5))
     def cancel(self, which: int, nth: int) -> None:
@@ -105,47 +133,70 @@ class LeasesMachine(RuleBasedStateMachine):
             self._tell(self._hand(which))
 
     @rule(which=st.integers(0, 2))
+    def talk(self, which: int) -> None:
+        """All is said and heard, and what may leave leaves."""
+        hand = self._hand(which)
+        while hand.reports or hand.commands:
+            self._hear(hand)
+            self._tell(hand)
+        self.leave(which)
+        self.leave(which)
+
+    @rule(which=st.integers(0, 2))
     def lose(self, which: int) -> None:
         """An answer gets lost."""
         hand = self._hand(which)
-        if hand.commands and isinstance(hand.commands[0], Grant):
+        if hand.commands and isinstance(hand.commands[0], Grant | Heard):
             hand.commands.popleft()
+
+    @rule(which=st.integers(0, 2))
+    def double(self, which: int) -> None:
+        """An answer arrives twice."""
+        hand = self._hand(which)
+        if hand.commands:
+            hand.commands.append(hand.commands[0])
 
     @rule(which=st.integers(0, 2))
     def beat(self, which: int) -> None:
         """Time goes by, and a worker looks after what it asked and what lies idle."""
         self.now += 6.0
-        for lease in self._hand(which).leases.values():
-            lease.beat()
+        self._beat(self._hand(which))
         self._look(self._hand(which))
 
-    @precondition(lambda self: self.number > 3)
+    @precondition(lambda self: any(one.has_left for hand in self.hands.values() for one in hand.held))
     @rule(which=st.integers(0, 2))
     def die(self, which: int) -> None:
-        """A worker is lost, with all it had not said; another takes its place."""
+        """A worker is lost, with all it had not said; another takes its place.
+
+        Its requests are billed; little is kept back for those of which nobody heard.
+        """
         hand = self._hand(which)
         del self.hands[hand.number]
-        self.true_spend -= _never_heard_of(hand)
-        self.lessor.revoke(hand.number)
+        cut_off = sum(one.worst for one in hand.held if one.has_left)
+        self.true_spend += cut_off
+        self.billed += hand.budgets[1].tokens.spent + cut_off
+        withheld = self.lessor.revoke(hand.number)
+        assert all(amount.tokens <= max(CAPS[owner] // PART, LARGEST) for owner, amount in withheld.items())
         self._hire()
 
     # --- what holds --------------------------------------------------------------------------------------------------
 
     @invariant()
     def no_cap_is_passed(self) -> None:
-        """Neither as the driver counts, nor in truth: whatever all workers may still spend fits too."""
+        """As the driver counts; and no provider bills more, for all that workers did before they died or may yet do."""
         for owner, budget in self._owners():
             counted = budget.tokens.statistics()
-            assert counted.spent + counted.reserved <= CAPS[owner]
+            assert counted.spent + counted.reserved + counted.withheld <= CAPS[owner] + self.beyond
             assert counted.reserved >= 0
-            at_most = self.true_spend + sum(self._totals(hand, owner) for hand in self.hands.values())
-            assert at_most <= CAPS[owner]
+            may_be_billed = self.billed + sum(_most(hand, owner) for hand in self.hands.values())
+            assert may_be_billed <= counted.spent + counted.reserved + counted.withheld + self.beyond
 
     @invariant()
     def no_spend_is_missed(self) -> None:
         """What is on its way to the driver is all that it may not know of what was spent."""
         unheard = sum(one.charged_tokens for hand in self.hands.values() for one in _ends(hand))
-        assert self.budget.tokens.spent + unheard >= self.true_spend
+        counted = self.budget.tokens.statistics()
+        assert counted.spent + counted.withheld + unheard >= self.true_spend - self.beyond
 
     def teardown(self) -> None:
         """In the end all who wait were given what they need or refused, rightly, and nothing is left lent."""
@@ -165,7 +216,7 @@ class LeasesMachine(RuleBasedStateMachine):
                 self._tell(hand)
         for _, budget in self._owners():
             counted = budget.tokens.statistics()
-            lent = sum(one.rest for one in self._purses(budget))
+            lent = sum(max(0, one.rest) for one in self._purses(budget))
             assert counted.reserved == lent
         for number in tuple(self.hands):
             del self.hands[number]
@@ -176,8 +227,7 @@ class LeasesMachine(RuleBasedStateMachine):
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _settle_down(self, hand: Hand, rng: random.Random) -> None:
-        for lease in hand.leases.values():
-            lease.beat()
+        self._beat(hand)
         while hand.reports:
             self._hear(hand)
         while hand.commands:
@@ -186,16 +236,16 @@ class LeasesMachine(RuleBasedStateMachine):
         for request in tuple(hand.held):
             if not request.has_left:
                 request.has_left = True
-                hand.reports.append(replace(SENT, attempt_id=request.name, charged_tokens=request.worst))
+                hand.tell(replace(SENT, attempt_id=request.name, charged_tokens=request.worst))
             elif rng.random() < 0.5:
                 self._end(hand, request, rng.random())
 
     def _hire(self) -> None:
         number = self.number = self.number + 1
         run = RunBudget(roles={"writer": Budget("role", "writer", Caps())})
-        hand = Hand(number, run.concerning("writer", None))
+        hand = Hand(number, run.concerning("writer", None), lambda: self.now)
         for owner, budget in (("", run), ("role:writer", run.roles["writer"])):
-            hand.leases[owner] = BudgetLease(owner, budget, hand.reports.append, lambda: self.now)
+            hand.leases[owner] = BudgetLease(owner, budget, hand.departures, hand.reports.append, hand.clock)
         self.hands[number] = hand
         self.lessor.join(number)
 
@@ -208,11 +258,11 @@ class LeasesMachine(RuleBasedStateMachine):
                 hand.held.append(request)
             elif find_shortages(hand.budgets, tokens=request.worst, micro_usd=0):
                 hand.waiting.remove(request)
-                assert any(request.worst > CAPS[owner] - budget.tokens.spent for owner, budget in self._owners())
+                assert any(not budget.tokens.could_fit(request.worst) for _, budget in self._owners())
             else:
                 ask_for_more(hand.budgets, tokens=request.worst, micro_usd=0)
 
-    def _end(self, hand: Hand, request: Request, share: float | None) -> None:
+    def _end(self, hand: Hand, request: Request, share: float | Fraction | None) -> None:
         hand.held.remove(request)
         assert request.hold is not None
         if not request.has_left:
@@ -220,6 +270,7 @@ class LeasesMachine(RuleBasedStateMachine):
         else:
             charged = request.worst if share is None else int(request.worst * share)
             self.true_spend += charged
+            self.beyond += max(0, charged - request.worst)
             if share is None:
                 request.hold.forfeit()
             else:
@@ -227,7 +278,7 @@ class LeasesMachine(RuleBasedStateMachine):
             usage = None if share is None else Usage(charged, 0)
             outcome: AttemptOutcome = "failed" if share is None else "succeeded"
             record = replace(SENT, attempt_id=request.name, outcome=outcome, charged_tokens=charged, usage=usage)
-            hand.reports.append(record)
+            hand.tell(record)
         self._look(hand)
 
     def _hear(self, hand: Hand) -> None:
@@ -239,6 +290,8 @@ class LeasesMachine(RuleBasedStateMachine):
                     hand.commands.append(grant)
             case LeaseReturned():
                 self.lessor.returned(hand.number, report)
+            case HeardWanted():
+                self.lessor.news(hand.number)
             case AttemptRecord():
                 self.lessor.spent(hand.number, report)
 
@@ -248,9 +301,18 @@ class LeasesMachine(RuleBasedStateMachine):
         match command := hand.commands.popleft():
             case Grant():
                 hand.leases[command.owner].answer(command)
+            case Heard(attempts):
+                hand.departures.heard(attempts)
+                for lease in hand.leases.values():
+                    lease.heard()
             case Recall():
                 hand.leases[command.owner].recall()
         self._look(hand)
+
+    def _beat(self, hand: Hand) -> None:
+        for lease in hand.leases.values():
+            lease.beat()
+        hand.departures.beat()
 
     def _hand(self, which: int) -> Hand:
         return tuple(self.hands.values())[which]
@@ -258,21 +320,16 @@ class LeasesMachine(RuleBasedStateMachine):
     def _owners(self) -> tuple[tuple[str, Budget], ...]:
         return ("", self.budget), ("role:writer", self.budget.roles["writer"])
 
-    def _totals(self, hand: Hand, owner: str) -> int:
-        """Return what a worker may spend beyond what it has spent."""
-        tokens = (hand.budgets[1] if owner == "" else hand.budgets[0]).tokens
-        return max(0, (tokens.total or 0) - tokens.spent)
-
     def _purses(self, budget: Budget) -> list["Purse"]:
         owner = next(name for name, one in self._owners() if one is budget)
         accounts = self.lessor._owners[owner]._accounts
         return [account.tokens for account in accounts.values()]
 
 
-def _never_heard_of(hand: Hand) -> int:
-    """Return what requests of a lost worker cost of which not even their leaving was heard; nobody can know of them."""
-    left = {one.attempt_id for one in hand.reports if isinstance(one, AttemptRecord) and one.outcome is None}
-    return sum(one.charged_tokens for one in _ends(hand) if one.attempt_id in left)
+def _most(hand: Hand, owner: str) -> int:
+    """Return what a worker may be billed for in the end with what it was granted."""
+    tokens = (hand.budgets[1] if owner == "" else hand.budgets[0]).tokens
+    return max(hand.leases[owner]._granted.tokens, tokens.spent)
 
 
 def _ends(hand: Hand) -> list[AttemptRecord]:

@@ -1,6 +1,7 @@
 """Workers with gates of their own under one budget, in virtual time: what they use, are refused and leave behind."""
 
 import random
+from contextlib import suppress
 
 import pytest
 import trio
@@ -109,6 +110,64 @@ def test_lost_workers_cost_what_was_under_way_and_nothing_else(seed: int) -> Non
         counted = office.budget.tokens.statistics()
         assert (counted.reserved, counted.unknown) == (0, at_risk)
         assert sum(true_spend) <= counted.spent <= CAP
+        assert CAP - counted.spent <= 0.03 * CAP
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_billed_is_within_the_cap_whoever_is_killed_before_he_could_tell(seed: int) -> None:
+    """Three workers killed when most of theirs has left unheard; a request that was cut off is billed at its worst."""
+    rng = random.Random(seed)
+    bill: list[int] = []
+
+    async def send(attempt: Attempt) -> str:
+        attempt.dispatch()
+        place = len(bill)
+        bill.append(40)
+        await trio.sleep(rng.random())
+        bill[place] = rng.randint(20, 40)
+        attempt.usage = Usage(bill[place], 0)
+        return "done"
+
+    async def work(worker: Worker, document: str) -> None:
+        with suppress(BudgetExceededError):
+            while True:
+                await ask(worker, send, document)
+
+    def unheard(worker: Worker) -> int:
+        return sum(isinstance(one, Attempted) and one.record.outcome is None for _, one in worker.reports)
+
+    async def main() -> None:
+        office = Office(RunBudget(tokens=CAP), rng, slowest=rng.choice([0.02, 0.2, 1.0]))
+        async with trio.open_nursery() as nursery:
+            alive = [await office.hire(nursery, number) for number in range(1, 6)]
+            scopes = {worker.number: trio.CancelScope() for worker in alive}
+
+            async def documents_of(worker: Worker) -> None:
+                with scopes[worker.number]:
+                    async with trio.open_nursery() as documents:
+                        for number in range(4):
+                            documents.start_soon(work, worker, f"{worker.number} {number}")
+
+            async with trio.open_nursery() as all_documents:
+                for worker in alive:
+                    all_documents.start_soon(documents_of, worker)
+                for _ in range(3):
+                    await trio.sleep(rng.random())
+                    with trio.move_on_after(2):
+                        while max(map(unheard, alive)) < rng.choice([1, 2, 4]):
+                            await trio.sleep(0.01)
+                    worker = max(alive, key=unheard)
+                    alive.remove(worker)
+                    office.kill(worker)
+                    scopes[worker.number].cancel()
+            for worker in alive:
+                await office.retire(worker)
+            nursery.cancel_scope.cancel()
+        counted = office.budget.tokens.statistics()
+        assert sum(bill) <= CAP
+        assert counted.reserved == 0
         assert CAP - counted.spent <= 0.03 * CAP
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

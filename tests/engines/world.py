@@ -23,6 +23,7 @@ from agent_pipeline.engines.driver import Driver
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lessor import Tell
 from agent_pipeline.engines.messages import (
+    Amount,
     LeaseReport,
     WorkerPlan,
 )
@@ -74,7 +75,12 @@ class Lending:
             self.open.pop(attempt.attempt_id, None)
             self.charged += attempt.charged_tokens
 
-    def revoke(self, worker: int) -> None:
+    def revoke(self, worker: int) -> Mapping[str, Amount]:
+        """As `Lessor` says."""
+        self.revoked.append(worker)
+        return {}
+
+    def dismiss(self, worker: int) -> None:
         """As `Lessor` says."""
         self.revoked.append(worker)
 

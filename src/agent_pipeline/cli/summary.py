@@ -139,6 +139,10 @@ def _workers(totals: WorkerTotals | None) -> Iterator[str]:
     given_up = f"; {totals.given_up} documents lost too many and failed" if totals.given_up else ""
     twice = f"; {totals.duplicate_tokens:,} tokens were paid twice" if totals.duplicate_tokens else ""
     yield f"workers:    {totals.lost} lost, what they had went to others{given_up}{twice}"
+    withheld = [f"{totals.withheld_tokens:,} tokens"] if totals.withheld_tokens else []
+    withheld += [dollars(totals.withheld_micro_usd)] if totals.withheld_micro_usd else []
+    if withheld:
+        yield f"{'':<11} {' and '.join(withheld)} of the budget kept back: requests of theirs may have left unheard"
 
 
 def reason_in_words(reason: str) -> str:

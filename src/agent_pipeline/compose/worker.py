@@ -170,6 +170,7 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
 
     def record(attempt: AttemptRecord) -> None:
         link.report(Attempted(job.records.fence_of(attempt.document_id), attempt, _utc_now()))
+        leases.told(attempt)
 
     return gateways.make_gate(
         limits,

@@ -65,7 +65,7 @@ class Supply(Protocol):
         ...
 
     def standing(self, dimension: Dimension) -> tuple[int, int]:
-        """Return what the owner has in all, and what of it nobody was charged."""
+        """Return what the owner has in all, and what of it may still be had."""
         ...
 
 
@@ -105,12 +105,12 @@ class Budget:
         return self.micro_usd.could_fit(micro_usd) if self.supply is None else self.supply.could_fit("usd", micro_usd)
 
     def standing(self, dimension: Dimension) -> tuple[int, int]:
-        """Return what there is in all of a dimension that has a cap, and what of it nobody was charged."""
+        """Return what there is in all of a dimension that has a cap, and what of it may still be had."""
         if self.supply is not None:
             return self.supply.standing(dimension)
         counted = (self.tokens if dimension == "tokens" else self.micro_usd).statistics()
         total = counted.total or 0
-        return total, max(0, total - counted.spent)
+        return total, max(0, total - counted.spent - counted.withheld)
 
     def set_totals(self, *, tokens: int | None, micro_usd: int | None) -> None:
         """Count against other caps from now on, both or, where one is negative, neither; wakes nobody by itself."""

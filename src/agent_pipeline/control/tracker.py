@@ -10,19 +10,25 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatistics:
-    """A snapshot of one tracker, all in its unit; `unknown` is the part of `spent` that nobody reported."""
+    """A snapshot of one tracker, all in its unit.
+
+    Attributes:
+        unknown: the part of `spent` that nobody reported.
+        withheld: charged to nobody, and not to be had: it may have been used by somebody who can't tell any more.
+    """
 
     total: int | None
     spent: int
     reserved: int
     unknown: int
+    withheld: int = 0
 
 
 class BudgetTracker:
     """Counts one unit (tokens, or micro-dollars) against a cap; safe from any thread.
 
-    At every instant `spent + reserved <= total`, as long as settled figures stay within what was reserved and the cap
-    is not lowered below it: there is no await between the check and the hold, and a lock for threads.
+    At every instant `spent + reserved + withheld <= total`, as long as settled figures stay within what was reserved
+    and the cap is not lowered below it: there is no await between the check and the hold, and a lock for threads.
 
     Several gates and adapters may hold on one tracker. Whoever waits for room watches it: a bell is rung after each
     change that could make room, or make waiting vain.
@@ -50,6 +56,7 @@ class BudgetTracker:
         self._spent = spent
         self._reserved = 0
         self._unknown = unknown
+        self._withheld = 0
         self._bells: dict[Callable[[], object], None] = {}
 
     def __repr__(self) -> str:
@@ -79,6 +86,19 @@ class BudgetTracker:
             self._spent += amount
         self._ring()
 
+    def withhold(self, amount: int) -> None:
+        """Let nobody have so much more of it, for as long as this tracker is there; it is charged to nobody.
+
+        Raises:
+            ValueError: the amount is negative; nothing was withheld.
+        """
+        if amount < 0:
+            msg = f"can't withhold {amount}"
+            raise ValueError(msg)
+        with _lock:
+            self._withheld += amount
+        self._ring()
+
     def watch(self, bell: Callable[[], object]) -> None:
         """Call `bell` after each change that could make room, or end the hope for it, until `unwatch`.
 
@@ -101,17 +121,17 @@ class BudgetTracker:
     def could_fit(self, amount: int) -> bool:
         """Whether `amount` would fit if everything held now were given back."""
         with _lock:
-            return self._total is None or self._spent + amount <= self._total
+            return self._total is None or self._spent + self._withheld + amount <= self._total
 
     def fits_now(self, amount: int) -> bool:
         """Whether `amount` fits beside what is held now."""
         with _lock:
-            return self._total is None or self._spent + self._reserved + amount <= self._total
+            return self._total is None or self._in_use() + amount <= self._total
 
     def remaining(self) -> int | None:
-        """What is neither spent nor held; None without a cap."""
+        """What is neither spent, held nor withheld; None without a cap."""
         with _lock:
-            return None if self._total is None else self._total - self._spent - self._reserved
+            return None if self._total is None else self._total - self._in_use()
 
     def set_total(self, total: int | None) -> None:
         """Count against another cap from now on; None is none. Below what is spent, nothing more fits.
@@ -127,10 +147,13 @@ class BudgetTracker:
     def statistics(self) -> BudgetStatistics:
         """Snapshot of all counters, taken at one instant."""
         with _lock:
-            return BudgetStatistics(self._total, self._spent, self._reserved, self._unknown)
+            return BudgetStatistics(self._total, self._spent, self._reserved, self._unknown, self._withheld)
+
+    def _in_use(self) -> int:
+        return self._spent + self._reserved + self._withheld
 
     def _take(self, amount: int) -> bool:
-        if self._total is not None and self._spent + self._reserved + amount > self._total:
+        if self._total is not None and self._in_use() + amount > self._total:
             return False
         self._reserved += amount
         return True

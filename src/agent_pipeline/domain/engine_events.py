@@ -34,6 +34,21 @@ class WorkerLost(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetWithheld(Event):
+    """Nobody gets so much of a budget any more in this session: a worker that is gone may have used it unheard.
+
+    `owner` is `run`, or `role:NAME`. It is charged to no request and no document.
+    """
+
+    name = "BUDGET_WITHHELD"
+    level = "warning"
+    worker: int
+    owner: str
+    tokens: int
+    micro_usd: int
+
+
+@dataclass(frozen=True, slots=True)
 class LateReports(Event):
     """What a worker said of its documents after it was given up, none of which counts.
 

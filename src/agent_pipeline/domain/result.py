@@ -86,6 +86,8 @@ class WorkerTotals:
         given_up: documents that lost too many.
         late_reports: what was said of documents by workers that had been given up.
         duplicate_tokens: what their requests were charged that ended after that.
+        withheld_tokens: of budgets, charged to nobody and not to be had any more in this session: lost workers may have
+            used them for requests that were not heard of; `withheld_micro_usd` likewise.
     """
 
     opened: int
@@ -93,6 +95,8 @@ class WorkerTotals:
     given_up: int
     late_reports: int
     duplicate_tokens: int
+    withheld_tokens: int = 0
+    withheld_micro_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

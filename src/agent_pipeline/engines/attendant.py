@@ -6,7 +6,7 @@ from typing import get_args
 
 import trio
 
-from agent_pipeline.domain.engine_events import LateReports, WorkerReady
+from agent_pipeline.domain.engine_events import BudgetWithheld, LateReports, WorkerReady
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
@@ -116,9 +116,18 @@ class Attendant:
         """Record what a worker had under way as interrupted, and take back what it was lent: its way is at its end."""
         for attempt in worker.interrupted():
             self.intake.take_attempt(attempt)
-        self.lessor.revoke(worker.number)
+        if worker.has_ended:
+            self.lessor.dismiss(worker.number)
+        else:
+            self._withhold(worker)
         if worker.late_reports or worker.late_tokens:
             self.emit(LateReports(worker.number, worker.late_reports, worker.late_tokens))
+
+    def _withhold(self, worker: Employment) -> None:
+        """Take back what was lent to a worker that is gone, but for what it may have used unheard."""
+        for owner, amount in self.lessor.revoke(worker.number).items():
+            worker.withheld[owner] = amount
+            self.emit(BudgetWithheld(worker.number, owner or "run", amount.tokens, amount.micro_usd))
 
     async def _hear_no_more(self, is_ending: trio.Event, hearing: trio.CancelScope) -> None:
         await is_ending.wait()
@@ -133,6 +142,7 @@ class Attendant:
         last = batch[-1] if batch else None
         if not isinstance(last, Done):
             return False
+        worker.has_ended = True
         if last.error is not None and not worker.is_lost:
             self.stop.request_for(last.error.revived())
         return True

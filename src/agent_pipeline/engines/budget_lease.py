@@ -4,14 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent_pipeline.control.budget import Budget, Dimension
+from agent_pipeline.control.budget import Budget, Caps, Dimension
+from agent_pipeline.engines.departures import PATIENCE, Departures
 from agent_pipeline.engines.messages import Amount, Grant, LeaseReturned, LeaseWanted
 
 AHEAD = 200
 """Requests, at their worst, that one grant is to last for; most cost much less."""
-
-PATIENCE = 5.0
-"""Seconds after which an answer that has not come is asked for again: it may have been lost."""
 
 IDLE = 10.0
 """Seconds without a request after which a worker keeps no more than one request's worth."""
@@ -27,9 +25,14 @@ class BudgetLease:
     cancelled waiter takes nothing along. When less than half of the last grant is left, more is asked for before
     anybody waits; where grants have shrunk to nothing that ends, and each asks when he needs it.
 
+    Of what was granted the gate gets no more than what the driver has heard of, and a window: so much at most would be
+    used and unknown if the worker were gone. Where that is all that keeps a request waiting, nothing is asked for but
+    what was heard, in time: when half of the window is full.
+
     Args:
         owner: whose budget it is a part of.
         budget: the worker's part; what is used of it already counts as granted.
+        departures: what was heard of the worker's requests.
         report: queues a report and lets it leave at once.
         clock: seconds.
     """
@@ -38,23 +41,34 @@ class BudgetLease:
         self,
         owner: str,
         budget: Budget,
+        departures: Departures,
         report: Callable[[LeaseWanted | LeaseReturned], object],
         clock: Callable[[], float],
     ) -> None:
         self._owner = owner
         self._budget = budget
+        self._departures = departures
         self._report = report
         self._clock = clock
         self._asked: LeaseWanted | None = None
         self._asked_at = -math.inf
         self._number = 0
+        self._granted = self._used()
+        self._window = Caps()
+        self._largest = Amount()
+        self._is_short = False
         self._last = Amount()
         self._left: dict[str, tuple[int, int]] = {}
         self._mean = (0.0, 0.0)
         self._used_at = -math.inf
         self._is_scarce = False
-        budget.set_totals(tokens=_used(budget)[0], micro_usd=_used(budget)[1])
+        self.resize()
         budget.supply = self
+
+    @property
+    def needs_news(self) -> bool:
+        """Whether somebody waits, or soon will, for no more than that the driver says what it heard."""
+        return self._is_short or not _fits(self._unheard() + self._unheard(), self._window)
 
     # --- what the gate tells and asks --------------------------------------------------------------------------------
 
@@ -66,12 +80,18 @@ class BudgetLease:
             self.ask_ahead()
 
     def lacking(self, tokens: int, micro_usd: int) -> None:
-        """Ask for what one who waits lacks."""
+        """Ask for what one who waits lacks: more, a larger window, or only what was heard."""
         self._used_at = self._clock()
+        worst_case = Amount(tokens, micro_usd)
+        self._largest = _largest(self._largest, worst_case)
         if self._mean == (0.0, 0.0):
             self._note(tokens, micro_usd)
-        worst_case = Amount(tokens, micro_usd)
-        self._ask(self._lack(worst_case), worst_case)
+        lack = self._lack(worst_case)
+        if lack == Amount() and _fits(worst_case, self._window):
+            self._is_short = True
+            self._departures.ask()
+        else:
+            self._ask(lack, worst_case)
 
     def could_fit(self, dimension: Dimension, amount: int) -> bool:
         """Whether nobody said yet that so much can't fit."""
@@ -92,6 +112,7 @@ class BudgetLease:
             return
         self._asked = None
         self._is_scarce = False
+        self._window = grant.window
         self._add(grant.amount)
         self._last = grant.amount
         self._left.update({one.dimension: (one.total, one.amount) for one in grant.left})
@@ -100,6 +121,11 @@ class BudgetLease:
         """Give back what no request holds, now and until something is granted again."""
         self._is_scarce = True
         self.give_back(Amount())
+
+    def heard(self) -> None:
+        """Let the gate use what the driver said to have heard of; who waits asks anew where that is too little."""
+        self._is_short = False
+        self.resize()
 
     # --- in between --------------------------------------------------------------------------------------------------
 
@@ -112,6 +138,14 @@ class BudgetLease:
             self.give_back(Amount())
         elif now >= self._used_at + IDLE and not self._is_in_use():
             self.give_back(Amount(math.ceil(self._mean[0]), math.ceil(self._mean[1])))
+
+    def resize(self) -> None:
+        """Let the gate have what was granted, but no more unheard than the window; for when either has changed."""
+        covered = self._departures.covered(self._owner)
+        self._budget.set_totals(
+            tokens=_least(self._granted.tokens, covered.tokens, self._window.tokens),
+            micro_usd=_least(self._granted.micro_usd, covered.micro_usd, self._window.micro_usd),
+        )
 
     def ask_ahead(self) -> None:
         """Ask for more without a need, unless a question is open."""
@@ -131,8 +165,9 @@ class BudgetLease:
             return
         self._number += 1
         want = Amount(self._enough(0) + need.tokens, self._enough(1) + need.micro_usd)
-        self._asked = LeaseWanted(f"{self._owner}#{self._number}", self._owner, need, want, worst_case)
+        self._asked = LeaseWanted(f"{self._owner}#{self._number}", self._owner, need, want, worst_case, self._largest)
         self._asked_at = self._clock()
+        self._largest = Amount()
         self._report(self._asked)
 
     def _repeat(self) -> None:
@@ -154,6 +189,7 @@ class BudgetLease:
 
     def _note(self, tokens: int, micro_usd: int) -> None:
         self._used_at = self._clock()
+        self._largest = _largest(self._largest, Amount(tokens, micro_usd))
         if self._mean == (0.0, 0.0):
             self._mean = (tokens, micro_usd)
         else:
@@ -164,20 +200,38 @@ class BudgetLease:
             )
 
     def _free(self) -> Amount:
-        """Return what is neither spent nor held; below nothing where an answer passed its worst case."""
-        return Amount(self._budget.tokens.remaining() or 0, self._budget.micro_usd.remaining() or 0)
+        """Return what of the grants is neither spent nor held; below nothing where an answer passed its worst case."""
+        return _less(self._granted, self._used())
+
+    def _unheard(self) -> Amount:
+        """Return what is used here and would be known to nobody if the worker were gone."""
+        return _less(self._used(), self._departures.covered(self._owner))
+
+    def _used(self) -> Amount:
+        tokens, money = self._budget.tokens.statistics(), self._budget.micro_usd.statistics()
+        return Amount(tokens.spent + tokens.reserved, money.spent + money.reserved)
 
     def _is_in_use(self) -> bool:
         return bool(self._budget.tokens.statistics().reserved or self._budget.micro_usd.statistics().reserved)
 
     def _add(self, amount: Amount) -> None:
-        budget = self._budget
-        budget.set_totals(
-            tokens=(budget.tokens.total or 0) + amount.tokens,
-            micro_usd=(budget.micro_usd.total or 0) + amount.micro_usd,
-        )
+        self._granted += amount
+        self.resize()
 
 
-def _used(budget: Budget) -> tuple[int, int]:
-    tokens, money = budget.tokens.statistics(), budget.micro_usd.statistics()
-    return tokens.spent + tokens.reserved, money.spent + money.reserved
+def _least(granted: int, covered: int, window: int | None) -> int:
+    return granted if window is None else min(granted, covered + window)
+
+
+def _fits(amount: Amount, window: Caps) -> bool:
+    return (window.tokens is None or amount.tokens <= window.tokens) and (
+        window.micro_usd is None or amount.micro_usd <= window.micro_usd
+    )
+
+
+def _largest(one: Amount, other: Amount) -> Amount:
+    return Amount(max(one.tokens, other.tokens), max(one.micro_usd, other.micro_usd))
+
+
+def _less(one: Amount, other: Amount) -> Amount:
+    return Amount(one.tokens - other.tokens, one.micro_usd - other.micro_usd)

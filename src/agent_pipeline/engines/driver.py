@@ -1,7 +1,7 @@
 """The driver: documents go out to workers as these are hungry, and what comes back is written here, by nobody else."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import trio
 
@@ -99,7 +99,7 @@ class Driver:
         self._nursery: trio.Nursery
         self._numbers = 0
         self._never_ready = 0
-        self._counts = dict.fromkeys(("opened", "lost", "given_up", "late_reports", "duplicate_tokens"), 0)
+        self._counts = dict.fromkeys((field.name for field in fields(WorkerTotals)), 0)
 
     def statistics(self) -> WorkerTotals:
         """Return what became of workers so far."""
@@ -247,6 +247,9 @@ class Driver:
             self._counts["opened"] += worker.is_ready
             self._counts["late_reports"] += worker.late_reports
             self._counts["duplicate_tokens"] += worker.late_tokens
+            withheld = worker.all_withheld()
+            self._counts["withheld_tokens"] += withheld.tokens
+            self._counts["withheld_micro_usd"] += withheld.micro_usd
 
     def _check_done(self, worker: Employment) -> None:
         """Make sure that a worker which ended was told to.

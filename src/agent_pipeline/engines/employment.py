@@ -8,7 +8,7 @@ import trio
 from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.link import DriverEnd, WorkerLostError
-from agent_pipeline.engines.messages import Attempted, Command, Report
+from agent_pipeline.engines.messages import RUN, Amount, Attempted, Command, Report
 
 INTERRUPTED = "interrupted"
 """The error code of a request whose end nobody knows, as in a session that was killed."""
@@ -25,9 +25,11 @@ class Employment:
         end: the way to it, None before there is one.
         is_ready: whether it has said so.
         is_lost: whether it was given up; what it says of documents counts no more.
+        has_ended: whether it has said its last word.
         ended: documents it brought to their end.
         late_reports: what it said of documents after it was given up.
         late_tokens: what its requests were charged that ended after that.
+        withheld: what of budgets nobody gets any more since it may have used it unheard, by owner.
         lanes: what it has in flight, as it said last.
         heard_at: when that was, on Trio's clock; before it said anything, when it was wanted.
     """
@@ -38,9 +40,11 @@ class Employment:
     end: DriverEnd | None = None
     is_ready: bool = False
     is_lost: bool = False
+    has_ended: bool = False
     ended: int = 0
     late_reports: int = 0
     late_tokens: int = 0
+    withheld: dict[str, Amount] = field(default_factory=dict)
     lanes: tuple[LaneState, ...] = ()
     heard_at: float = field(default_factory=trio.current_time)
     _under_way: dict[str, Attempted] = field(default_factory=dict)
@@ -76,6 +80,14 @@ class Employment:
         self._under_way.pop(report.record.attempt_id, None)
         if self.is_lost:
             self.late_tokens += report.record.charged_tokens
+
+    def all_withheld(self) -> Amount:
+        """Return what is withheld in all: a request of a role whose budget is capped is one of the run as well."""
+        of_roles = Amount()
+        for owner, amount in self.withheld.items():
+            of_roles = of_roles if owner == RUN else of_roles + amount
+        of_run = self.withheld.get(RUN, Amount())
+        return Amount(max(of_run.tokens, of_roles.tokens), max(of_run.micro_usd, of_roles.micro_usd))
 
     def interrupted(self) -> list[Attempted]:
         """Return the ends of requests of which nothing more will be heard, and forget them: charged in full."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from agent_pipeline.control.budget import Caps
+
 RUN = ""
 """The owner of the run's own budget; those of roles are owned by `role:NAME`."""
 
@@ -19,7 +21,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What there is of a budget in one dimension, `tokens` or `usd`: its total, and what nobody was charged of it."""
+    """What there is of a budget in one dimension, `tokens` or `usd`: its total, and what of it may still be had."""
 
     dimension: str
     total: int
@@ -38,6 +40,7 @@ class Grant:
     Attributes:
         is_last: a request as large as the one that needed it can't fit any more, whatever others give back.
         left: where it is the last: the dimensions that are too small, as the whole run's budget has them.
+        window: how much may have left, from now on, of which the driver did not say that it was heard; None is all.
     """
 
     lease_id: str
@@ -45,6 +48,14 @@ class Grant:
     amount: Amount
     is_last: bool = False
     left: tuple[Left, ...] = ()
+    window: Caps = field(default_factory=Caps)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """So many reports of attempts, leaving and ending, were heard of you so far: the first ones that you made."""
+
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class LeaseWanted:
         want: what would keep the worker busy for a while.
         worst_case: of that first one's request, all of it, by which it is judged whether it can ever fit; nothing,
             where one asks ahead and nobody waits.
+        largest: of any request since the question before: no window is to be smaller.
     """
 
     lease_id: str
@@ -110,6 +122,12 @@ class LeaseWanted:
     need: Amount
     want: Amount
     worst_case: Amount = field(default_factory=Amount)
+    largest: Amount = field(default_factory=Amount)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWanted:
+    """Say what was heard of this worker's attempts: what has left unheard nearly fills a window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,16 @@ import trio
 from agent_pipeline.control.budget import Budget, Caps, RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.rate import Rate
+from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.budget_lease import BudgetLease
+from agent_pipeline.engines.departures import Departures, owners_of
 from agent_pipeline.engines.messages import (
     RUN,
     Amount,
     Command,
     Grant,
+    Heard,
+    HeardWanted,
     LeaseReturned,
     LeaseWanted,
     Pause,
@@ -33,8 +37,8 @@ class Leases:
     """What a worker holds of budgets and limits that belong to the whole run.
 
     The worker makes it first, makes its gate of `budget` and with `sharing=leases`, then calls `serve(gate)`, starts
-    `run` beside its documents, and gives it every command through `take`. At its end it calls `close`, then says
-    `Done`. Nobody awaits a lease: it is asked for by a report, and what was granted arrives by `take` whoever was
+    `run` beside its documents, gives it every command through `take`, and every attempt it has reported through `told`.
+    At its end it calls `close`, then says `Done`. Nobody awaits a lease: it is asked for by a report, and what was granted arrives by `take` whoever was
     cancelled meanwhile.
 
     Args:
@@ -53,6 +57,7 @@ class Leases:
         self._flush = flush
         roles = [owner.removeprefix("role:") for owner in leased if owner != RUN]
         self.budget = RunBudget(roles={role: Budget("role", role, Caps()) for role in roles})
+        self._departures = Departures(self._ask, trio.current_time)
         self._budgets: dict[str, BudgetLease] = {owner: self._lease(owner) for owner in leased}
         self._rates: dict[tuple[str, str], RateLease] = {}
         self._limited: dict[tuple[str, str], RateLimits] = {}
@@ -71,12 +76,27 @@ class Leases:
                 rate.beat()
             for budget in self._budgets.values():
                 budget.beat()
+            self._departures.beat()
+
+    def told(self, attempt: AttemptRecord) -> None:
+        """Count an attempt that was just reported; it may be time to hear what was heard."""
+        self._departures.told(attempt)
+        if not self._budgets:
+            self._departures.hear_all()
+            return
+        concerned = [lease for owner in owners_of(attempt.role) if (lease := self._budgets.get(owner)) is not None]
+        for lease in concerned:
+            lease.resize()
+        if any(lease.needs_news for lease in concerned):
+            self._departures.ask()
 
     def take(self, command: Command) -> bool:
-        """Take `Grant`, `Recall`, `RateLimits`, `RateGrant` or `Pause`; return whether it was one of them."""
+        """Take `Grant`, `Heard`, `Recall`, `RateLimits`, `RateGrant` or `Pause`; return whether it was one of them."""
         match command:
             case Grant():
                 self._take_grant(command)
+            case Heard(attempts):
+                self._take_news(attempts)
             case Recall(owner):
                 self._budgets[owner].recall()
             case RateLimits():
@@ -122,9 +142,9 @@ class Leases:
 
     def _lease(self, owner: str) -> BudgetLease:
         budget = self.budget if owner == RUN else self.budget.roles[owner.removeprefix("role:")]
-        return BudgetLease(owner, budget, self._ask, trio.current_time)
+        return BudgetLease(owner, budget, self._departures, self._ask, trio.current_time)
 
-    def _ask(self, report: LeaseWanted | LeaseReturned) -> None:
+    def _ask(self, report: LeaseWanted | LeaseReturned | HeardWanted) -> None:
         self._report(report)
         self._flush()
 
@@ -134,6 +154,13 @@ class Leases:
             lease = self._budgets[grant.owner] = self._lease(grant.owner)
             lease.ask_ahead()  # all that was reported before this is in its own count already
         lease.answer(grant)
+        if self._gate is not None:
+            self._gate.wake_budget_waiters()
+
+    def _take_news(self, attempts: int) -> None:
+        self._departures.heard(attempts)
+        for lease in self._budgets.values():
+            lease.heard()
         if self._gate is not None:
             self._gate.wake_budget_waiters()
 

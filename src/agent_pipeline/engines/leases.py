@@ -1,24 +1,24 @@
 """The driver's side of the budgets: what of them is lent to which worker, and what became of it."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from agent_pipeline.control.budget import Budget, RunBudget
+from agent_pipeline.control.budget import Budget, Caps, RunBudget
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.messages import RUN, Amount, Grant, LeaseReturned, LeaseWanted, Left, Recall
+from agent_pipeline.engines.messages import RUN, Amount, Grant, Heard, LeaseReturned, LeaseWanted, Left, Recall
 from agent_pipeline.engines.purse import Purse
 
-Tell = Callable[[int, Grant | Recall], object]
+Tell = Callable[[int, Grant | Heard | Recall], object]
 
 
 class BudgetLessor:
     """Lends out the budgets of a run: at no instant is more spent and lent than a cap allows.
 
     The driver calls `join` when a worker says `Ready`; `want`, `returned` and `spent` for each `LeaseWanted`,
-    `LeaseReturned` and `Attempted` of it, in their order; `revoke` when it was killed, was lost or is done; and
-    `caps_changed` after a cap was changed. All else goes out through `tell`. What a worker that was revoked, or has
-    not joined, still reports counts for nothing.
+    `LeaseReturned` and `Attempted` of it, in their order, and `news` for each `HeardWanted`; `dismiss` when it is done,
+    `revoke` when it was killed or lost; and `caps_changed` after a cap was changed. All else goes out through `tell`.
+    What a worker that was dismissed, revoked, or has not joined, still reports counts for nothing.
 
     Who asks gets what he wants, as long as that is a small part of what is free; near the end the parts shrink, and
     what others have lying idle is recalled. So a request is refused where it would be by one process alone: when it
@@ -34,7 +34,9 @@ class BudgetLessor:
             owner: _Owner(owner, of_role, tell)
             for owner, of_role in ((f"role:{name}", one) for name, one in budget.roles.items())
         }
+        self._tell = tell
         self._workers: set[int] = set()
+        self._heard: Counter[int] = Counter()
 
     def join(self, worker: int) -> None:
         """Count a worker among those who share."""
@@ -52,19 +54,36 @@ class BudgetLessor:
     def spent(self, worker: int, record: AttemptRecord) -> None:
         """Take an attempt as it leaves (no outcome) or has ended: what it was charged is spent."""
         if worker in self._workers:
+            self._heard[worker] += 1
             for owner in self._concerning(record.role):
                 owner.spent(worker, record)
+
+    def news(self, worker: int) -> None:
+        """Tell a worker how many of its attempts' reports were heard."""
+        if worker in self._workers:
+            self._tell(worker, Heard(self._heard[worker]))
 
     def returned(self, worker: int, returned: LeaseReturned) -> None:
         """Take back what a worker has not used."""
         if worker in self._workers:
             self._owners[returned.owner].returned(worker, returned.amount)
 
-    def revoke(self, worker: int) -> None:
-        """Believe the worker nothing more: what was under way becomes unknown spend, all else is free."""
+    def revoke(self, worker: int) -> Mapping[str, Amount]:
+        """Believe a worker that is gone nothing more: what was under way becomes unknown spend.
+
+        Requests may have left that were not heard of: as much as that may be is withheld from all, and returned, by
+        owner. All else is free.
+        """
+        withheld = {name: owner.withhold(worker) for name, owner in self._owners.items()}
+        self.dismiss(worker)
+        return {name: amount for name, amount in withheld.items() if amount != Amount()}
+
+    def dismiss(self, worker: int) -> None:
+        """Believe a worker nothing more that has said its last word: what it has not used is free."""
         self._workers.discard(worker)
+        del self._heard[worker]
         for owner in self._owners.values():
-            owner.revoke(worker)
+            owner.dismiss(worker)
 
     def caps_changed(self) -> None:
         """Look again after the caps of the budgets were changed; who was told that it had its last may ask anew."""
@@ -131,7 +150,7 @@ class _Owner:
             account.tokens.rest = account.micro_usd.rest = 0
         if wanted.worst_case == Amount():
             answer = Grant(wanted.lease_id, self._name, Amount() if self._waiting else self._portion(wanted))
-            return self._granted(account, answer)
+            return self._granted(account, wanted, answer)
         account.was_recalled = False  # what it has is too little for it, and may be enough for another
         self._waiting[worker] = wanted  # at its end, or in the place it has
         return self._serve().get(worker)
@@ -160,7 +179,11 @@ class _Owner:
         self._lower_need(worker, Amount(-back.tokens, -back.micro_usd))
         self._tell_all(self._serve())
 
-    def revoke(self, worker: int) -> None:
+    def withhold(self, worker: int) -> Amount:
+        account = self._accounts.get(worker)
+        return Amount() if account is None else Amount(account.tokens.withhold(), account.micro_usd.withhold())
+
+    def dismiss(self, worker: int) -> None:
         account = self._accounts.pop(worker, None)
         self._waiting.pop(worker, None)
         if account is not None:
@@ -189,7 +212,7 @@ class _Owner:
                 self._recall(self._lack(account, wanted), but={worker, *answers})
                 break
             del self._waiting[worker]
-            answers[worker] = self._granted(account, answer)
+            answers[worker] = self._granted(account, wanted, answer)
         return answers
 
     def _answer(self, account: _Account, wanted: LeaseWanted) -> Grant | None:
@@ -221,12 +244,14 @@ class _Owner:
             too_small.append(Left("usd", *self._budget.standing("usd")))
         return tuple(too_small)
 
-    def _granted(self, account: _Account, answer: Grant) -> Grant:
+    def _granted(self, account: _Account, wanted: LeaseWanted, answer: Grant) -> Grant:
         account.grant(answer.amount)
-        account.granted = answer
+        largest = Amount() if answer.is_last else wanted.largest  # one that was refused will not leave
+        window = Caps(account.tokens.open_window(largest.tokens), account.micro_usd.open_window(largest.micro_usd))
+        account.granted = replace(answer, window=window)
         account.was_refused = answer.is_last
         account.was_recalled = False
-        return answer
+        return account.granted
 
     def _lack(self, account: _Account, wanted: LeaseWanted) -> Amount:
         """Return what is missing for the next in turn."""

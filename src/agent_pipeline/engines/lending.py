@@ -1,12 +1,13 @@
 """Both things that a driver lends, budgets and limits per minute, as one."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.lessor import Tell
-from agent_pipeline.engines.messages import LeaseReport, LeaseReturned, LeaseWanted
+from agent_pipeline.engines.messages import Amount, HeardWanted, LeaseReport, LeaseReturned, LeaseWanted
 from agent_pipeline.engines.rates import RateLessor
 
 PerMinute: TypeAlias = tuple[int | None, int | None]
@@ -45,6 +46,8 @@ class Lending:
                     self._tell(worker, grant)
             case LeaseReturned():
                 self._budgets.returned(worker, report)
+            case HeardWanted():
+                self._budgets.news(worker)
             case _:
                 self._rates.take(worker, report)
 
@@ -52,7 +55,12 @@ class Lending:
         """Take an attempt as it leaves, or has ended."""
         self._budgets.spent(worker, attempt)
 
-    def revoke(self, worker: int) -> None:
-        """Believe a worker nothing more."""
-        self._budgets.revoke(worker)
+    def revoke(self, worker: int) -> Mapping[str, Amount]:
+        """Believe a worker that is gone nothing more; return what of budgets is withheld for it, by owner."""
         self._rates.revoke(worker)
+        return self._budgets.revoke(worker)
+
+    def dismiss(self, worker: int) -> None:
+        """Believe a worker nothing more that has said its last word."""
+        self._rates.revoke(worker)
+        self._budgets.dismiss(worker)

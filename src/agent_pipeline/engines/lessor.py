@@ -1,10 +1,10 @@
 """What lends a run's budgets and limits per minute to its workers, as the driver sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.messages import Command, LeaseReport
+from agent_pipeline.engines.messages import Amount, Command, LeaseReport
 
 Tell: TypeAlias = Callable[[int, Command], None]
 """Sends a command to a worker, by its number; one to a worker that is gone is lost without a word."""
@@ -29,8 +29,16 @@ class Lessor(Protocol):
         """Take an attempt as it leaves (no outcome), or has ended."""
         ...
 
-    def revoke(self, worker: int) -> None:
-        """Believe a worker nothing more: what was under way becomes unknown spend, all else is free."""
+    def revoke(self, worker: int) -> Mapping[str, Amount]:
+        """Believe a worker that is gone nothing more: what was under way becomes unknown spend.
+
+        Returns what of each owner's budget is withheld from now on, for requests that may have left unheard; all else
+        is free.
+        """
+        ...
+
+    def dismiss(self, worker: int) -> None:
+        """Believe a worker nothing more that has said its last word: what it has not used is free."""
         ...
 
 

@@ -20,6 +20,8 @@ from agent_pipeline.engines.lease_messages import (
     RUN,
     Amount,
     Grant,
+    Heard,
+    HeardWanted,
     LeaseReturned,
     LeaseWanted,
     Left,
@@ -49,6 +51,8 @@ __all__ = [
     "Finish",
     "Grant",
     "Happened",
+    "Heard",
+    "HeardWanted",
     "Hungry",
     "LeaseReport",
     "LeaseReturned",
@@ -151,7 +155,7 @@ class DocumentsInFlight:
 
 
 Command: TypeAlias = (
-    Take | Finish | StopTaking | Cancel | DocumentsInFlight | Grant | Recall | RateLimits | RateGrant | Pause
+    Take | Finish | StopTaking | Cancel | DocumentsInFlight | Grant | Heard | Recall | RateLimits | RateGrant | Pause
 )
 
 
@@ -268,7 +272,9 @@ class Done:
     error: ErrorRecord | None = None
 
 
-LeaseReport: TypeAlias = LeaseWanted | LeaseReturned | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
+LeaseReport: TypeAlias = (
+    LeaseWanted | LeaseReturned | HeardWanted | RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
+)
 DocumentReport: TypeAlias = Began | Attempted | Resulted | Rejected | Ended | Happened
 Report: TypeAlias = Ready | Hungry | DocumentReport | LeaseReport | Alive | Done
 

@@ -1,6 +1,9 @@
-"""What one worker has of one tracker: lent, under way, spent."""
+"""What one worker has of one tracker: lent, under way, spent; and how much of it may leave unheard."""
 
 from agent_pipeline.control.tracker import BudgetTracker, Lease
+
+PART = 128
+"""A window is this part of what is still to be had: what three killed workers take along is less than 3 % of a cap."""
 
 
 class Purse:
@@ -10,17 +13,32 @@ class Purse:
         rest: what was granted, less what left, and what was charged above it; below nothing where that passed it.
     """
 
-    __slots__ = ("_lease", "_under_way", "rest")
+    __slots__ = ("_lease", "_tracker", "_under_way", "_windows", "rest")
 
     def __init__(self, tracker: BudgetTracker) -> None:
+        self._tracker = tracker
         self._lease = Lease(tracker)
         self._under_way = 0
+        self._windows: tuple[int | None, int | None] = (0, 0)
         self.rest = 0
 
     def grant(self, amount: int) -> None:
         """Lend so much more; less, where it is negative."""
         self.rest += amount
         self._change()
+
+    def open_window(self, largest: int) -> int | None:
+        """Return how much may have left unheard from now on, at least the largest request; None without a cap.
+
+        Called when the worker has asked again, which proves that it keeps to the window before this one; not yet to
+        this one, which it has not heard of.
+        """
+        counted = self._tracker.statistics()
+        window = None
+        if counted.total is not None:
+            window = max((counted.total - counted.spent - counted.withheld) // PART, largest)
+        self._windows = (self._windows[1], window)
+        return window
 
     def more_held(self, amount: int) -> int:
         """Return by how much such a grant makes the hold grow: what was charged above worst cases is spent."""
@@ -37,6 +55,18 @@ class Purse:
         self._under_way -= amount
         self.rest += amount - charged
         self._change(spent=charged, unknown=charged if is_unknown else 0)
+
+    def withhold(self) -> int:
+        """Let nobody have what a worker that is gone may have used unheard; return how much that is."""
+        unheard = max(0, self.rest)
+        if self._tracker.total is None:
+            unheard = 0
+        elif None not in self._windows:
+            unheard = min(unheard, max(one for one in self._windows if one is not None))
+        self._tracker.withhold(unheard)
+        self.rest -= unheard
+        self._change()
+        return unheard
 
     def close(self) -> None:
         """Charge what is under way, as unknown spend; lend nothing more."""

@@ -27,6 +27,7 @@ _INCIDENTS: Mapping[str, tuple[str, ...]] = {
     "DOCUMENTS_CLAMPED": ("wanted", "in_flight"),
     "USAGE_ABOVE_BOUND": ("role", "model", "reserved_tokens", "charged_tokens"),
     "WORKER_LOST": ("worker", "reason", "documents", "in_flight", "given_up"),
+    "BUDGET_WITHHELD": ("worker", "owner", "tokens", "micro_usd"),
     "LATE_REPORTS": ("worker", "reports", "charged_tokens"),
     "FILE_REPAIRED": ("path", "removed_bytes"),
     "ORPHANS_REMOVED": ("temporary", "unrecorded"),
