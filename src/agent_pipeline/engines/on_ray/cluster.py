@@ -1,6 +1,8 @@
 """This process as the driver of a Ray cluster: one that it starts for itself on this machine, or one that is there."""
 
 import atexit
+import ctypes
+import gc
 import importlib
 import logging
 import signal
@@ -15,6 +17,7 @@ from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.engines.on_ray.library import check_ray_installed, load_ray
 from agent_pipeline.engines.on_ray.pulse import Pulse
 from agent_pipeline.engines.on_ray.ray_link import open_ray_worker
+from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.engines.on_ray.words import in_words
 from agent_pipeline.errors import ConfigError
 
@@ -47,17 +50,37 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
         await trio.to_thread.run_sync(membership.enter, address, workers)
     try:
         _take_signals_back()
-        pulse = Pulse()
+        visits = Visits()
+        pulse = Pulse(visits)
         try:
-            yield partial(open_ray_worker, main, pulse.why_lost)
+            yield partial(open_ray_worker, main, pulse.why_lost, visits)
         finally:
             pulse.stop()
     finally:
         with trio.move_on_after(LEAVE_TIMEOUT, shield=True) as patience:
-            await trio.to_thread.run_sync(membership.leave, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(_leave, visits, abandon_on_cancel=True)
         if patience.cancelled_caught:
-            # Its head is gone, or it would have answered; at the process's end nobody waits for it again.
-            atexit.unregister(load_ray().shutdown)
+            _leave_it_at_the_end()
+
+
+def _leave(visits: Visits) -> None:
+    """Leave the cluster when none of our threads is inside Ray; block until then.
+
+    Ray ends the process at once, and what it was about to print with it, where one comes back to it after that.
+    """
+    visits.wait_over()
+    membership.leave()
+
+
+def _leave_it_at_the_end() -> None:
+    """Let this process end as one that knows nothing of Ray: its head is gone, or it would have answered.
+
+    Else it would be waited for once more, and then crash: its threads go on while their objects are destroyed.
+    """
+    atexit.unregister(load_ray().shutdown)
+    c = ctypes.CDLL(None)
+    if hasattr(c, "on_exit"):  # what Python does at its end is done by then
+        c.on_exit(c._exit, None)
 
 
 class _Membership:
@@ -126,6 +149,7 @@ class _DriverThread:
             self._begun.set()
         self._over.wait()
         if is_ours:
+            gc.collect()  # or what is only garbage may tell Ray of its end while that is being shut down
             load_ray().shutdown()
 
 

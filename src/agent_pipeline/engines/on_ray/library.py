@@ -18,6 +18,9 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Where a cluster's head is gone, Ray ends its driver in the middle of whatever it does. We end it ourselves before.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    # Where the raylet of this machine is gone, Ray ends its driver as well, if that has lost the process that started
+    # it: that of a service, or in the background. It looks for this process then, which is there.
+    "RAY_RAYLET_PID": str(os.getpid()),
 }
 """Read when Ray is imported, and by the processes it starts."""
 
