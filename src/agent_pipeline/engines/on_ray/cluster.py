@@ -6,6 +6,7 @@ import gc
 import importlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -26,6 +27,9 @@ LOCAL, AUTO = "local", "auto"
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """For a cluster of our own: batches and shards pass through it, nothing stays."""
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds for which the head of a cluster may let wait."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds for which the end of a cluster of our own is waited for."""
@@ -158,6 +162,8 @@ def _connect(address: str, workers: int) -> bool:
     ray = load_ray()
     if ray.is_initialized():
         return False
+    if address not in {LOCAL, AUTO}:
+        _check_answers(address)
     _keep_quiet()
     local = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
@@ -170,6 +176,22 @@ def _connect(address: str, workers: int) -> bool:
     except Exception as exc:
         raise ConfigError(_problem(address, exc), key="engine.address") from exc
     return True
+
+
+def _check_answers(address: str) -> None:
+    """See that somebody listens there: Ray itself would try for minutes, and hear no signal meanwhile.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT):
+            pass
+    except (OSError, ValueError) as exc:
+        raise ConfigError(
+            _nobody_at(address, getattr(exc, "strerror", None) or str(exc)), key="engine.address"
+        ) from exc
 
 
 def _keep_quiet() -> None:
@@ -194,7 +216,11 @@ def _problem(address: str, exc: Exception) -> str:
     if address == LOCAL:
         return f"Ray could not be started on this machine: {in_words(exc)}"
     if isinstance(exc, ConnectionError):
-        where = "here" if address == AUTO else f"at {address}"
-        advice = "start one (`ray start --head`), or take `local`, which starts one for this run"
-        return f"there is no Ray cluster {where}; {advice}"
+        return _nobody_at(address)
     return f"the Ray cluster {address} could not be used: {in_words(exc)}"
+
+
+def _nobody_at(address: str, why: str = "") -> str:
+    where = "here" if address == AUTO else f"at {address}"
+    advice = "start one (`ray start --head`), or take `local`, which starts one for this run"
+    return f"there is no Ray cluster {where}{f' ({why})' if why else ''}; {advice}"

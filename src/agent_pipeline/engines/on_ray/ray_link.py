@@ -41,9 +41,7 @@ WhyLost: TypeAlias = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def open_ray_worker(
-    main: str, why_lost: WhyLost, visits: Visits, plan: WorkerPlan
-) -> AsyncGenerator[DriverEnd]:
+async def open_ray_worker(main: str, why_lost: WhyLost, visits: Visits, plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
     """Start an actor and wait until Ray has found a place for it, however long; no process of it is left afterwards.
 
     Args:
