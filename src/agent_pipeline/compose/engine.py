@@ -14,7 +14,7 @@ from agent_pipeline.engines.engine import Engine
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lending import Lending
 from agent_pipeline.engines.link import OpenWorker
-from agent_pipeline.engines.on_ray import check_ray_installed, open_cluster
+from agent_pipeline.engines.on_ray import LOCAL, check_ray_installed, check_room_here, open_cluster
 from agent_pipeline.engines.shards import ShardBook
 from agent_pipeline.errors import ConfigError
 from agent_pipeline.pipeline.admission import Admission, Tally
@@ -42,6 +42,8 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
         raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
     if options.open_worker is None:
         check_ray_installed()
+        if config.engine.address == LOCAL:
+            check_room_here(config.engine.workers)
 
 
 def documents_in_flight(config: PipelineConfig) -> int:

@@ -24,6 +24,15 @@ from agent_pipeline.engines.messages import (
 
 ECHO, FLOOD, RAISE = (f"{__name__}:{name}" for name in ("echo", "flood", "raise_at_once"))
 
+OUT_OF_REACH = """\
+from agent_pipeline.engines.on_ray import local_process, ray_link
+ray_link.KILL_TIMEOUT = 0.5
+ray_link._kill = lambda actor: None
+async def kill(self): pass
+local_process.LocalProcess.kill = kill
+"""
+"""A piece of a program: no worker can be killed, as where the network is cut."""
+
 
 def plan_of(worker: int = 1) -> WorkerPlan:
     """Return a plan that says nothing but the worker's number."""

@@ -1,9 +1,12 @@
 """This process as the driver of a Ray cluster: one that it starts for itself on this machine, or one that is there."""
 
 import atexit
+import ctypes
+import gc
 import importlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,6 +18,7 @@ from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.engines.on_ray.library import check_ray_installed, load_ray
 from agent_pipeline.engines.on_ray.pulse import Pulse
 from agent_pipeline.engines.on_ray.ray_link import open_ray_worker
+from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.engines.on_ray.words import in_words
 from agent_pipeline.errors import ConfigError
 
@@ -23,6 +27,9 @@ LOCAL, AUTO = "local", "auto"
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """For a cluster of our own: batches and shards pass through it, nothing stays."""
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds for which the head of a cluster may let wait."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds for which the end of a cluster of our own is waited for."""
@@ -47,17 +54,37 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
         await trio.to_thread.run_sync(membership.enter, address, workers)
     try:
         _take_signals_back()
-        pulse = Pulse()
+        visits = Visits()
+        pulse = Pulse(visits)
         try:
-            yield partial(open_ray_worker, main, pulse.why_lost)
+            yield partial(open_ray_worker, main, pulse.why_lost, visits)
         finally:
             pulse.stop()
     finally:
         with trio.move_on_after(LEAVE_TIMEOUT, shield=True) as patience:
-            await trio.to_thread.run_sync(membership.leave, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(_leave, visits, abandon_on_cancel=True)
         if patience.cancelled_caught:
-            # Its head is gone, or it would have answered; at the process's end nobody waits for it again.
-            atexit.unregister(load_ray().shutdown)
+            _leave_it_at_the_end()
+
+
+def _leave(visits: Visits) -> None:
+    """Leave the cluster when none of our threads is inside Ray; block until then.
+
+    Ray ends the process at once, and what it was about to print with it, where one comes back to it after that.
+    """
+    visits.wait_over()
+    membership.leave()
+
+
+def _leave_it_at_the_end() -> None:
+    """Let this process end as one that knows nothing of Ray: its head is gone, or it would have answered.
+
+    Else it would be waited for once more, and then crash: its threads go on while their objects are destroyed.
+    """
+    atexit.unregister(load_ray().shutdown)
+    c = ctypes.CDLL(None)
+    if hasattr(c, "on_exit"):  # what Python does at its end is done by then
+        c.on_exit(c._exit, None)
 
 
 class _Membership:
@@ -126,6 +153,7 @@ class _DriverThread:
             self._begun.set()
         self._over.wait()
         if is_ours:
+            gc.collect()  # or what is only garbage may tell Ray of its end while that is being shut down
             load_ray().shutdown()
 
 
@@ -134,6 +162,8 @@ def _connect(address: str, workers: int) -> bool:
     ray = load_ray()
     if ray.is_initialized():
         return False
+    if address not in {LOCAL, AUTO}:
+        _check_answers(address)
     _keep_quiet()
     local = {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
@@ -146,6 +176,22 @@ def _connect(address: str, workers: int) -> bool:
     except Exception as exc:
         raise ConfigError(_problem(address, exc), key="engine.address") from exc
     return True
+
+
+def _check_answers(address: str) -> None:
+    """See that somebody listens there: Ray itself would try for minutes, and hear no signal meanwhile.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT):
+            pass
+    except (OSError, ValueError) as exc:
+        raise ConfigError(
+            _nobody_at(address, getattr(exc, "strerror", None) or str(exc)), key="engine.address"
+        ) from exc
 
 
 def _keep_quiet() -> None:
@@ -170,7 +216,11 @@ def _problem(address: str, exc: Exception) -> str:
     if address == LOCAL:
         return f"Ray could not be started on this machine: {in_words(exc)}"
     if isinstance(exc, ConnectionError):
-        where = "here" if address == AUTO else f"at {address}"
-        advice = "start one (`ray start --head`), or take `local`, which starts one for this run"
-        return f"there is no Ray cluster {where}; {advice}"
+        return _nobody_at(address)
     return f"the Ray cluster {address} could not be used: {in_words(exc)}"
+
+
+def _nobody_at(address: str, why: str = "") -> str:
+    where = "here" if address == AUTO else f"at {address}"
+    advice = "start one (`ray start --head`), or take `local`, which starts one for this run"
+    return f"there is no Ray cluster {where}{f' ({why})' if why else ''}; {advice}"

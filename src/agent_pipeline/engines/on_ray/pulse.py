@@ -4,6 +4,7 @@ import threading
 import time
 
 from agent_pipeline.engines.on_ray.library import load_ray
+from agent_pipeline.engines.on_ray.visits import Visits
 
 PERIOD = 3.0
 SILENCE = 20.0
@@ -13,11 +14,11 @@ SILENCE = 20.0
 class Pulse:
     """Asks the cluster every few seconds, in a thread: a question to a head that is gone does not come back."""
 
-    def __init__(self) -> None:
+    def __init__(self, visits: Visits) -> None:
         self._answered_at = time.monotonic()
         self._has_node = True
         self._over = threading.Event()
-        threading.Thread(target=self._ask, name="pulse of Ray", daemon=True).start()
+        visits.begin("pulse of Ray", self._ask)
 
     def why_lost(self) -> str | None:
         """Return why no worker can be placed any more; None while the cluster answers."""

@@ -5,6 +5,7 @@ import pickle
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 import trio
@@ -14,6 +15,7 @@ from agent_pipeline.engines.messages import Command, Report, WorkerPlan
 from agent_pipeline.engines.on_ray.actor import CONTROL, Hello, PipelineWorker
 from agent_pipeline.engines.on_ray.library import load_ray
 from agent_pipeline.engines.on_ray.local_process import LocalProcess
+from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.engines.on_ray.words import in_words
 
 BATCHES_AHEAD = 2
@@ -28,6 +30,9 @@ KILL_TIMEOUT = 5.0
 LOOK_AFTER = 2.0
 """Seconds of silence after which the cluster is looked at."""
 
+LISTEN_PERIOD = 0.5
+"""Seconds for which a stream is listened to at a time: then it is seen whether anybody wants to hear it."""
+
 _WITHOUT_END = 1_000_000
 
 
@@ -36,36 +41,42 @@ WhyLost: TypeAlias = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def open_ray_worker(main: str, why_lost: WhyLost, plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+async def open_ray_worker(main: str, why_lost: WhyLost, visits: Visits, plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
     """Start an actor and wait until Ray has found a place for it, however long; no process of it is left afterwards.
 
     Args:
         main: the worker's main function as `module:function`.
         why_lost: asked while there is nothing else.
+        visits: told of the threads that read what it says, and end it.
         plan: what it is given.
 
     Raises:
         WorkerLostError: it could not be started, or was lost while it started.
     """
-    link = RayLink(trio.lowlevel.current_trio_token(), why_lost)
-    threading.Thread(target=link.read, args=(main, pickle.dumps(plan)), name="reports of a worker", daemon=True).start()
+    link = RayLink(trio.lowlevel.current_trio_token(), why_lost, visits)
+    visits.begin("reports of a worker", partial(link.read, main, pickle.dumps(plan)))
     try:
         await link.wait_started()
         yield link
     finally:
-        await link.kill()
+        try:
+            await link.kill()
+        finally:
+            link.hear_no_more()
 
 
 class RayLink:
     """One actor, seen from the driver; see `DriverEnd`."""
 
-    def __init__(self, token: trio.lowlevel.TrioToken, why_lost: WhyLost) -> None:
+    def __init__(self, token: trio.lowlevel.TrioToken, why_lost: WhyLost, visits: Visits) -> None:
         self._token = token
         self._why_lost = why_lost
+        self._visits = visits
         self._actor: Any = None
         self._command: Any = None
         self._lock = threading.Lock()
         self._is_given_up = False
+        self._is_heard = True
         self._process: LocalProcess | None = None
         # Bounded by `_room`, which the reader waits for where it keeps nobody from anything: in its own thread.
         self._arrived, self._received = trio.open_memory_channel[Sequence[Report]](math.inf)
@@ -122,13 +133,29 @@ class RayLink:
         self._room.release(_WITHOUT_END)
         with trio.move_on_after(KILL_TIMEOUT, shield=True):
             if actor is not None:
-                await trio.to_thread.run_sync(_kill, actor, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+                await self._kill(actor)
             if self._process is not None:
                 await self._process.kill()
             await self._ended.wait()
         if self._process is not None:
             self._process.close()
         self._killed.set()
+
+    def hear_no_more(self) -> None:
+        """Let go of the actor, and let the thread that reads leave Ray: one that could not be killed speaks on."""
+        with self._lock:
+            self._is_heard, self._actor, self._command = False, None, None
+
+    async def _kill(self, actor: Any) -> None:  # noqa: ANN401 - as below
+        is_done = trio.Event()
+
+        def kill() -> None:
+            _kill(actor)
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(is_done.set)
+
+        self._visits.begin("end of a worker", kill)
+        await is_done.wait()
 
     # --- in a thread of its own ---
 
@@ -154,13 +181,19 @@ class RayLink:
         kind = ray.remote(concurrency_groups={CONTROL: 1})(PipelineWorker)
         actor = kind.options(num_cpus=1, max_restarts=0, max_task_retries=0).remote()
         with self._lock:
-            self._actor = actor
-            self._command = actor.command.options(concurrency_group=CONTROL)
+            if self._is_heard:
+                self._actor, self._command = actor, actor.command.options(concurrency_group=CONTROL)
         if self._is_given_up:
             _kill(actor)
         run = actor.run.options(num_returns="streaming", _generator_backpressure_num_objects=STREAMED_AHEAD)
-        for reference in run.remote(main, packed):
-            yield pickle.loads(ray.get(reference))  # noqa: S301 - from a process that we have started
+        stream = run.remote(main, packed)
+        while self._is_heard:
+            ready, _ = ray.wait([stream], timeout=LISTEN_PERIOD)
+            if ready:
+                reference = next(stream, None)
+                if reference is None:
+                    return
+                yield pickle.loads(ray.get(reference))  # noqa: S301 - from a process that we have started
 
     # --- from that thread, under Trio ---
 
