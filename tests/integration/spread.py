@@ -21,6 +21,7 @@ from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
+from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway.inprocess import SimulatorTransport
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
@@ -108,6 +109,9 @@ def run_over_workers(
         gone_on: go on with the run there is.
         cut_off_after: seconds until a host program would cancel it.
         on_open: is given the open parts of the run.
+
+    Raises:
+        AgentPipelineError: as the run.
     """
 
     class Watched(Pipeline):
@@ -124,13 +128,18 @@ def run_over_workers(
         made = Watched.from_config(project.config, options=given)
 
     async def main() -> RunResult | None:
-        result = None
+        result, error = None, None
         async with trio.open_nursery() as nursery:
             if disturb is not None:
                 nursery.start_soon(disturb, process)
             with trio.move_on_after(cut_off_after):
-                result = await made.run()
+                try:
+                    result = await made.run()
+                except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
+                    error = exc
             nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
         return result
 
     return trio.run(main, clock=MockClock(autojump_threshold=0), strict_exception_groups=True)
