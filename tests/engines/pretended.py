@@ -13,7 +13,7 @@ from tests.engines.in_process import WorkerSide
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentStarted
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import LaneState, OldestCall, UnderWay
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.link import WorkerEnd
@@ -41,6 +41,7 @@ from agent_pipeline.errors import AgentPipelineError
 
 AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 STAGES = ("first", "second")
+BEAT = Alive(UnderWay((LaneState("p", "m", 1, 10, 0, 0.0),), {"first": 2}, OldestCall("1", "first", 0.5, is_sent=True)))
 TOKENS = 10
 """What each request of a pretended worker is charged; twice as many are reserved."""
 
@@ -168,7 +169,7 @@ class Pretence:
 
 async def _beat(link: WorkerEnd) -> None:
     while True:
-        link.report(Alive((LaneState("p", "m", 1, 10, 0, 0.0),)))
+        link.report(BEAT)
         await trio.sleep(1)
 
 
@@ -280,7 +281,7 @@ class _Pretended:
         self._pretence.calls[document_id, stage] += 1
         self._attempts += 1
         first = record(f"{self._pretence.name}{self._number}-{self._attempts}", document_id, stage)
-        self._side.report(Attempted(fence, first, AT))
+        self._side.report(Attempted(fence, first, AT, self._attempts))
         if stage == "second" and document_id in self._pretence.poison:
             await trio.sleep(0.3)  # so that its beginning is known
             await self._side.process.die()

@@ -20,7 +20,9 @@ from agent_pipeline.compose import RunOptions
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.simulator import FaultPlan
 
-OF_THE_MOMENT = re.compile(r"_at$|^trace_id$|^span_id$|_seconds$|^attempt_id$|^call_id$|^provider_request_id$|^pid$|^wait_reason$")
+OF_THE_MOMENT = re.compile(
+    r"_at$|^trace_id$|^span_id$|_seconds$|^attempt_id$|^call_id$|^provider_request_id$|^pid$|^wait_reason$"
+)
 """Columns and fields that no two runs have in common."""
 
 OF_WORKERS = {"WORKER_READY", "WORKER_LOST", "LATE_REPORTS"}
@@ -36,7 +38,7 @@ class Case:
     """A run.
 
     Attributes:
-        is_ordered: whether requests of one document come one after the other, so that their rows can be compared.
+        ends: documents by their error code, or their outcome where they have none.
     """
 
     stages: Sequence[JsonValue]
@@ -48,6 +50,7 @@ class Case:
     faults: Mapping[str, Any] = field(default_factory=lambda: {"latency": 1})
     options: RunOptions = field(default_factory=RunOptions)
     prepare: Callable[[Project], None] = lambda _: None
+    ends: Mapping[str, int] = field(default_factory=lambda: {"succeeded": 12})
 
 
 def table(path: Path, name: str) -> Counter[str]:
@@ -94,15 +97,15 @@ def left(project: Project, case: Case) -> dict[str, Any]:
         "asked": provider.asked,
         "artifacts": artifacts(project),
         "rejected": {path.name: path.read_bytes() for path in run.glob("rejected/*")},
-        "reviews": Counter(json.dumps(told(json.loads(one))) for one in (run / "reviews.jsonl").read_text().splitlines()),
+        "reviews": Counter(
+            json.dumps(told(json.loads(one))) for one in (run / "reviews.jsonl").read_text().splitlines()
+        ),
     }
 
 
 HERE = "tests.integration.every_kind"
 
-PRICES: JsonValue = {
-    "openai": {"gpt-5-mini": {"input": 1.25, "cached_input": 0.125, "output": 10.0}}
-}
+PRICES: JsonValue = {"openai": {"gpt-5-mini": {"input": 1.25, "cached_input": 0.125, "output": 10.0}}}
 
 REWORKED: list[JsonValue] = [
     *kind("plainly"),
@@ -127,7 +130,15 @@ def with_fallback(project: Project) -> None:
 
 def with_role_budget(project: Project) -> None:
     roles = json.loads(project.roles.read_text(encoding="utf-8"))
-    roles["roles"] = {"writer": {"provider": "openai", "model": "gpt-5-mini", "params": {"max_tokens": 2000}, "budget_usd": 0.5, "budget_tokens": 500_000}}
+    roles["roles"] = {
+        "writer": {
+            "provider": "openai",
+            "model": "gpt-5-mini",
+            "params": {"max_tokens": 2000},
+            "budget_usd": 0.5,
+            "budget_tokens": 500_000,
+        }
+    }
     project.roles.write_text(json.dumps(roles), encoding="utf-8")
 
 
@@ -160,22 +171,84 @@ CASES = {
     "no_model": Case(stages=kind("without_a_model")),
     "streamed": Case(stages=kind("plainly", "structured", "with_a_tool"), params={"stream": True}),
     "streamed_chat": Case(stages=kind("plainly", "with_a_tool"), params={"stream": True}, prepare=with_chat),
-    "rework": Case(stages=REWORKED),
-    "refused_rework": Case(stages=kind("plainly", "disapprove")),
-    "broken": Case(stages=kind("plainly", "broken")),
-    "fallback": Case(stages=kind("plainly", "with_a_tool"), prepare=with_fallback,
+    "rework": Case(ends={"succeeded": 9, "rejected": 3}, stages=REWORKED),
+    "refused_rework": Case(ends={"succeeded": 6, "rejected": 6}, stages=kind("plainly", "disapprove")),
+    "broken": Case(ends={"succeeded": 8, "stage_failed": 4}, stages=kind("plainly", "broken")),
+    "fallback": Case(
+        stages=kind("plainly", "with_a_tool"),
+        prepare=with_fallback,
         limits={"retry": {"max_attempts": 2, "initial_delay": 0.01, "max_delay": 0.01}},
-        faults={"latency": 1, "faults": [of(n, kind="status", status=500) | {"match": {"contains": f"note number {n}.", "model": "large"}} for n in (2, 5)]}),
-    "fallback_400": Case(stages=kind("plainly", "with_a_tool"), prepare=with_fallback,
-        faults={"latency": 1, "faults": [{"kind": "status", "status": 400, "code": "context_length_exceeded", "match": {"contains": f"note number {n}.", "model": "large"}} for n in (2, 5)]}),
-    "odd": Case(stages=kind("without_a_model"), documents=ODD, pipeline={"results": ["out/artifacts/../results.csv", "out/results.jsonl"]}),
-    "odd_asked": Case(stages=BUILT_IN, documents=ODD, pipeline={"results": ["out/results.jsonl"]}),
-    "priced": Case(stages=kind("plainly", "at_once"), pipeline={"prices": PRICES}, limits={"requests_in_flight": 100, "budget": {"usd": 5}, "budget_per_document": {"usd": 0.5}}, prepare=with_role_budget),
-    "price_of_document": Case(stages=kind("plainly", "with_a_tool"), pipeline={"prices": PRICES}, limits={"budget_per_document": {"usd": 0.022}}),
-    "retried": Case(stages=kind("plainly"), faults={"latency": 1, "faults": [of(n, kind="status", status=503, script=[1]) for n in (2, 4, 9)]}),
-    "malformed": Case(stages=kind("plainly"), faults={"latency": 1, "faults": [of(n, kind="malformed_json", script=[1]) for n in (2, 4, 9)]}),
-    "reset": Case(stages=kind("plainly"), faults={"latency": 1, "faults": [of(n, kind="reset_mid_body", script=[1]) for n in (2, 4, 9)]}),
-    "length": Case(stages=kind("plainly", "structured"), params={"max_tokens": 3}),
+        faults={
+            "latency": 1,
+            "faults": [
+                of(n, kind="status", status=500) | {"match": {"contains": f"note number {n}.", "model": "large"}}
+                for n in (2, 5)
+            ],
+        },
+    ),
+    "fallback_400": Case(
+        stages=kind("plainly", "with_a_tool"),
+        prepare=with_fallback,
+        faults={
+            "latency": 1,
+            "faults": [
+                {
+                    "kind": "status",
+                    "status": 400,
+                    "code": "context_length_exceeded",
+                    "match": {"contains": f"note number {n}.", "model": "large"},
+                }
+                for n in (2, 5)
+            ],
+        },
+    ),
+    "odd": Case(
+        ends={"succeeded": 11, "skipped": 2, "document_invalid": 3},
+        stages=kind("without_a_model"),
+        documents=ODD,
+        pipeline={"results": ["out/artifacts/../results.csv", "out/results.jsonl"]},
+    ),
+    "odd_asked": Case(
+        ends={"succeeded": 10, "skipped": 2, "document_invalid": 3, "incomplete_answer": 1},
+        stages=BUILT_IN,
+        documents=ODD,
+        pipeline={"results": ["out/results.jsonl"]},
+    ),
+    "priced": Case(
+        stages=kind("plainly", "at_once"),
+        pipeline={"prices": PRICES},
+        limits={"requests_in_flight": 100, "budget": {"usd": 5}, "budget_per_document": {"usd": 0.5}},
+        prepare=with_role_budget,
+    ),
+    "price_of_document": Case(
+        stages=kind("plainly", "with_a_tool"),
+        pipeline={"prices": PRICES},
+        limits={"budget_per_document": {"usd": 0.022}},
+    ),
+    "refused_documents": Case(
+        ends={"document_budget_exceeded": 12},
+        stages=kind("plainly", "with_a_tool"),
+        pipeline={"prices": PRICES},
+        limits={"budget_per_document": {"usd": 0.01}},
+    ),
+    "refused_later": Case(
+        ends={"document_budget_exceeded": 12},
+        stages=kind("plainly", "with_a_tool"),
+        limits={"budget_per_document": {"tokens": 2700}},
+    ),
+    "retried": Case(
+        stages=kind("plainly"),
+        faults={"latency": 1, "faults": [of(n, kind="status", status=503, script=[1]) for n in (2, 4, 9)]},
+    ),
+    "malformed": Case(
+        stages=kind("plainly"),
+        faults={"latency": 1, "faults": [of(n, kind="malformed_json", script=[1]) for n in (2, 4, 9)]},
+    ),
+    "reset": Case(
+        stages=kind("plainly"),
+        faults={"latency": 1, "faults": [of(n, kind="reset_mid_body", script=[1]) for n in (2, 4, 9)]},
+    ),
+    "length": Case(ends={"incomplete_answer": 12}, stages=kind("plainly", "structured"), params={"max_tokens": 3}),
     "texts": Case(stages=kind("with_a_tool"), options=RunOptions(include_texts=True)),
 }
 
@@ -194,8 +267,8 @@ def test_the_same_is_left(name: str, tmp_path: Path) -> None:
     shutil.rmtree(project.artifacts.parent, ignore_errors=True)
     expected = left(local(project), case)
 
-    codes = Counter((json.loads(one)["outcome"], json.loads(one)["error_code"]) for one in expected["documents"])
-    print("CODES", name, dict(codes), expected["result"]["usage"]["requests"], len(expected["events"]), Counter(json.loads(one)["event"] for one in expected["events"]))
+    ends = Counter(json.loads(one)["error_code"] or json.loads(one)["outcome"] for one in expected["documents"])
+    assert ends == case.ends
     assert spread.keys() == expected.keys()
     for part, there in spread.items():
         here = expected[part]

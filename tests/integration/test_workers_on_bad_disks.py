@@ -25,7 +25,12 @@ from agent_pipeline.testing.worlds.files import copy_files
 DOCUMENTS = 12
 STAGES: list[JsonValue] = [
     "tests.integration.every_kind:plainly",
-    {"tests.integration.every_kind:disapprove": {"rework_to": "tests.integration.every_kind:plainly", "max_reworks": 1}},
+    {
+        "tests.integration.every_kind:disapprove": {
+            "rework_to": "tests.integration.every_kind:plainly",
+            "max_reworks": 1,
+        }
+    },
 ]
 ENDS = "SELECT document_id, outcome, error_code, reworks, artifact_sha256 FROM documents ORDER BY 1"
 
@@ -57,6 +62,7 @@ def at_call(number: int, action: Callable[[], object], *, and_later: bool) -> Ca
 def fail(error: Callable[[], Exception]) -> Callable[[], None]:
     def act() -> None:
         raise error()
+
     return act
 
 
@@ -112,7 +118,9 @@ def test_a_full_disk_ends_both_alike(tmp_path: Path, point: str, error: Callable
     "point",
     ["document.before_row", "document.after_row", "artifact.linked", "ledger.before_commit", "ledger.after_commit"],
 )
-def test_a_driver_that_dies_between_two_writes_loses_nothing(tmp_path: Path, point: str, number: int, then: str) -> None:
+def test_a_driver_that_dies_between_two_writes_loses_nothing(
+    tmp_path: Path, point: str, number: int, then: str
+) -> None:
     """Between what a worker reported and what is on disk: all that has a row is kept and not asked for again."""
     project, kept = with_engine(project_at(tmp_path / "project"), shard_size=4), tmp_path / "kept"
     provider = Provider(FaultPlan.from_mapping({"latency": 1}))

@@ -64,7 +64,7 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
         ):
             try:
                 async with open_engine(runtime, config, options, tally, in_flight=in_flight) as engine:
-                    elsewhere.lanes = engine.lanes
+                    elsewhere.told = engine.elsewhere
                     if config.live is not None:
                         target = RunTarget(runtime, engine, work.stages, fit)
                         hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))

@@ -16,6 +16,7 @@ from agent_pipeline import gateway as gateways
 from agent_pipeline.compose.budgets import caps_of_document
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.runtime import choose_provider, endpoints_of
+from agent_pipeline.compose.snapshots import under_way
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig, parse_pipeline_config
 from agent_pipeline.config.price_table import priced_by
@@ -23,7 +24,6 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.domain.events import Event, SdkTraceItem, Stall
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.ports import Emit
-from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.desk import Desk
 from agent_pipeline.engines.error_record import ErrorRecord
@@ -89,6 +89,7 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
     job = _Job(plan, link, options, config, stages, records)
     async with AsyncExitStack() as stack:
         parts = await _open(stack, job)
+        stack.callback(lambda: link.report(_alive(parts.gate)))  # calls for which nothing left are told by nothing else
         link.report(Ready(version("agent-pipeline"), parts.itinerary.plan_sha256, getpid(), node()))
         link.flush()
         stop = Stop(_unsaid, trio.CancelScope())
@@ -168,9 +169,10 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
     plan, link = job.plan, job.link
 
     def record(attempt: AttemptRecord) -> None:
-        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt, _utc_now()))
+        fence = job.records.fence_of(attempt.document_id)
+        link.report(Attempted(fence, attempt, _utc_now(), gate.counts.requests))
 
-    return gateways.make_gate(
+    gate: Gate = gateways.make_gate(
         limits,
         budget=leases.budget,
         sharing=leases,
@@ -181,6 +183,7 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
         # Each worker of each session draws ids of its own, also from one seed.
         rng=random.Random(None if plan.seed is None else f"{plan.seed} {plan.session} {plan.worker}"),
     )
+    return gate
 
 
 def _itinerary(job: _Job, bridge: "bridges.AgentBridge", emit: Emit) -> Itinerary:
@@ -265,12 +268,8 @@ async def _beat(link: WorkerEnd, gate: Gate) -> None:
     """Tell now and then what is in flight, for those who watch the run; until cancelled."""
     while True:
         await trio.sleep(BEAT)
-        lanes = gate.statistics().lanes.items()
-        link.report(
-            Alive(
-                tuple(
-                    LaneState(provider, model, one.in_flight, one.limit, one.waiting, one.cooldown)
-                    for (provider, model), one in lanes
-                )
-            )
-        )
+        link.report(_alive(gate))
+
+
+def _alive(gate: Gate) -> Alive:
+    return Alive(under_way(gate), gate.counts.requests)

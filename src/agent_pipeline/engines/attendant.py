@@ -155,7 +155,7 @@ class Attendant:
             case Attempted():
                 worker.note_attempt(report)
                 self.lessor.spent(worker.number, report.record)
-                self.intake.take_attempt(report)
+                self.intake.take_attempt(report, calls=worker.new_calls(report.calls))
             case Resulted():
                 self.intake.take_result(report)
             case Happened():
@@ -165,7 +165,8 @@ class Attendant:
             case Hungry():
                 self.on_hungry(worker)
             case Alive():
-                worker.lanes = report.lanes
+                worker.under_way = report.under_way
+                self.intake.counts.requests += worker.new_calls(report.calls)
             case Ready():
                 self._welcome(worker, report)
             case _ if isinstance(report, _OF_LEASES):

@@ -9,7 +9,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import WorkerTotals
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.engines.attendant import Attendant, Patience
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
@@ -105,9 +105,9 @@ class Driver:
         """Return what became of workers so far."""
         return WorkerTotals(**self._counts)
 
-    def lanes(self) -> list[LaneState]:
-        """Return what workers have in flight, as they said last."""
-        return [lane for worker in self._workers.values() for lane in worker.lanes]
+    def elsewhere(self) -> list[UnderWay]:
+        """Return what workers have under way, as they said last."""
+        return [worker.under_way for worker in self._workers.values()]
 
     def set_in_flight(self, count: int) -> None:
         """Have at most so many documents at once in all workers together, at least one in each, from now on."""

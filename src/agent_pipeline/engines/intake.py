@@ -48,7 +48,6 @@ class _Open:
 
     Attributes:
         since: when it began, on Trio's clock.
-        calls: its calls that were heard of.
         told: its events that are told once.
         is_traced: its trace was told.
         error: what keeping its last text ended with.
@@ -56,7 +55,6 @@ class _Open:
 
     entry: SourceEntry
     since: float
-    calls: set[str] = field(default_factory=set)
     told: set[Event] = field(default_factory=set)
     is_traced: bool = False
     error: AgentPipelineError | None = None
@@ -94,18 +92,11 @@ class Intake:
 
     # --- what happens at once ---
 
-    def take_attempt(self, report: Attempted) -> None:
-        """Record and count an attempt, whoever made it: it was made, and has to be paid."""
-        attempt = report.record
-        document = self._open.get(attempt.document_id or "")
-        if document is None:
-            is_new_call = attempt.outcome is None and attempt.number == 1
-        else:
-            is_new_call = attempt.call_id not in document.calls
-            document.calls.add(attempt.call_id)
-        self.counts.take(attempt, calls=int(is_new_call))
+    def take_attempt(self, report: Attempted, *, calls: int = 0) -> None:
+        """Record and count an attempt, whoever made it: it was made, and has to be paid; `calls` are new ones."""
+        self.counts.take(report.record, calls=calls)
         try:
-            self.record(attempt, report.at)
+            self.record(report.record, report.at)
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.lease_messages import (
@@ -192,12 +192,15 @@ class Began:
 class Attempted:
     """A request is about to leave (no outcome), or has ended; `fence` is None outside documents.
 
-    `at` is the worker's wall clock; None where the driver says it in the place of a worker that was lost.
+    Attributes:
+        at: the worker's wall clock; None where the driver says it in the place of a worker that was lost.
+        calls: that the worker was asked for by then, those among them for which no request ever leaves.
     """
 
     fence: Fence | None
     record: AttemptRecord
     at: datetime | None = None
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +259,14 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A worker's beat, also where there is nothing else to say; what it has in flight, for those who watch."""
+    """A worker's beat, also where there is nothing else to say: what it has under way, for those who watch.
 
-    lanes: tuple[LaneState, ...] = ()
+    Attributes:
+        calls: that it was asked for by then.
+    """
+
+    under_way: UnderWay = field(default_factory=UnderWay)
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
