@@ -17,6 +17,7 @@ from agent_pipeline.compose.worker import work
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.documents import SourceSpec, open_source
 from agent_pipeline.domain.events import DocumentStarted
+from agent_pipeline.engines.agreement import text_sha256
 from agent_pipeline.engines.messages import (
     Attempted,
     Began,
@@ -244,12 +245,12 @@ async def test_a_plan_that_can_not_be_worked_on_is_told_in_the_last_word(
     project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS, env_key=None)
     link = Link()
 
-    await run_worker(a_plan(project, pipeline_text="name: ["), link)
+    await run_worker(a_plan(project, pipeline_text="name: [", pipeline_sha256=text_sha256("name: [")), link)
 
     (done,) = link.reports
     assert isinstance(done, Done)
     assert done.error is not None
-    assert done.error.kind == "ConfigError"
+    assert done.error.kind == "WorkerMismatchError"
 
 
 async def test_events_carry_the_workers_time(autojump_clock: MockClock, tmp_path: Path) -> None:

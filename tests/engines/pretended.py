@@ -126,7 +126,7 @@ class Pretence:
         gives_up_after: so many workers end at their first shard.
         last_error: what a worker ends with when it has had its first shard.
         makes_artifacts: whether documents that went well become files.
-        plan_sha256: what they say they would make of documents.
+        plan_sha256: what they say they would make of documents; `fingerprints` likewise, stage by stage.
         calls: requests made, by document and stage.
         too_late: documents asked about after their end was on record.
         in_flight: documents under way, by worker.
@@ -145,6 +145,7 @@ class Pretence:
     last_error: AgentPipelineError | None = None
     makes_artifacts: bool = True
     plan_sha256: str | None = PLAN.plan_sha256
+    fingerprints: dict[str, str] = field(default_factory=dict)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     too_late: list[str] = field(default_factory=list)
     in_flight: dict[int, set[str]] = field(default_factory=dict)
@@ -158,7 +159,7 @@ class Pretence:
             await side.process.die()
         if self.hangs:
             await trio.sleep_forever()
-        link.report(Ready(plan.version, self.plan_sha256, 1, "here"))
+        link.report(Ready(plan.version, self.plan_sha256, 1, "here", self.fingerprints))
         link.flush()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_beat, link)

@@ -5,7 +5,7 @@ import json
 import trio
 from pydantic import BaseModel
 
-from agent_pipeline import Document, StageContext, stage
+from agent_pipeline import Document, RequestRejectedError, StageContext, stage
 
 
 class Facts(BaseModel):
@@ -76,6 +76,27 @@ async def disapprove(document: Document, context: StageContext) -> Document:
     approved = number % 2 == 1 or (context.cycle > 1 and number % 4 != 0)
     context.review(approved=approved, issues="" if approved else f"number {number} is even")
     return document.with_text(f"{document.text}\nLooked at {context.cycle} times.")
+
+
+class OwnError(RequestRejectedError):
+    """An error that a stage made of one of ours."""
+
+    code = "own_code"
+    disposition = "fail_document"
+
+    def __init__(self, document_id: str) -> None:
+        super().__init__(f"number {document_id} is not liked", status_code=400)
+        self.seen = {document_id}
+
+
+@stage
+async def dislike(document: Document, context: StageContext) -> Document:
+    """Raise an error of its own of every third document."""
+    del context
+    await trio.sleep(0.01)
+    if int(document.id[1:]) % 3 == 0:
+        raise OwnError(document.id)
+    return document
 
 
 @stage

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import httpx2
 import trio
@@ -98,6 +97,7 @@ def run_over_workers(
     gone_on: bool = False,
     cut_off_after: float = math.inf,
     on_open: OnOpen = lambda _: None,
+    sent: Callable[[WorkerPlan], WorkerPlan] = lambda plan: plan,
 ) -> RunResult | None:
     """Run a project in virtual time, over workers if its engine has some; None where it was cut off.
 
@@ -109,6 +109,7 @@ def run_over_workers(
         gone_on: go on with the run there is.
         cut_off_after: seconds until a host program would cancel it.
         on_open: is given the open parts of the run.
+        sent: returns what arrives of a plan at a worker, which begins then.
 
     Raises:
         AgentPipelineError: as the run.
@@ -118,7 +119,10 @@ def run_over_workers(
         def _on_open(self, runtime: Runtime) -> None:
             on_open(runtime)
 
-    process = InProcess(partial(_work, provider))
+    async def begin(plan: WorkerPlan, link: WorkerEnd) -> None:
+        await _work(provider, sent(plan), link)
+
+    process = InProcess(begin)
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )

@@ -174,6 +174,7 @@ CASES = {
     "rework": Case(ends={"succeeded": 9, "rejected": 3}, stages=REWORKED),
     "refused_rework": Case(ends={"succeeded": 6, "rejected": 6}, stages=kind("plainly", "disapprove")),
     "broken": Case(ends={"succeeded": 8, "stage_failed": 4}, stages=kind("plainly", "broken")),
+    "own_error": Case(ends={"succeeded": 8, "own_code": 4}, stages=kind("plainly", "dislike")),
     "fallback": Case(
         stages=kind("plainly", "with_a_tool"),
         prepare=with_fallback,

@@ -8,6 +8,7 @@ import trio
 
 from agent_pipeline.domain.engine_events import LateReports, WorkerReady
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.engines.agreement import mismatch
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lessor import Lessor
@@ -28,7 +29,6 @@ from agent_pipeline.engines.messages import (
     Resulted,
     WorkerPlan,
 )
-from agent_pipeline.errors import WorkerMismatchError
 from agent_pipeline.pipeline.admission import Stop
 
 _OF_DOCUMENTS = (Began, Resulted, Rejected, Ended)
@@ -175,18 +175,10 @@ class Attendant:
                 pass
 
     def _welcome(self, worker: Employment, ready: Ready) -> None:
-        for what, here, there in (
-            ("version", self.plan.version, ready.version),
-            ("stages and code (sha256)", self.plan.plan_sha256, ready.plan_sha256),
-        ):
-            if here != there:
-                self.stop.request_for(
-                    WorkerMismatchError(
-                        f"worker {worker.number} on {ready.host} has another {what}: {there}, not {here} as here; "
-                        "install the same package and the same code of the stages there, then go on"
-                    )
-                )
-                return
+        refusal = mismatch(self.plan, worker.number, ready)
+        if refusal is not None:
+            self.stop.request_for(refusal)
+            return
         worker.is_ready = True
         self.lessor.join(worker.number)
         self.emit(WorkerReady(worker.number, ready.host, ready.pid))

@@ -165,12 +165,14 @@ class Ready:
     Attributes:
         version: of the package.
         plan_sha256: what determines a document's way through all stages, as the worker finds it.
+        fingerprints: what determines each stage's result, likewise.
     """
 
     version: str
     plan_sha256: str | None
     pid: int
     host: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class WorkerPlan:
 
     Attributes:
         worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
-        pipeline_text: the pipeline file, byte for byte as the driver read it, with its sha256; likewise the roles.
+        pipeline_text: the pipeline file as the driver read it; one whose sha256 is another is refused. Likewise the roles.
         path: where the driver has it: what is found beside it is looked for there.
         overrides: of the command line.
         only: names of stages to run; empty runs all. `skip`: names of stages left out.
