@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import trio
 from tests.engines.in_process import WorkerSide
+from tests.engines.plans import plan_with
 
-from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentStarted
 from agent_pipeline.domain.snapshot import LaneState, OldestCall, UnderWay
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.link import WorkerEnd
@@ -31,7 +32,6 @@ from agent_pipeline.engines.messages import (
     Hungry,
     Ready,
     Resulted,
-    ResultKey,
     ShardDocument,
     StopTaking,
     Take,
@@ -58,28 +58,7 @@ def entries(count: int) -> list[SourceEntry]:
     return [entry(position) for position in range(1, count + 1)]
 
 
-PLAN = WorkerPlan(
-    worker=0,
-    pipeline_text="",
-    pipeline_sha256="",
-    roles_text="",
-    roles_sha256="",
-    path="",
-    roles_path="",
-    overrides=Overrides(),
-    only=(),
-    skip=(),
-    offline=True,
-    faults=None,
-    seed=None,
-    include_texts=False,
-    concurrency=10,
-    run_id="run-1",
-    session=1,
-    version="1.0",
-    plan_sha256="p" * 64,
-    requests_in_flight=(10, 1, 10),
-)
+PLAN = plan_with()
 
 
 def record(attempt_id: str, document_id: str, stage: str) -> AttemptRecord:
@@ -293,4 +272,4 @@ class _Pretended:
             self._side.report(Attempted(fence, replace(last, outcome="cancelled", usage=None), AT))
             raise
         self._side.report(Attempted(fence, last, AT))
-        self._side.report(Resulted(fence, document_id, key, f'"{stage}"', AT, AT))
+        self._side.report(Resulted(fence, StageResult(document_id, key, f'"{stage}"', AT, AT)))

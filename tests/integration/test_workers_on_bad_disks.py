@@ -16,7 +16,6 @@ from tests.integration.spread import Provider, local, run_over_workers, with_eng
 from tests.integration.test_workers import artifacts, finished, problems, rows
 
 from agent_pipeline import failpoints
-from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.simulator import FaultPlan

@@ -23,7 +23,6 @@ from agent_pipeline.engines.messages import (
     Rejected,
     Report,
     Resulted,
-    ResultKey,
     ShardDocument,
 )
 from agent_pipeline.engines.shards import Kept, ShardBook
@@ -102,18 +101,10 @@ class Intake:
 
     def take_result(self, report: Resulted) -> None:
         """Keep what a stage made of a document; it is on disk before the document's end is."""
-        if not self._is_current(report.fence, report.document_id):
+        if not self._is_current(report.fence, report.result.document_id):
             return
         try:
-            self.records.ledger.record_stage_result(
-                document_id=report.document_id,
-                stage=report.key.stage,
-                cycle=report.key.cycle,
-                input_sha256=report.key.input_sha256,
-                output_json=report.output_json,
-                started_at=report.started_at,
-                ended_at=report.ended_at,
-            )
+            self.records.ledger.record_stage_result(report.result)
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 
@@ -161,13 +152,7 @@ class Intake:
             return {}
         results = await self.records.ledger.find_stage_results(ids)
         spent = await self.records.ledger.spent_on_each(ids)
-        return {
-            one: Kept(
-                spent.get(one, NOTHING_SPENT),
-                {ResultKey(*key): output for key, output in results.get(one, {}).items()},
-            )
-            for one in ids
-        }
+        return {one: Kept(spent.get(one, NOTHING_SPENT), results.get(one, {})) for one in ids}
 
     async def give_up(self, document: ShardDocument, why: str) -> None:
         """End a document that loses whoever works on it."""

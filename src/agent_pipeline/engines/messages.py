@@ -14,6 +14,7 @@ from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
 from agent_pipeline.domain.snapshot import UnderWay
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.lease_messages import (
@@ -67,7 +68,6 @@ __all__ = [
     "Recall",
     "Rejected",
     "Report",
-    "ResultKey",
     "Resulted",
     "Shard",
     "ShardDocument",
@@ -83,15 +83,6 @@ class Fence:
 
     shard: int
     attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResultKey:
-    """Which result of a document: of which stage, in which cycle, from which input."""
-
-    stage: str
-    cycle: int
-    input_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +201,7 @@ class Resulted:
     """A stage made something of a document."""
 
     fence: Fence
-    document_id: str
-    key: ResultKey
-    output_json: str
-    started_at: datetime
-    ended_at: datetime
+    result: StageResult
 
 
 @dataclass(frozen=True, slots=True)
