@@ -1,12 +1,13 @@
 """Who stays with a worker: hears it, has taken what it says, and sees it to its end, whatever that is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import trio
 
 from agent_pipeline.domain.engine_events import LateReports, WorkerReady
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.engines.agreement import mismatch
 from agent_pipeline.engines.employment import Employment
@@ -29,6 +30,7 @@ from agent_pipeline.engines.messages import (
     Resulted,
     WorkerPlan,
 )
+from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.pipeline.admission import Stop
 
 _OF_DOCUMENTS = (Began, Resulted, Rejected, Ended)
@@ -66,6 +68,7 @@ class Attendant:
         patience: how long is waited.
         on_hungry: called with a worker that wants documents.
         on_taken: called after each batch.
+        limits: adds up what each tells of its share of the requests in flight.
     """
 
     plan: WorkerPlan
@@ -76,6 +79,7 @@ class Attendant:
     patience: Patience
     on_hungry: Callable[[Employment], None]
     on_taken: Callable[[], None]
+    limits: TotalLimits
 
     async def accompany(self, worker: Employment) -> None:
         """Hear a worker until its last word. Cancelled, it is cancelled too, and its last reports are taken.
@@ -117,6 +121,7 @@ class Attendant:
         for attempt in worker.interrupted():
             self.intake.take_attempt(attempt)
         self.lessor.revoke(worker.number)
+        self.limits.forget(worker.number)
         if worker.late_reports or worker.late_tokens:
             self.emit(LateReports(worker.number, worker.late_reports, worker.late_tokens))
 
@@ -158,6 +163,8 @@ class Attendant:
                 self.intake.take_attempt(report, calls=worker.new_calls(report.calls))
             case Resulted():
                 self.intake.take_result(report)
+            case Happened(event=LimitChanged() as change):
+                self.intake.take_event(replace(report, event=self.limits.told(worker.number, change)))
             case Happened():
                 self.intake.take_event(report)
             case Ended():

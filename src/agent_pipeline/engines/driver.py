@@ -26,6 +26,7 @@ from agent_pipeline.engines.messages import (
 )
 from agent_pipeline.engines.shards import Kept
 from agent_pipeline.engines.supply import Supply
+from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, EngineError
 from agent_pipeline.pipeline.admission import Stop
 
@@ -90,6 +91,7 @@ class Driver:
             patience=self._patience,
             on_hungry=self._on_hungry,
             on_taken=self._deal,
+            limits=TotalLimits(workers, plan.requests_in_flight[0]),
         )
         self._workers: dict[int, Employment] = {}
         self._hungry: dict[int, Employment] = {}
