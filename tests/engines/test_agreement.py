@@ -50,18 +50,24 @@ def test_a_worker_that_would_do_the_same_is_welcome() -> None:
     [
         (
             replace(READY, version="2", plan_sha256="q", fingerprints={}),
-            "worker 3 on there has another version of agent-pipeline: 2, not the driver's 1.0; "
-            "install the same package there, then go on",
+            (
+                "worker 3 on there has another version of agent-pipeline: 2, not the driver's 1.0; "
+                "install the same package there, then go on"
+            ),
         ),
         (
             replace(READY, plan_sha256="q", fingerprints={"first": "f", "second": "other", "third": "t"}),
-            "worker 3 on there finds other code, options or roles of second, third than the driver; "
-            "install the same code of the stages there, then go on",
+            (
+                "worker 3 on there finds other code, options or roles of second, third than the driver; "
+                "install the same code of the stages there, then go on"
+            ),
         ),
         (
             replace(READY, plan_sha256="q"),
-            "worker 3 on there finds another order of the stages than the driver; "
-            "install the same code of the stages there, then go on",
+            (
+                "worker 3 on there finds another order of the stages than the driver; "
+                "install the same code of the stages there, then go on"
+            ),
         ),
     ],
 )

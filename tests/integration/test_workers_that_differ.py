@@ -1,4 +1,4 @@
-"""A worker that would do something else gets no document: the run ends, and says which machine and what is different."""
+"""A worker that would do something else gets no document: the run ends, and says where and what is different."""
 
 import importlib
 import re
@@ -57,13 +57,17 @@ def damaged(project: Project, plan: WorkerPlan) -> WorkerPlan:
     [
         (
             rewritten(STAGES.replace("two", "three")),
-            f"worker 1 on {node()} finds other code, options or roles of second than the driver; "
-            "install the same code of the stages there, then go on",
+            (
+                f"worker 1 on {node()} finds other code, options or roles of second than the driver; "
+                "install the same code of the stages there, then go on"
+            ),
         ),
         (
             rewritten(STAGES.replace("second", "third")),
-            f"worker 1 on {node()}: FILE: stages.1: stage 'own_stages:second': 'second' in 'own_stages' has no such name; "
-            "the driver finds it: install the same code of the stages there, then go on",
+            (
+                f"worker 1 on {node()}: FILE: stages.1: stage 'own_stages:second': 'second' in 'own_stages' has no "
+                "such name; the driver finds it: install the same code of the stages there, then go on"
+            ),
         ),
         (
             damaged,

@@ -1,4 +1,4 @@
-"""The engine that a config wants: whether it can be used, before anything is created, and how much is in flight in it."""
+"""The engine that a config wants: whether it can be used, before anything is created; how much is in flight in it."""
 
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.config.pipeline import PipelineConfig

@@ -276,7 +276,7 @@ class WorkerPlan:
 
     Attributes:
         worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
-        pipeline_text: the pipeline file as the driver read it; one whose sha256 is another is refused. Likewise the roles.
+        pipeline_text: the pipeline file as the driver read it; one with another sha256 is refused. Likewise the roles.
         path: where the driver has it: what is found beside it is looked for there.
         overrides: of the command line.
         only: names of stages to run; empty runs all. `skip`: names of stages left out.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
-from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.before.engine_words import engine_object, engine_words
+from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
