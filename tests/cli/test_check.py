@@ -85,3 +85,69 @@ def test_a_stage_of_ones_own_that_is_right_is_let_through(cli: Cli, project: Pat
     project.joinpath("pipeline.yaml").write_text(PIPELINE.replace("[name]", "['own:mine']"), encoding="utf-8")
 
     assert cli("check").code == 0
+
+
+def test_the_engine_is_named_where_it_is_not_this_process(cli: Cli, project: Path) -> None:
+    """How many documents go at once is no limit of one process any more."""
+    config = project / "pipeline.yaml"
+    config.write_text(f"{PIPELINE}limits: {{documents_in_flight: 10}}\nengine: {{kind: ray, workers: 4}}\n")
+
+    said, told = cli("check").out, cli("check", "--json").json()
+
+    assert (
+        "engine:     ray, a cluster of its own on this machine: 4 workers x 3 documents at once; "
+        "they share the budgets and limits of the run"
+    ) in said
+    assert told["engine"] == {
+        "kind": "ray",
+        "workers": 4,
+        "documents_in_flight": 3,
+        "address": "local",
+        "shard_size": 50,
+    }
+
+
+def test_this_process_is_no_engine_worth_a_line(cli: Cli, project: Path) -> None:
+    """For programs it is one all the same."""
+    assert "engine:" not in cli("check").out
+    assert cli("check", "--json").json()["engine"] == {
+        "kind": "local",
+        "workers": 0,
+        "documents_in_flight": None,
+        "address": None,
+        "shard_size": None,
+    }
+
+
+def test_an_engine_that_is_not_there_is_refused_as_by_a_run(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first who hears of it is the machine that was to run it at night."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    (project / "pipeline.yaml").write_text(f"{PIPELINE}engine: {{kind: ray}}\n")
+
+    ran, run = cli("check", "--json"), cli("run", "--offline", "--json")
+
+    assert (ran.code, ran.error()["code"]) == (3, "config_invalid")
+    assert ran.error() == run.error()
+    assert "the engine `ray` needs Ray, which is not installed" in ran.error()["message"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("ray", "engine: a mapping is wanted, for example {kind: ray}"),
+        ("{kind: Ray}", "engine.kind: the value should be 'local' or 'ray'; did you mean 'ray'?"),
+        ("{kind: dask}", "engine.kind: the value should be 'local' or 'ray'"),
+        ("{kind: 3}", "engine.kind: the value should be 'local' or 'ray'"),
+        ("{kind: ray, worker: 2}", "engine.worker: unknown key; did you mean 'workers'?"),
+    ],
+)
+def test_a_wrong_engine_is_refused_with_what_was_meant(cli: Cli, project: Path, engine: str, said: str) -> None:
+    """In a file as on the command line."""
+    (project / "pipeline.yaml").write_text(f"{PIPELINE}engine: {engine}\n")
+
+    ran = cli("check", "--json")
+
+    assert ran.code == 3
+    assert str(ran.error()["message"]).endswith(said)

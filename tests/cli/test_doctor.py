@@ -3,6 +3,7 @@
 import re
 import resource
 import shutil
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,30 @@ def test_a_proxy_is_not_used_and_said_so(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert "hunter22" not in ran.out
     found: Any = findings(cli("doctor", "--json"))["proxy"]
     assert found[0] == "warning"
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_ray_is_told_with_its_version_or_that_it_is_not_there(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """It is in the way only where the config wants it; it is not imported, which takes seconds."""
+    config = project / "pipeline.yaml"
+    config.write_text(config.read_text(encoding="utf-8") + f"engine: {{kind: {engine}}}\n", encoding="utf-8")
+
+    def known(name: str) -> str:
+        if name == "ray":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    there = cli("doctor", "--json")
+    monkeypatch.setattr(doctor, "version", known)
+    not_there = cli("doctor", "--json")
+
+    assert findings(there)["ray"] == ("ok", f"Ray {version('ray')}: runs can be spread over workers (--engine ray)")
+    assert "ray" not in sys.modules
+    assert not_there.code == (engine == "ray")
+    assert findings(not_there)["ray"] == (
+        ("ok", "is not installed: runs are worked on in one process")
+        if engine == "local"
+        else ("problem", "the engine of this config is ray, which is not installed")
+    )

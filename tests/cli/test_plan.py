@@ -123,3 +123,24 @@ def test_a_source_that_is_gone_is_told(cli: Cli, project: Path) -> None:
     (project / "documents.json").unlink()
 
     assert cli("plan").code == 3
+
+
+def test_a_plan_over_workers_names_the_engine_and_what_is_in_flight(cli: Cli, project: Path) -> None:
+    """The limit on open files of this process is none of theirs."""
+    arguments = ("plan", "--engine", "ray", "--workers", "3", "--worker-concurrency", "7", "--ray-address", "auto")
+
+    ran, told = cli(*arguments), cli(*arguments, "--json").json()
+
+    assert (
+        "engine:     ray, the cluster of this machine: 3 workers x 7 documents at once; "
+        "they share the budgets and limits of the run\n"
+    ) in ran.out
+    assert told["documents_in_flight"] == 21
+    assert told["engine"] == {
+        "kind": "ray",
+        "workers": 3,
+        "documents_in_flight": 7,
+        "address": "auto",
+        "shard_size": 50,
+    }
+    assert "engine:" not in cli("plan").out

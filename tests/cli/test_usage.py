@@ -45,6 +45,26 @@ def test_a_wrong_command_line_ends_with_2(cli: Cli, arguments: list[str], said: 
     assert said in ran.error()["message"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--engine", "rya"), "'--engine': 'rya' is not one of 'local', 'ray'; did you mean 'ray'?"),
+        (("--engine", "dask"), "'--engine': 'dask' is not one of 'local', 'ray'"),
+        (("--display", "ful"), "'--display': 'ful' is not one of 'full', 'plain', 'log', 'none'; did you mean 'full'?"),
+        (("--engine", "is not one of 'x'."), "\"is not one of 'x'.\" is not one of 'local', 'ray'"),
+        (("--workers", "0"), "'--workers': the value should be greater than or equal to 1"),
+    ],
+)
+def test_a_value_that_is_none_of_a_flags_is_named_with_the_near_one(
+    cli: Cli, arguments: tuple[str, str], said: str
+) -> None:
+    """In our words, not in those of the library that looked at it."""
+    ran = cli("run", *arguments, "--json")
+
+    assert ran.code == 2
+    assert str(ran.error()["message"]).removeprefix("Invalid value for ").endswith(said)
+
+
 def test_no_arguments_show_the_help_as_a_mistake(cli: Cli) -> None:
     """Nothing was asked for, so nothing was done."""
     ran = cli()

@@ -1,6 +1,5 @@
 """What a worker tells its driver: each document's whole course in order, by the code that a local run uses."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -9,12 +8,12 @@ from typing import Any
 
 import pytest
 import trio
+from tests.engines.plans import plan_with
 from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 from trio.testing import MockClock
 
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.worker import work
-from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.documents import SourceSpec, open_source
 from agent_pipeline.domain.events import DocumentStarted
 from agent_pipeline.engines.messages import (
@@ -74,7 +73,7 @@ class Link:
         return [
             type(report).__name__
             for report in self.reports
-            if getattr(report, "document_id", None) == document_id
+            if getattr(getattr(report, "result", report), "document_id", None) == document_id
             or (isinstance(report, Attempted) and report.record.document_id == document_id)
         ]
 
@@ -82,29 +81,20 @@ class Link:
 def a_plan(project: Project, **changes: Any) -> WorkerPlan:  # noqa: ANN401
     """Return the plan of a worker of this project."""
     config = Pipeline.from_config(project.config).config
-    plan = WorkerPlan(
-        worker=1,
-        pipeline_text=config.text,
-        pipeline_sha256=hashlib.sha256(config.text.encode()).hexdigest(),
-        roles_text=config.roles_text,
-        roles_sha256=hashlib.sha256(config.roles_text.encode()).hexdigest(),
-        path=str(config.path),
-        roles_path=str(config.roles),
-        overrides=Overrides(),
-        only=(),
-        skip=(),
-        offline=True,
-        faults=None,
-        seed=1,
-        include_texts=False,
-        concurrency=2,
-        run_id="trial-1",
-        session=1,
-        version=version("agent-pipeline"),
-        plan_sha256=None,
-        requests_in_flight=(2, 1, 4),
-    )
-    return replace(plan, **changes)
+    given = {
+        "worker": 1,
+        "pipeline_text": config.text,
+        "roles_text": config.roles_text,
+        "path": str(config.path),
+        "roles_path": str(config.roles),
+        "seed": 1,
+        "concurrency": 2,
+        "run_id": "trial-1",
+        "version": version("agent-pipeline"),
+        "plan_sha256": None,
+        "requests_in_flight": (2, 1, 4),
+    }
+    return plan_with(**(given | changes))
 
 
 async def a_shard(project: Project, attempt: int = 1) -> Shard:
@@ -186,7 +176,7 @@ async def test_a_result_that_came_with_a_document_is_not_asked_for_again(
     await run_worker(a_plan(project), first)
     (kept,) = [report for report in first.reports if isinstance(report, Resulted)]
 
-    known = replace(shard.documents[0], again=True, results={kept.key: kept.output_json})
+    known = replace(shard.documents[0], again=True, results={kept.result.key: kept.result.output_json})
     await second.commands.send(Take(Shard(Fence(1, 2), [known])))
     await second.commands.send(Finish())
     await run_worker(a_plan(project), second)
@@ -249,7 +239,7 @@ async def test_a_plan_that_can_not_be_worked_on_is_told_in_the_last_word(
     (done,) = link.reports
     assert isinstance(done, Done)
     assert done.error is not None
-    assert done.error.kind == "ConfigError"
+    assert done.error.kind == "WorkerMismatchError"
 
 
 async def test_events_carry_the_workers_time(autojump_clock: MockClock, tmp_path: Path) -> None:

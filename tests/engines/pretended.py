@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import trio
 from tests.engines.in_process import WorkerSide
+from tests.engines.plans import plan_with
 
-from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, SourceEntry
 from agent_pipeline.domain.events import DocumentStarted
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import LaneState, OldestCall, UnderWay
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.link import WorkerEnd
@@ -31,7 +32,6 @@ from agent_pipeline.engines.messages import (
     Hungry,
     Ready,
     Resulted,
-    ResultKey,
     ShardDocument,
     StopTaking,
     Take,
@@ -41,6 +41,7 @@ from agent_pipeline.errors import AgentPipelineError
 
 AT = datetime(2026, 11, 20, 9, 5, tzinfo=UTC)
 STAGES = ("first", "second")
+BEAT = Alive(UnderWay((LaneState("p", "m", 1, 10, 0, 0.0),), {"first": 2}, OldestCall("1", "first", 0.5, is_sent=True)))
 TOKENS = 10
 """What each request of a pretended worker is charged; twice as many are reserved."""
 
@@ -57,28 +58,7 @@ def entries(count: int) -> list[SourceEntry]:
     return [entry(position) for position in range(1, count + 1)]
 
 
-PLAN = WorkerPlan(
-    worker=0,
-    pipeline_text="",
-    pipeline_sha256="",
-    roles_text="",
-    roles_sha256="",
-    path="",
-    roles_path="",
-    overrides=Overrides(),
-    only=(),
-    skip=(),
-    offline=True,
-    faults=None,
-    seed=None,
-    include_texts=False,
-    concurrency=10,
-    run_id="run-1",
-    session=1,
-    version="1.0",
-    plan_sha256="p" * 64,
-    requests_in_flight=(10, 1, 10),
-)
+PLAN = plan_with()
 
 
 def record(attempt_id: str, document_id: str, stage: str) -> AttemptRecord:
@@ -125,7 +105,7 @@ class Pretence:
         gives_up_after: so many workers end at their first shard.
         last_error: what a worker ends with when it has had its first shard.
         makes_artifacts: whether documents that went well become files.
-        plan_sha256: what they say they would make of documents.
+        plan_sha256: what they say they would make of documents; `fingerprints` likewise, stage by stage.
         calls: requests made, by document and stage.
         too_late: documents asked about after their end was on record.
         in_flight: documents under way, by worker.
@@ -144,6 +124,7 @@ class Pretence:
     last_error: AgentPipelineError | None = None
     makes_artifacts: bool = True
     plan_sha256: str | None = PLAN.plan_sha256
+    fingerprints: dict[str, str] = field(default_factory=dict)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     too_late: list[str] = field(default_factory=list)
     in_flight: dict[int, set[str]] = field(default_factory=dict)
@@ -157,7 +138,7 @@ class Pretence:
             await side.process.die()
         if self.hangs:
             await trio.sleep_forever()
-        link.report(Ready(plan.version, self.plan_sha256, 1, "here"))
+        link.report(Ready(plan.version, self.plan_sha256, 1, "here", self.fingerprints))
         link.flush()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_beat, link)
@@ -168,7 +149,7 @@ class Pretence:
 
 async def _beat(link: WorkerEnd) -> None:
     while True:
-        link.report(Alive((LaneState("p", "m", 1, 10, 0, 0.0),)))
+        link.report(BEAT)
         await trio.sleep(1)
 
 
@@ -280,7 +261,7 @@ class _Pretended:
         self._pretence.calls[document_id, stage] += 1
         self._attempts += 1
         first = record(f"{self._pretence.name}{self._number}-{self._attempts}", document_id, stage)
-        self._side.report(Attempted(fence, first, AT))
+        self._side.report(Attempted(fence, first, AT, self._attempts))
         if stage == "second" and document_id in self._pretence.poison:
             await trio.sleep(0.3)  # so that its beginning is known
             await self._side.process.die()
@@ -291,4 +272,4 @@ class _Pretended:
             self._side.report(Attempted(fence, replace(last, outcome="cancelled", usage=None), AT))
             raise
         self._side.report(Attempted(fence, last, AT))
-        self._side.report(Resulted(fence, document_id, key, f'"{stage}"', AT, AT))
+        self._side.report(Resulted(fence, StageResult(document_id, key, f'"{stage}"', AT, AT)))

@@ -4,14 +4,13 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import trio
-from tests.engines.pretended import AT, TOKENS, Pretence, entries, entry
+from tests.engines.pretended import AT, BEAT, TOKENS, Pretence, entries, entry
 from tests.engines.world import open_run
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerReady
 from agent_pipeline.domain.result import DocumentCounts
-from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.messages import (
@@ -174,13 +173,13 @@ async def test_what_workers_have_in_flight_can_be_seen(tmp_path: Path, autojump_
 
         async def look() -> None:
             await trio.sleep(1.5)
-            assert driver.lanes() == [LaneState("p", "m", 1, 10, 0, 0.0)] * 2
+            assert driver.elsewhere() == [BEAT.under_way] * 2
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
             await run.documents(entries(60), driver)
 
-        assert driver.lanes() == []
+        assert driver.elsewhere() == []
 
 
 async def test_events_have_the_workers_time(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import DocumentStarted, Rework, StageStarted
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.messages import (
     Began,
@@ -17,7 +18,6 @@ from agent_pipeline.engines.messages import (
     Happened,
     Rejected,
     Resulted,
-    ResultKey,
     ShardDocument,
 )
 from agent_pipeline.errors import (
@@ -98,7 +98,7 @@ async def test_late_results_and_beginnings_are_not_written(tmp_path: Path, autoj
         book.deal(2)
 
         await run.intake.begin([Began(fence, "1", "0" * 64, "trace")])
-        run.intake.take_result(Resulted(fence, "1", ResultKey("a", 1, "0"), "{}", AT, AT))
+        run.intake.take_result(Resulted(fence, StageResult("1", ResultKey("a", 1, "0"), "{}", AT, AT)))
         counts = Counter[str]()
         await run.intake.finish([Ended(fence, 1, "1", None, "succeeded", None, None, counts, counts)])
 

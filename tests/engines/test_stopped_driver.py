@@ -1,11 +1,12 @@
 """A run over workers that stops early: gently, at once, or because all would fail alike."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
-from tests.engines.pretended import AT, Pretence, entries, entry
+from tests.engines.pretended import AT, PLAN, Pretence, entries, entry
 from tests.engines.world import open_run
 from trio.testing import MockClock
 
@@ -140,13 +141,15 @@ async def test_two_documents_of_one_id_end_the_run(tmp_path: Path, second: int, 
 
 async def test_a_worker_that_would_do_otherwise_gets_no_document(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Its results would not be those that this run's ledger promises."""
-    async with open_run(tmp_path, Pretence(plan_sha256="q" * 64)) as run:
+    pretence = Pretence(plan_sha256="q" * 64, fingerprints={"first": "f", "second": "other"})
+    async with open_run(tmp_path, pretence) as run:
+        run.plan = replace(PLAN, fingerprints={"first": "f", "second": "s"})
         await run.documents(entries(10), run.driver(workers=1))
 
         assert run.stop.reason == "worker_mismatch"
         assert str(run.stop.error) == (
-            f"worker 1 on here has another stages and code (sha256): {'q' * 64}, not {'p' * 64} as here; "
-            "install the same package and the same code of the stages there, then go on"
+            "worker 1 on here finds other code, options or roles of second than the driver; "
+            "install the same code of the stages there, then go on"
         )
         assert run.outcomes() == {}
         assert not any(isinstance(one, Take) for one in run.worker(1).commands)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -132,10 +132,19 @@ class Run:
         )
 
     async def documents(
-        self, source: Iterable[SourceEntry] | AsyncGenerator[SourceEntry], driver: Driver | None = None
+        self,
+        source: Iterable[SourceEntry] | AsyncGenerator[SourceEntry],
+        driver: Driver | None = None,
+        *,
+        beside: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Do with a source what a run does."""
+        """Do with a source what a run does; `beside` is done meanwhile."""
         driver = driver or self.driver()
+        if beside is not None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(beside)
+                await self.documents(source, driver)
+            return
         with self.stop.scope:
             try:
                 await driver.admit(source if isinstance(source, AsyncGenerator) else self._pull(source))
@@ -147,6 +156,15 @@ class Run:
             await trio.lowlevel.checkpoint()
             self.pulled += 1
             yield one
+
+    def crash_after(self, seconds: float) -> Callable[[], Awaitable[None]]:
+        """Return what crashes the first worker so many seconds later."""
+
+        async def crash() -> None:
+            await trio.sleep(seconds)
+            self.worker(1).crash()
+
+        return crash
 
     def emit(self, event: Event) -> None:
         """Take an event that happens now."""

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import httpx2
 import trio
@@ -22,6 +21,7 @@ from agent_pipeline.domain.events import SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
+from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.gateway.inprocess import SimulatorTransport
 from agent_pipeline.gateway.pool import ConnectionPool
 from agent_pipeline.simulator import FaultPlan, Simulator
@@ -101,6 +101,7 @@ def run_over_workers(
     gone_on: bool = False,
     cut_off_after: float = math.inf,
     on_open: OnOpen = lambda _: None,
+    sent: Callable[[WorkerPlan], WorkerPlan] = lambda plan: plan,
 ) -> RunResult | None:
     """Run a project in virtual time, over workers if its engine has some; None where it was cut off.
 
@@ -112,13 +113,20 @@ def run_over_workers(
         gone_on: go on with the run there is.
         cut_off_after: seconds until a host program would cancel it.
         on_open: is given the open parts of the run.
+        sent: returns what arrives of a plan at a worker, which begins then.
+
+    Raises:
+        AgentPipelineError: as the run.
     """
 
     class Watched(Pipeline):
         def _on_open(self, runtime: Runtime) -> None:
             on_open(runtime)
 
-    process = InProcess(partial(_work, provider))
+    async def begin(plan: WorkerPlan, link: WorkerEnd) -> None:
+        await _work(provider, sent(plan), link)
+
+    process = InProcess(begin)
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )
@@ -128,13 +136,18 @@ def run_over_workers(
         made = Watched.from_config(project.config, options=given)
 
     async def main() -> RunResult | None:
-        result = None
+        result, error = None, None
         async with trio.open_nursery() as nursery:
             if disturb is not None:
                 nursery.start_soon(disturb, process)
             with trio.move_on_after(cut_off_after):
-                result = await made.run()
+                try:
+                    result = await made.run()
+                except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
+                    error = exc
             nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
         return result
 
     return trio.run(main, clock=MockClock(autojump_threshold=0), strict_exception_groups=True)

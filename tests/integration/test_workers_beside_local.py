@@ -199,7 +199,7 @@ def ended(project: Project, trouble: Trouble) -> tuple[Any, ...]:
         return same
     failures = [(one.document_id, one.stage, one.code) for one in result.failures]
     charged = result.usage.charged_tokens if trouble.is_paid_alike else 0
-    return (*same, result.documents, failures, rows(project, ENDINGS), charged)
+    return (*same, result.documents, failures, rows(project, ENDINGS), charged, result.usage.requests)
 
 
 @pytest.mark.parametrize("name", TROUBLES)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent_pipeline.domain.document import Artifact, Outcome
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.ledger import Ledger, Session, open_ledger
 from agent_pipeline.ledger.commit import Connect
@@ -136,15 +137,7 @@ async def finish(
 
 async def save(ledger: Ledger, output_json: str, *, document_id: str = "1", cycle: int = 1, sha: str = SHA) -> None:
     """Save a result of the stage `route`."""
-    await ledger.save_stage_result(
-        document_id=document_id,
-        stage="route",
-        cycle=cycle,
-        input_sha256=sha,
-        output_json=output_json,
-        started_at=AT,
-        ended_at=AT,
-    )
+    await ledger.save_stage_result(StageResult(document_id, ResultKey("route", cycle, sha), output_json, AT, AT))
 
 
 async def write_two_sessions(path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from tests.ledger.steps import ARTIFACT, AT, ATTEMPT, SHA, begin, finish, open_session, save
 
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger import recorded_artifacts
 
 Ask = Callable[[str], list[dict[str, object]]]
 
 
+ROUTE = ResultKey("route", 1, SHA)
 START, END = "2026-11-20T09:05:00.000000+00:00", "2026-11-20T09:05:02.000000+00:00"
 
 
@@ -23,9 +25,7 @@ async def whole_run(path: Path) -> None:
     async with open_session(path) as ledger:
         await begin(ledger, "1", source="u")
         ledger.record_attempt(ATTEMPT)
-        await ledger.save_stage_result(
-            document_id="1", stage="route", cycle=1, input_sha256=SHA, output_json="{}", started_at=AT, ended_at=later
-        )
+        await ledger.save_stage_result(StageResult("1", ResultKey("route", 1, SHA), "{}", AT, later))
         await ledger.finish_document(
             "1",
             outcome="succeeded",
@@ -230,7 +230,7 @@ async def test_a_stage_result_is_found_by_all_four_parts_of_its_key(path: Path) 
         await save(ledger, '{"a": 1}')
 
         async def find(document_id: str = "1", stage: str = "route", cycle: int = 1, sha: str = SHA) -> str | None:
-            return await ledger.find_stage_result(document_id=document_id, stage=stage, cycle=cycle, input_sha256=sha)
+            return await ledger.find_stage_result(document_id, ResultKey(stage, cycle, sha))
 
         assert await find() == '{"a": 1}'
         assert [await find(document_id="2"), await find(stage="x"), await find(cycle=2), await find(sha="1")] == [
@@ -245,21 +245,13 @@ async def test_all_results_of_several_documents_are_found_at_once(path: Path) ->
         await begin(ledger, "2")
         await save(ledger, '{"a": 1}')
         for stage, output in (("route", "1"), ("review", "2")):
-            ledger.record_stage_result(
-                document_id="2",
-                stage=stage,
-                cycle=1,
-                input_sha256=SHA,
-                output_json=output,
-                started_at=AT,
-                ended_at=AT,
-            )
+            ledger.record_stage_result(StageResult("2", ResultKey(stage, 1, SHA), output, AT, AT))
 
         found = await ledger.find_stage_results([*(f"unknown {number}" for number in range(600)), "1", "2"])
 
         assert found == {
-            "1": {("route", 1, SHA): '{"a": 1}'},
-            "2": {("route", 1, SHA): "1", ("review", 1, SHA): "2"},
+            "1": {ROUTE: '{"a": 1}'},
+            "2": {ROUTE: "1", ResultKey("review", 1, SHA): "2"},
         }
         assert await ledger.find_stage_results([]) == {}
 
@@ -269,9 +261,7 @@ async def test_a_result_nobody_waits_for_that_differs_ends_the_ledger(path: Path
     async with open_session(path) as ledger:
         await begin(ledger, "1")
         await save(ledger, "1")
-        ledger.record_stage_result(
-            document_id="1", stage="route", cycle=1, input_sha256=SHA, output_json="2", started_at=AT, ended_at=AT
-        )
+        ledger.record_stage_result(StageResult("1", ROUTE, "2", AT, AT))
 
         assert "already has another result" in str(await ledger.wait_failure())
         with pytest.raises(LedgerError, match="already has another result"):
@@ -287,7 +277,7 @@ async def test_the_first_stage_result_stays(path: Path) -> None:
         with pytest.raises(LedgerError, match="already has another result"):
             await save(ledger, "2")
 
-        assert (await ledger.find_stage_result(document_id="1", stage="route", cycle=1, input_sha256=SHA)) == "1"
+        assert (await ledger.find_stage_result("1", ROUTE)) == "1"
 
 
 async def test_a_stage_result_of_an_unknown_document_is_refused(path: Path, query: Ask) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.ledger.steps import AT, ATTEMPT, SHA, begin, open_session, save
 
+from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger.rows import json_text, message
@@ -28,7 +29,7 @@ async def test_hostile_text_is_data(path: Path, query: Ask, *, threaded: bool) -
         await begin(ledger, HOSTILE)
         ledger.record_attempt(replace(ATTEMPT, attempt_id=HOSTILE, document_id=HOSTILE, error=HOSTILE, model=HOSTILE))
         await save(ledger, HOSTILE, document_id=HOSTILE, sha=HOSTILE)
-        found = await ledger.find_stage_result(document_id=HOSTILE, stage="route", cycle=1, input_sha256=HOSTILE)
+        found = await ledger.find_stage_result(HOSTILE, ResultKey("route", 1, HOSTILE))
 
     assert found == HOSTILE
     assert query("SELECT document_id FROM documents") == [{"document_id": HOSTILE}]
@@ -135,9 +136,6 @@ async def test_stage_results_come_back_as_they_were(tmp_path: Path, outputs: lis
         )
         for cycle, output in enumerate(outputs):
             await save(ledger, output, cycle=cycle)
-        found = [
-            await ledger.find_stage_result(document_id="1", stage="route", cycle=cycle, input_sha256=SHA)
-            for cycle in range(len(outputs))
-        ]
+        found = [await ledger.find_stage_result("1", ResultKey("route", cycle, SHA)) for cycle in range(len(outputs))]
 
     assert found == [json_text(output) for output in outputs]

@@ -17,6 +17,7 @@ from tests.ledger.steps import AT, ATTEMPT, SHA, begin, begin_session, finish, o
 from tests.ledger.watched import Watched
 from trio.testing import MockClock
 
+from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger, thread_writer
 from agent_pipeline.ledger.commit import Entry
@@ -111,7 +112,7 @@ async def test_looking_up_costs_no_commit(path: Path) -> None:
         await begin(ledger, "1")
         before = watched.commits()
         for _ in range(5):
-            await ledger.find_stage_result(document_id="1", stage="s", cycle=1, input_sha256=SHA)
+            await ledger.find_stage_result("1", ResultKey("s", 1, SHA))
 
         assert watched.commits() == before
 

@@ -23,6 +23,7 @@ from tests.ledger.steps import (
     save,
 )
 
+from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import AttemptRecord, Spending, Usage
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger import Ledger, Session, open_ledger
@@ -212,7 +213,7 @@ async def test_a_reopened_document_has_no_ending_but_its_results(path: Path, que
     """What it was is gone with the artifact it had; what was paid for is found again."""
     async with second_session(path) as ledger:
         await reopen(ledger, "1", position=3, at=LATER)
-        found = await ledger.find_stage_result(document_id="1", stage="route", cycle=1, input_sha256=SHA)
+        found = await ledger.find_stage_result("1", ResultKey("route", 1, SHA))
 
     assert found == "{}"
     assert query("SELECT * FROM documents") == [

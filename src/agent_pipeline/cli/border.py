@@ -150,6 +150,8 @@ def _usage(exc: typer.TyperException, *, as_json: bool) -> int:
     if context is not None:
         err().line(context.get_usage())
         err().line(f"Try '{context.command_path} --help' for help.")
+    if isinstance(exc, typer.BadParameter):
+        message = commands.in_our_words(message)
     _report("usage", message, exc.exit_code, as_json=as_json)
     return exc.exit_code
 

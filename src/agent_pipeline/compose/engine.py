@@ -1,4 +1,4 @@
-"""The engine of a run: whether it can be used, before anything is created; and opened, where documents begin."""
+"""The engine of a run, opened where documents begin."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -14,44 +14,12 @@ from agent_pipeline.engines.engine import Engine
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lending import Lending
 from agent_pipeline.engines.link import OpenWorker
-from agent_pipeline.engines.on_ray import LOCAL, check_ray_installed, check_room_here, open_cluster
+from agent_pipeline.engines.on_ray import open_cluster
 from agent_pipeline.engines.shards import ShardBook
-from agent_pipeline.errors import ConfigError
 from agent_pipeline.pipeline.admission import Admission, Tally
 
 WORKER = "agent_pipeline.compose.worker_process:work_in_own_process"
 """What workers run, by the name under which every machine finds it."""
-
-
-def check_engine(config: PipelineConfig, options: RunOptions) -> None:
-    """See that the engine is there, and can do what is asked of it; nothing is made, Ray is not imported.
-
-    Raises:
-        ConfigError: it is not installed, or what is asked can be done in one process only.
-    """
-    if config.engine.kind == "local":
-        return
-    for flag, given in (("--record", options.record), ("--replay", options.replay)):
-        if given is not None:
-            raise ConfigError(f"one process records or replays: leave out {flag}, or add --engine local", key="engine")
-    if options.strict_shutdown and options.open_worker is None:
-        raise ConfigError("Ray leaves files open in its driver: leave out --strict-shutdown", key="engine")
-    if options.virtual and options.open_worker is None:
-        raise ConfigError("virtual time is that of one process: rehearse with --engine local", key="engine")
-    if config.live is not None:
-        raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
-    if options.open_worker is None:
-        check_ray_installed()
-        if config.engine.address == LOCAL:
-            check_room_here(config.engine.workers)
-
-
-def documents_in_flight(config: PipelineConfig) -> int:
-    """Return how many documents are in flight at most, wherever that is."""
-    wanted = config.limits.documents_in_flight
-    if config.engine.kind == "local":
-        return wanted
-    return config.engine.workers * config.engine.concurrency_of(wanted)
 
 
 @asynccontextmanager

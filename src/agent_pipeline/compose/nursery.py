@@ -5,7 +5,8 @@ from functools import partial
 from importlib.metadata import version
 
 from agent_pipeline import bridge as bridges
-from agent_pipeline.compose.engine import documents_in_flight, open_engine
+from agent_pipeline.compose.engine import open_engine
+from agent_pipeline.compose.engine_wanted import documents_in_flight
 from agent_pipeline.compose.live import LiveValuesControl, open_live
 from agent_pipeline.compose.live_target import RunTarget
 from agent_pipeline.compose.options import RunOptions
@@ -64,7 +65,7 @@ async def work_through(runtime: Runtime, work: Work, tally: Tally) -> None:
         ):
             try:
                 async with open_engine(runtime, config, options, tally, in_flight=in_flight) as engine:
-                    elsewhere.lanes = engine.lanes
+                    elsewhere.told = engine.elsewhere
                     if config.live is not None:
                         target = RunTarget(runtime, engine, work.stages, fit)
                         hold_to(LiveValuesControl(config.live, config, target, runtime.records.telemetry.emit))

@@ -10,7 +10,7 @@ import trio
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.earlier_artifacts import clean_artifacts
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
-from agent_pipeline.compose.engine import check_engine
+from agent_pipeline.compose.engine_wanted import check_engine
 from agent_pipeline.compose.export import with_export
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import raise_descriptor_limit

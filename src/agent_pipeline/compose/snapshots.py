@@ -10,7 +10,7 @@ import trio
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.control.budget import BudgetTracker
 from agent_pipeline.control.gate import Gate
-from agent_pipeline.domain.snapshot import LaneState, OldestCall, RunSnapshot, Spent
+from agent_pipeline.domain.snapshot import LaneState, OldestCall, RunSnapshot, Spent, UnderWay
 from agent_pipeline.pipeline.admission import Tally
 
 PERIOD = 0.25
@@ -22,13 +22,13 @@ OnSnapshot = Callable[[RunSnapshot], None]
 
 @dataclass(slots=True)
 class Elsewhere:
-    """What other processes have in flight for the run.
+    """What other processes have under way for the run.
 
     Attributes:
-        lanes: returns what they said last; each may name the same models as others.
+        told: returns what they said last; each may name the same models and stages as others.
     """
 
-    lanes: Callable[[], Iterable[LaneState]] = tuple
+    told: Callable[[], Iterable[UnderWay]] = tuple
 
 
 @asynccontextmanager
@@ -60,25 +60,30 @@ async def open_snapshots(runtime: Runtime, tally: Tally, on_snapshot: OnSnapshot
 def snapshot(runtime: Runtime, tally: Tally, elsewhere: Elsewhere) -> RunSnapshot:
     """Return the state of a run now; no checkpoint, some microseconds for each call under way."""
     gate = runtime.gate
-    known = gate.statistics()
+    parts = [under_way(gate), *elsewhere.told()]
+    oldest = [part.oldest for part in parts if part.oldest is not None]
     return RunSnapshot(
-        lanes=_together(
-            [
-                *(
-                    LaneState(provider, model, lane.in_flight, lane.limit, lane.waiting, lane.cooldown)
-                    for (provider, model), lane in known.lanes.items()
-                ),
-                *elsewhere.lanes(),
-            ]
+        lanes=_together(lane for part in parts for lane in part.lanes),
+        waiting=sum((Counter(part.waiting) for part in parts), Counter()),
+        oldest=max(oldest, key=lambda one: one.seconds, default=None),
+        tokens=_spent(gate.budget.tokens),
+        micro_usd=_spent(gate.budget.micro_usd),
+        unknown_cost=gate.counts.unknown_cost or runtime.records.session.unknown_cost,
+        kept=tally.kept,
+    )
+
+
+def under_way(gate: Gate) -> UnderWay:
+    """Return what a gate has under way now."""
+    return UnderWay(
+        lanes=tuple(
+            LaneState(provider, model, lane.in_flight, lane.limit, lane.waiting, lane.cooldown)
+            for (provider, model), lane in gate.statistics().lanes.items()
         ),
         waiting=Counter(
             one.call.scope.stage for one in gate.open_calls() if one.call.scope.stage is not None and not one.is_sent
         ),
         oldest=_oldest(gate),
-        tokens=_spent(gate.budget.tokens),
-        micro_usd=_spent(gate.budget.micro_usd),
-        unknown_cost=known.unknown_cost or runtime.records.session.unknown_cost,
-        kept=tally.kept,
     )
 
 

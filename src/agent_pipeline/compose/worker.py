@@ -16,6 +16,7 @@ from agent_pipeline import gateway as gateways
 from agent_pipeline.compose.budgets import caps_of_document
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.runtime import choose_provider, endpoints_of
+from agent_pipeline.compose.snapshots import under_way
 from agent_pipeline.compose.stage_plan import plan_stages
 from agent_pipeline.config.pipeline import LimitsConfig, PipelineConfig, parse_pipeline_config
 from agent_pipeline.config.price_table import priced_by
@@ -24,8 +25,8 @@ from agent_pipeline.domain.events import AgentEvent, Event, SdkTraceItem, Stall
 from agent_pipeline.domain.limit_events import BreakerChanged
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.sdk_span import SpanLine
-from agent_pipeline.domain.snapshot import LaneState
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.engines.agreement import SAME_STAGES, check_plan
 from agent_pipeline.engines.desk import Desk
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.forwarded_records import ForwardedRecords
@@ -45,7 +46,7 @@ from agent_pipeline.engines.messages import (
     Take,
     WorkerPlan,
 )
-from agent_pipeline.errors import AgentPipelineError
+from agent_pipeline.errors import AgentPipelineError, ConfigError, WorkerMismatchError
 from agent_pipeline.gateway.endpoints import redactor_of, secrets_of
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.identity import plan_identity, stage_identity
@@ -67,30 +68,26 @@ async def work(plan: WorkerPlan, link: WorkerEnd, *, options: RunOptions | None 
         link: to the driver.
         options: what the plan does not say of this process: another way to the providers, a virtual clock.
     """
-    error: AgentPipelineError | None = None
+    error: ErrorRecord | None = None
     try:
+        check_plan(plan, version("agent-pipeline"))
         await _work(plan, link, options or RunOptions())
     except AgentPipelineError as exc:
-        error = exc
+        # The driver found nothing of it, so that it has to be said where it was.
+        error = ErrorRecord.of(exc, where=f"worker {plan.worker} on {node()}")
     finally:
-        link.report(Done(None if error is None else ErrorRecord.of(error)))
+        link.report(Done(error))
         link.flush()
 
 
 async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
-    config = parse_pipeline_config(
-        plan.pipeline_text,
-        plan.roles_text,
-        path=Path(plan.path),
-        roles=Path(plan.roles_path),
-        overrides=plan.overrides,
-    )
-    stages = plan_stages(config, RunOptions(only=plan.only, skip=plan.skip))
+    config, stages = _understood(plan)
     records = ForwardedRecords(link.report)
     job = _Job(plan, link, options, config, stages, records)
     async with AsyncExitStack() as stack:
         parts = await _open(stack, job)
-        link.report(Ready(version("agent-pipeline"), parts.itinerary.plan_sha256, getpid(), node()))
+        stack.callback(lambda: link.report(_alive(parts.gate)))  # calls for which nothing left are told by nothing else
+        link.report(_ready(parts.itinerary))
         link.flush()
         stop = Stop(_unsaid, trio.CancelScope())
         desk = Desk(records, link, plan.concurrency)
@@ -106,6 +103,30 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
                     await admission.admit(desk.entries())
             nursery.cancel_scope.cancel()
         parts.leases.close()
+
+
+def _understood(plan: WorkerPlan) -> tuple[PipelineConfig, tuple[PlannedStage, ...]]:
+    """Return config and stages as this machine finds them.
+
+    Raises:
+        WorkerMismatchError: it finds less than the driver, which could use both.
+    """
+    try:
+        config = parse_pipeline_config(
+            plan.pipeline_text,
+            plan.roles_text,
+            path=Path(plan.path),
+            roles=Path(plan.roles_path),
+            overrides=plan.overrides,
+        )
+        return config, plan_stages(config, RunOptions(only=plan.only, skip=plan.skip))
+    except ConfigError as exc:
+        raise WorkerMismatchError(f"{exc}; the driver finds it: {SAME_STAGES}") from exc
+
+
+def _ready(itinerary: Itinerary) -> Ready:
+    found = version("agent-pipeline"), itinerary.plan_sha256
+    return Ready(*found, getpid(), node(), itinerary.fingerprints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +190,11 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
     plan, link = job.plan, job.link
 
     def record(attempt: AttemptRecord) -> None:
-        link.report(Attempted(job.records.fence_of(attempt.document_id), attempt, _utc_now()))
+        fence = job.records.fence_of(attempt.document_id)
+        link.report(Attempted(fence, attempt, _utc_now(), gate.counts.requests))
         leases.told(attempt)
 
-    return gateways.make_gate(
+    gate: Gate = gateways.make_gate(
         limits,
         budget=leases.budget,
         sharing=leases,
@@ -183,6 +205,7 @@ def _gate(job: _Job, limits: LimitsConfig, leases: Leases, emit: Emit) -> Gate:
         # Each worker of each session draws ids of its own, also from one seed.
         rng=random.Random(None if plan.seed is None else f"{plan.seed} {plan.session} {plan.worker}"),
     )
+    return gate
 
 
 def _itinerary(job: _Job, bridge: "bridges.AgentBridge", emit: Emit) -> Itinerary:
@@ -275,12 +298,8 @@ async def _beat(link: WorkerEnd, gate: Gate) -> None:
     """Tell now and then what is in flight, for those who watch the run; until cancelled."""
     while True:
         await trio.sleep(BEAT)
-        lanes = gate.statistics().lanes.items()
-        link.report(
-            Alive(
-                tuple(
-                    LaneState(provider, model, one.in_flight, one.limit, one.waiting, one.cooldown)
-                    for (provider, model), one in lanes
-                )
-            )
-        )
+        link.report(_alive(gate))
+
+
+def _alive(gate: Gate) -> Alive:
+    return Alive(under_way(gate), gate.counts.requests)

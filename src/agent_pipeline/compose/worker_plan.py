@@ -1,6 +1,6 @@
 """What each worker of a distributed run is told of it."""
 
-import hashlib
+import os
 from importlib.metadata import version
 
 from agent_pipeline.compose.options import RunOptions
@@ -8,6 +8,7 @@ from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.domain.events import SdkTraceItem
+from agent_pipeline.engines.agreement import text_sha256
 from agent_pipeline.engines.messages import RUN, WorkerPlan
 from agent_pipeline.telemetry import SelectiveSink
 
@@ -30,16 +31,16 @@ def worker_plan(
     return WorkerPlan(
         worker=worker,
         pipeline_text=config.text,
-        pipeline_sha256=_sha256(config.text),
+        pipeline_sha256=text_sha256(config.text),
         roles_text=config.roles_text,
-        roles_sha256=_sha256(config.roles_text),
+        roles_sha256=text_sha256(config.roles_text),
         path=str(config.path.absolute()),
         roles_path=str(config.roles.absolute()),
         overrides=config.overrides,
         only=options.only,
         skip=options.skip,
         offline=options.offline,
-        faults=options.faults,
+        faults=None if options.faults is None else os.path.abspath(options.faults),  # noqa: PTH100 - no link resolved
         seed=options.seed,
         include_texts=options.include_texts,
         carries_spans=any(not isinstance(sink, SelectiveSink) or sink.accepts(SdkTraceItem) for sink in options.sinks),
@@ -62,7 +63,3 @@ def _leased(budget: RunBudget) -> frozenset[str]:
         for owner, one in owners.items()
         if one.tokens.statistics().total is not None or one.micro_usd.statistics().total is not None
     )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

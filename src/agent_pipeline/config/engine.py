@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from agent_pipeline.config.validation import ConfigModel
 
@@ -23,6 +23,12 @@ def _an_address(value: str) -> str:
     return value
 
 
+def _a_mapping(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("a mapping is wanted, for example {kind: ray}")  # noqa: TRY004 - pydantic takes this one
+    return value
+
+
 class EngineConfig(ConfigModel):
     """`engine:` of a pipeline file.
 
@@ -34,6 +40,8 @@ class EngineConfig(ConfigModel):
         worker_concurrency: documents in flight in each; None gives each its share of `limits.documents_in_flight`.
         shard_size: documents that a worker is given at a time.
     """
+
+    _of_a_word = model_validator(mode="before")(_a_mapping)
 
     kind: EngineKind = "local"
     address: Annotated[str, AfterValidator(_an_address)] = "local"

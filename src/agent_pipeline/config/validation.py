@@ -1,12 +1,15 @@
 """Turn a source map into a checked model, and what pydantic says against it into one ConfigError with its place."""
 
 import difflib
+import functools
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from agent_pipeline.config.key_guard import is_secret_name, looks_like_key, looks_like_known_key, shown, texts_in
 from agent_pipeline.config.source_map import KeyPath, Place, SourceMap
@@ -127,13 +130,27 @@ def _first_problem(exc: ValidationError, model: type[BaseModel], source: SourceM
     found: list[tuple[bool, Place, KeyPath, str]] = []
     for error in exc.errors(include_url=False, include_input=False):
         path = _written_path(error["loc"], source)
-        problem = _problem(error["type"], error["msg"], path, model)
+        problem = _problem(error["type"], error["msg"], path, model) + _near(error, path, source)
         # A key that is missing is often there under a misspelt name, and that is the better message.
         found.append((error["type"] == "missing", source.places.get(path, (0, 0)), path, problem))
     # Python's sort is stable, so a value without places keeps the order in which the models name their keys.
     _, _, path, problem = min(found, key=lambda item: item[:2])
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return source.error(problem + more, path)
+
+
+def _member(value: JsonValue, part: str | int) -> JsonValue:
+    if isinstance(value, dict):
+        return value.get(str(part))
+    return value[part] if isinstance(value, list) and isinstance(part, int) else None
+
+
+def _near(error: ErrorDetails, path: KeyPath, source: SourceMap) -> str:
+    """Return which of the words that may stand there was probably meant."""
+    expected = str(error.get("ctx", {}).get("expected", "")) if error["type"] == "literal_error" else ""
+    value = functools.reduce(_member, path, source.value)
+    near = nearest(value, re.findall("'([^']*)'", expected)) if isinstance(value, str) else None
+    return "" if near is None else f"; did you mean {near!r}?"
 
 
 def _written_path(loc: tuple[int | str, ...], source: SourceMap) -> KeyPath:

@@ -1,7 +1,7 @@
 """The state of a run at one instant, for those who watch it: what no event tells, because it lasts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,21 @@ class OldestCall:
     stage: str | None
     seconds: float
     is_sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What one process has under way.
+
+    Attributes:
+        lanes: in the order in which they were first asked.
+        waiting: calls that wait before they are sent, by stage.
+        oldest: None while no call is under way.
+    """
+
+    lanes: tuple[LaneState, ...] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    oldest: OldestCall | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """Who stays with a worker: hears it, has taken what it says, and sees it to its end, whatever that is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import trio
 
 from agent_pipeline.domain.engine_events import BudgetWithheld, LateReports, WorkerReady
+from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.engines.agreement import mismatch
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
 from agent_pipeline.engines.lessor import Lessor
@@ -28,7 +30,7 @@ from agent_pipeline.engines.messages import (
     Resulted,
     WorkerPlan,
 )
-from agent_pipeline.errors import WorkerMismatchError
+from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.pipeline.admission import Stop
 
 _OF_DOCUMENTS = (Began, Resulted, Rejected, Ended)
@@ -66,6 +68,7 @@ class Attendant:
         patience: how long is waited.
         on_hungry: called with a worker that wants documents.
         on_taken: called after each batch.
+        limits: adds up what each tells of its share of the requests in flight.
     """
 
     plan: WorkerPlan
@@ -76,6 +79,7 @@ class Attendant:
     patience: Patience
     on_hungry: Callable[[Employment], None]
     on_taken: Callable[[], None]
+    limits: TotalLimits
 
     async def accompany(self, worker: Employment) -> None:
         """Hear a worker until its last word. Cancelled, it is cancelled too, and its last reports are taken.
@@ -120,6 +124,7 @@ class Attendant:
             self.lessor.dismiss(worker.number)
         else:
             self._withhold(worker)
+        self.limits.forget(worker.number)
         if worker.late_reports or worker.late_tokens:
             self.emit(LateReports(worker.number, worker.late_reports, worker.late_tokens))
 
@@ -165,9 +170,11 @@ class Attendant:
             case Attempted():
                 worker.note_attempt(report)
                 self.lessor.spent(worker.number, report.record)
-                self.intake.take_attempt(report)
+                self.intake.take_attempt(report, calls=worker.new_calls(report.calls))
             case Resulted():
                 self.intake.take_result(report)
+            case Happened(event=LimitChanged() as change):
+                self.intake.take_event(replace(report, event=self.limits.told(worker.number, change)))
             case Happened():
                 self.intake.take_event(report)
             case Ended():
@@ -175,7 +182,8 @@ class Attendant:
             case Hungry():
                 self.on_hungry(worker)
             case Alive():
-                worker.lanes = report.lanes
+                worker.under_way = report.under_way
+                self.intake.counts.requests += worker.new_calls(report.calls)
             case Ready():
                 self._welcome(worker, report)
             case _ if isinstance(report, _OF_LEASES):
@@ -184,18 +192,10 @@ class Attendant:
                 pass
 
     def _welcome(self, worker: Employment, ready: Ready) -> None:
-        for what, here, there in (
-            ("version", self.plan.version, ready.version),
-            ("stages and code (sha256)", self.plan.plan_sha256, ready.plan_sha256),
-        ):
-            if here != there:
-                self.stop.request_for(
-                    WorkerMismatchError(
-                        f"worker {worker.number} on {ready.host} has another {what}: {there}, not {here} as here; "
-                        "install the same package and the same code of the stages there, then go on"
-                    )
-                )
-                return
+        refusal = mismatch(self.plan, worker.number, ready)
+        if refusal is not None:
+            self.stop.request_for(refusal)
+            return
         worker.is_ready = True
         self.lessor.join(worker.number)
         self.emit(WorkerReady(worker.number, ready.host, ready.pid))

@@ -9,7 +9,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import WorkerTotals
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.engines.attendant import Attendant, Patience
 from agent_pipeline.engines.employment import Employment
 from agent_pipeline.engines.intake import Intake
@@ -26,6 +26,7 @@ from agent_pipeline.engines.messages import (
 )
 from agent_pipeline.engines.shards import Kept
 from agent_pipeline.engines.supply import Supply
+from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, EngineError
 from agent_pipeline.pipeline.admission import Stop
 
@@ -90,6 +91,7 @@ class Driver:
             patience=self._patience,
             on_hungry=self._on_hungry,
             on_taken=self._deal,
+            limits=TotalLimits(workers, plan.requests_in_flight[0]),
         )
         self._workers: dict[int, Employment] = {}
         self._hungry: dict[int, Employment] = {}
@@ -105,9 +107,9 @@ class Driver:
         """Return what became of workers so far."""
         return WorkerTotals(**self._counts)
 
-    def lanes(self) -> list[LaneState]:
-        """Return what workers have in flight, as they said last."""
-        return [lane for worker in self._workers.values() for lane in worker.lanes]
+    def elsewhere(self) -> list[UnderWay]:
+        """Return what workers have under way, as they said last."""
+        return [worker.under_way for worker in self._workers.values()]
 
     def set_in_flight(self, count: int) -> None:
         """Have at most so many documents at once in all workers together, at least one in each, from now on."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.link import DriverEnd, WorkerLostError
 from agent_pipeline.engines.messages import RUN, Amount, Attempted, Command, Report
@@ -30,7 +30,7 @@ class Employment:
         late_reports: what it said of documents after it was given up.
         late_tokens: what its requests were charged that ended after that.
         withheld: what of budgets nobody gets any more since it may have used it unheard, by owner.
-        lanes: what it has in flight, as it said last.
+        under_way: what it has under way, as it said last.
         heard_at: when that was, on Trio's clock; before it said anything, when it was wanted.
     """
 
@@ -45,9 +45,10 @@ class Employment:
     late_reports: int = 0
     late_tokens: int = 0
     withheld: dict[str, Amount] = field(default_factory=dict)
-    lanes: tuple[LaneState, ...] = ()
+    under_way: UnderWay = field(default_factory=UnderWay)
     heard_at: float = field(default_factory=trio.current_time)
-    _under_way: dict[str, Attempted] = field(default_factory=dict)
+    _calls: int = 0
+    _sent: dict[str, Attempted] = field(default_factory=dict)
 
     def send(self, command: Command) -> None:
         """Send a command; one for a worker that is not there, or was given up, is lost without a word."""
@@ -75,9 +76,9 @@ class Employment:
     def note_attempt(self, report: Attempted) -> None:
         """Keep in mind which of its requests are under way."""
         if report.record.outcome is None:
-            self._under_way[report.record.attempt_id] = report
+            self._sent[report.record.attempt_id] = report
             return
-        self._under_way.pop(report.record.attempt_id, None)
+        self._sent.pop(report.record.attempt_id, None)
         if self.is_lost:
             self.late_tokens += report.record.charged_tokens
 
@@ -89,10 +90,16 @@ class Employment:
         of_run = self.withheld.get(RUN, Amount())
         return Amount(max(of_run.tokens, of_roles.tokens), max(of_run.micro_usd, of_roles.micro_usd))
 
+    def new_calls(self, calls: int) -> int:
+        """Return how many calls it was asked for since it last said how many they are."""
+        new = max(0, calls - self._calls)
+        self._calls += new
+        return new
+
     def interrupted(self) -> list[Attempted]:
         """Return the ends of requests of which nothing more will be heard, and forget them: charged in full."""
-        found = [replace(one, record=_interrupted(one.record), at=None) for one in self._under_way.values()]
-        self._under_way.clear()
+        found = [replace(one, record=_interrupted(one.record), at=None) for one in self._sent.values()]
+        self._sent.clear()
         return found
 
 

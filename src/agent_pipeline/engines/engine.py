@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable
 from typing import Protocol
 
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 
 
 class Engine(Protocol):
@@ -18,8 +18,8 @@ class Engine(Protocol):
         """
         ...
 
-    def lanes(self) -> Iterable[LaneState]:
-        """Return what other processes have in flight; nothing where there are none."""
+    def elsewhere(self) -> Iterable[UnderWay]:
+        """Return what each of the other processes has under way; nothing where there are none."""
         ...
 
     def set_in_flight(self, count: int) -> None:

@@ -1,14 +1,14 @@
 """A worker's records of its documents: told to the driver, which writes them."""
 
 from collections.abc import Callable
-from datetime import datetime
 
 import trio
 
 from agent_pipeline.domain.document import Document, SourceEntry
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.engines.error_record import ErrorRecord
-from agent_pipeline.engines.messages import Began, Ended, Fence, Rejected, Report, Resulted, ResultKey, ShardDocument
+from agent_pipeline.engines.messages import Began, Ended, Fence, Rejected, Report, Resulted, ShardDocument
 from agent_pipeline.pipeline.ending import Ending
 
 
@@ -47,26 +47,15 @@ class ForwardedRecords:
         await trio.lowlevel.checkpoint()
         return self._open[document_id][1].spent
 
-    async def find_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
+    async def find_result(self, document_id: str, key: ResultKey) -> str | None:
         """Return a result that the document came with."""
         await trio.lowlevel.checkpoint()
-        return self._open[document_id][1].results.get(ResultKey(stage, cycle, input_sha256))
+        return self._open[document_id][1].results.get(key)
 
-    async def save_result(
-        self,
-        *,
-        document_id: str,
-        stage: str,
-        cycle: int,
-        input_sha256: str,
-        output_json: str,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
+    async def save_result(self, result: StageResult) -> None:
         """Tell what a stage made of a document."""
         await trio.lowlevel.checkpoint()
-        key = ResultKey(stage, cycle, input_sha256)
-        self._report(Resulted(self._open[document_id][0], document_id, key, output_json, started_at, ended_at))
+        self._report(Resulted(self._open[result.document_id][0], result))
 
     async def keep_rejected(self, document: Document) -> None:
         """Tell the last text of a document that was never approved."""

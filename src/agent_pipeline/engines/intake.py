@@ -23,7 +23,6 @@ from agent_pipeline.engines.messages import (
     Rejected,
     Report,
     Resulted,
-    ResultKey,
     ShardDocument,
 )
 from agent_pipeline.engines.shards import Kept, ShardBook
@@ -48,7 +47,6 @@ class _Open:
 
     Attributes:
         since: when it began, on Trio's clock.
-        calls: its calls that were heard of.
         told: its events that are told once.
         is_traced: its trace was told.
         error: what keeping its last text ended with.
@@ -56,7 +54,6 @@ class _Open:
 
     entry: SourceEntry
     since: float
-    calls: set[str] = field(default_factory=set)
     told: set[Event] = field(default_factory=set)
     is_traced: bool = False
     error: AgentPipelineError | None = None
@@ -94,35 +91,20 @@ class Intake:
 
     # --- what happens at once ---
 
-    def take_attempt(self, report: Attempted) -> None:
-        """Record and count an attempt, whoever made it: it was made, and has to be paid."""
-        attempt = report.record
-        document = self._open.get(attempt.document_id or "")
-        if document is None:
-            is_new_call = attempt.outcome is None and attempt.number == 1
-        else:
-            is_new_call = attempt.call_id not in document.calls
-            document.calls.add(attempt.call_id)
-        self.counts.take(attempt, calls=int(is_new_call))
+    def take_attempt(self, report: Attempted, *, calls: int = 0) -> None:
+        """Record and count an attempt, whoever made it: it was made, and has to be paid; `calls` are new ones."""
+        self.counts.take(report.record, calls=calls)
         try:
-            self.record(attempt, report.at)
+            self.record(report.record, report.at)
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 
     def take_result(self, report: Resulted) -> None:
         """Keep what a stage made of a document; it is on disk before the document's end is."""
-        if not self._is_current(report.fence, report.document_id):
+        if not self._is_current(report.fence, report.result.document_id):
             return
         try:
-            self.records.ledger.record_stage_result(
-                document_id=report.document_id,
-                stage=report.key.stage,
-                cycle=report.key.cycle,
-                input_sha256=report.key.input_sha256,
-                output_json=report.output_json,
-                started_at=report.started_at,
-                ended_at=report.ended_at,
-            )
+            self.records.ledger.record_stage_result(report.result)
         except AgentPipelineError as exc:
             self.stop.request_for(exc)
 
@@ -170,13 +152,7 @@ class Intake:
             return {}
         results = await self.records.ledger.find_stage_results(ids)
         spent = await self.records.ledger.spent_on_each(ids)
-        return {
-            one: Kept(
-                spent.get(one, NOTHING_SPENT),
-                {ResultKey(*key): output for key, output in results.get(one, {}).items()},
-            )
-            for one in ids
-        }
+        return {one: Kept(spent.get(one, NOTHING_SPENT), results.get(one, {})) for one in ids}
 
     async def give_up(self, document: ShardDocument, why: str) -> None:
         """End a document that loses whoever works on it."""

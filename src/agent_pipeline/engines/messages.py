@@ -13,7 +13,8 @@ from typing import TypeAlias
 from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.domain.document import Document, Outcome, SourceEntry
 from agent_pipeline.domain.events import Event
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
 from agent_pipeline.engines.error_record import ErrorRecord
 from agent_pipeline.engines.lease_messages import (
@@ -71,7 +72,6 @@ __all__ = [
     "Recall",
     "Rejected",
     "Report",
-    "ResultKey",
     "Resulted",
     "Shard",
     "ShardDocument",
@@ -87,15 +87,6 @@ class Fence:
 
     shard: int
     attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResultKey:
-    """Which result of a document: of which stage, in which cycle, from which input."""
-
-    stage: str
-    cycle: int
-    input_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +160,14 @@ class Ready:
     Attributes:
         version: of the package.
         plan_sha256: what determines a document's way through all stages, as the worker finds it.
+        fingerprints: what determines each stage's result, likewise.
     """
 
     version: str
     plan_sha256: str | None
     pid: int
     host: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +189,15 @@ class Began:
 class Attempted:
     """A request is about to leave (no outcome), or has ended; `fence` is None outside documents.
 
-    `at` is the worker's wall clock; None where the driver says it in the place of a worker that was lost.
+    Attributes:
+        at: the worker's wall clock; None where the driver says it in the place of a worker that was lost.
+        calls: that the worker was asked for by then, those among them for which no request ever leaves.
     """
 
     fence: Fence | None
     record: AttemptRecord
     at: datetime | None = None
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +205,7 @@ class Resulted:
     """A stage made something of a document."""
 
     fence: Fence
-    document_id: str
-    key: ResultKey
-    output_json: str
-    started_at: datetime
-    ended_at: datetime
+    result: StageResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +252,14 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A worker's beat, also where there is nothing else to say; what it has in flight, for those who watch."""
+    """A worker's beat, also where there is nothing else to say: what it has under way, for those who watch.
 
-    lanes: tuple[LaneState, ...] = ()
+    Attributes:
+        calls: that it was asked for by then.
+    """
+
+    under_way: UnderWay = field(default_factory=UnderWay)
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +282,7 @@ class WorkerPlan:
 
     Attributes:
         worker: its number, from 1; a worker in the place of one that was given up has a number of its own.
-        pipeline_text: the pipeline file, byte for byte as the driver read it, with its sha256; likewise the roles.
+        pipeline_text: the pipeline file as the driver read it; one with another sha256 is refused. Likewise the roles.
         path: where the driver has it: what is found beside it is looked for there.
         overrides: of the command line.
         only: names of stages to run; empty runs all. `skip`: names of stages left out.

@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import NOTHING_SPENT, Spending
-from agent_pipeline.engines.messages import Fence, ResultKey, Shard, ShardDocument
+from agent_pipeline.engines.messages import Fence, Shard, ShardDocument
 
 LOSSES_OF_A_SHARD = 3
 """Workers that a shard may lose before it is cut in two, to find out which of its documents it is."""

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn, TypeVar, cast
 
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import AttemptRecord, Spending
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import rows, sessions, statements
@@ -230,37 +231,15 @@ class Ledger:
         statement = statements.insert_attempt if record.outcome is None else statements.end_attempt
         self._put(Entry(partial(statement, row=row), is_read=False, is_awaited=False))
 
-    async def save_stage_result(
-        self,
-        *,
-        document_id: str,
-        stage: str,
-        cycle: int,
-        input_sha256: str,
-        output_json: str,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
+    async def save_stage_result(self, result: StageResult) -> None:
         """Keep what a stage made of this input; the first result stays, the same once more is no error.
 
         Raises:
             LedgerError: no such document, or there is another result for the same document, stage, cycle and input.
         """
-        row = rows.result_key(document_id, stage, cycle, input_sha256)
-        row |= rows.result_columns(output_json, started_at, ended_at)
-        await self._write(statements.insert_stage_result, row)
+        await self._write(statements.insert_stage_result, rows.result_row(result))
 
-    def record_stage_result(
-        self,
-        *,
-        document_id: str,
-        stage: str,
-        cycle: int,
-        input_sha256: str,
-        output_json: str,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
+    def record_stage_result(self, result: StageResult) -> None:
         """Take what a stage made without waiting; it is on disk before anything that is taken after it.
 
         One that can't be written, or differs from what there is, ends the ledger: nobody else could be told.
@@ -268,16 +247,15 @@ class Ledger:
         Raises:
             LedgerError: a value can't be stored, or the ledger has failed or is closed; nothing is taken.
         """
-        row = rows.result_key(document_id, stage, cycle, input_sha256)
-        row |= rows.result_columns(output_json, started_at, ended_at)
+        row = rows.result_row(result)
         self._put(Entry(partial(statements.insert_stage_result, row=row), is_read=False, is_awaited=False))
 
-    async def find_stage_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
+    async def find_stage_result(self, document_id: str, key: ResultKey) -> str | None:
         """Return the JSON a stage made of exactly this input, None if there is none.
 
         The text is equal as JSON to what was saved; raw lone surrogates come back as escapes.
         """
-        row = rows.result_key(document_id, stage, cycle, input_sha256)
+        row = rows.result_key(document_id, key)
         return await self._perform(partial(statements.select_stage_result, row=row), is_read=True)
 
     async def spent_on(self, document_id: str) -> Spending:

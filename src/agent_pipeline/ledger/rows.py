@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 
 from agent_pipeline.domain.document import Artifact, Outcome
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.errors import LedgerError
 
@@ -125,22 +126,23 @@ def ending_at_once(outcome: Outcome, error_code: str | None, error: str | None, 
     }
 
 
-def result_key(document_id: str, stage: str, cycle: int, input_sha256: str) -> Row:
+def result_key(document_id: str, of: ResultKey) -> Row:
     """Return the columns that a stage's result is found by."""
     return {
         "document_id": key(document_id, "document_id"),
-        "stage": key(stage, "stage"),
-        "cycle": integer(cycle, "cycle"),
-        "input_sha256": key(input_sha256, "input_sha256"),
+        "stage": key(of.stage, "stage"),
+        "cycle": integer(of.cycle, "cycle"),
+        "input_sha256": key(of.input_sha256, "input_sha256"),
     }
 
 
-def result_columns(output_json: str, started_at: datetime, ended_at: datetime) -> Row:
-    """Return the columns that say what a stage made, and when."""
+def result_row(result: StageResult) -> Row:
+    """Return the row of a stage's result."""
     return {
-        "output_json": json_text(output_json),
-        "started_at": instant(started_at, "started_at"),
-        "ended_at": instant(ended_at, "ended_at"),
+        **result_key(result.document_id, result.key),
+        "output_json": json_text(result.output_json),
+        "started_at": instant(result.started_at, "started_at"),
+        "ended_at": instant(result.ended_at, "ended_at"),
     }
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TypeAlias
 
+from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import Spending
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
 
-StageResults: TypeAlias = dict[tuple[str, int, str], str]
+StageResults: TypeAlias = dict[ResultKey, str]
 """JSON that stages made of a document, by stage, cycle and hash of the input."""
 
 _IDS_AT_ONCE = 500
@@ -162,7 +163,7 @@ def select_stage_results(connection: sqlite3.Connection, ids: Sequence[str]) -> 
             some,
         )
         for document_id, *key, output_json in rows:
-            found.setdefault(document_id, {})[tuple(key)] = output_json
+            found.setdefault(document_id, {})[ResultKey(*key)] = output_json
     return found
 
 

@@ -12,7 +12,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import RunCancelling, RunStopping
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import DocumentCounts, DocumentFailure, WorkerTotals
-from agent_pipeline.domain.snapshot import LaneState
+from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError
 from agent_pipeline.ledger import KnownDocument
 from agent_pipeline.pipeline.ending import Ending
@@ -173,8 +173,8 @@ class Admission:
         """Admit at most so many at once from now on; those beyond that which are under way go on."""
         self._places.total_tokens = count
 
-    def lanes(self) -> tuple[LaneState, ...]:
-        """Return what other processes have in flight: nothing."""
+    def elsewhere(self) -> tuple[UnderWay, ...]:
+        """Return what other processes have under way: nothing."""
         return ()
 
     async def admit(self, entries: AsyncGenerator[SourceEntry]) -> None:

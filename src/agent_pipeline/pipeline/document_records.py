@@ -11,6 +11,7 @@ from agent_pipeline.documents.artifacts import ArtifactWriter
 from agent_pipeline.domain.document import Artifact, Document, SourceEntry
 from agent_pipeline.domain.events import DocumentFinished, PipelineFailure
 from agent_pipeline.domain.ports import Emit
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import NOTHING_SPENT, Spending
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.failpoints import reach
@@ -38,21 +39,11 @@ class DocumentRecords(Protocol):
         """Return what the requests of a document were charged before it was begun in this session."""
         ...
 
-    async def find_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
+    async def find_result(self, document_id: str, key: ResultKey) -> str | None:
         """Return the JSON that a stage made of exactly this input before; None if it did not."""
         ...
 
-    async def save_result(
-        self,
-        *,
-        document_id: str,
-        stage: str,
-        cycle: int,
-        input_sha256: str,
-        output_json: str,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
+    async def save_result(self, result: StageResult) -> None:
         """Keep what a stage made of this input."""
         ...
 
@@ -117,35 +108,13 @@ class LedgerRecords:
         """As `DocumentRecords` says."""
         return NOTHING_SPENT if self.session == 1 else await self.ledger.spent_on(document_id)
 
-    async def find_result(self, *, document_id: str, stage: str, cycle: int, input_sha256: str) -> str | None:
+    async def find_result(self, document_id: str, key: ResultKey) -> str | None:
         """As `DocumentRecords` says."""
-        if self.session == 1:
-            return None
-        return await self.ledger.find_stage_result(
-            document_id=document_id, stage=stage, cycle=cycle, input_sha256=input_sha256
-        )
+        return None if self.session == 1 else await self.ledger.find_stage_result(document_id, key)
 
-    async def save_result(
-        self,
-        *,
-        document_id: str,
-        stage: str,
-        cycle: int,
-        input_sha256: str,
-        output_json: str,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
+    async def save_result(self, result: StageResult) -> None:
         """As `DocumentRecords` says; on disk when this returns."""
-        await self.ledger.save_stage_result(
-            document_id=document_id,
-            stage=stage,
-            cycle=cycle,
-            input_sha256=input_sha256,
-            output_json=output_json,
-            started_at=started_at,
-            ended_at=ended_at,
-        )
+        await self.ledger.save_stage_result(result)
 
     async def keep_rejected(self, document: Document) -> None:
         """As `DocumentRecords` says."""

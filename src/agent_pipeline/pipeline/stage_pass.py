@@ -14,6 +14,7 @@ from agent_pipeline.control.deadline import deadline_rung
 from agent_pipeline.control.scope import CallScope, call_scope
 from agent_pipeline.domain.document import Document
 from agent_pipeline.domain.events import StageFinished, StageReused, StageStarted
+from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.errors import StageError
 from agent_pipeline.pipeline.context import StageContext, Verdict
 from agent_pipeline.pipeline.failures import as_own_error, passing_part
@@ -47,10 +48,8 @@ async def pass_stage(document: Document, planned: PlannedStage, cycle: int, trip
         LedgerError: the result can't be kept.
     """
     name, itinerary = planned.stage.name, trip.itinerary
-    input_sha256 = _identity(document, trip.original_sha256, itinerary.fingerprints[name])
-    kept = await itinerary.records.find_result(
-        document_id=document.id, stage=name, cycle=cycle, input_sha256=input_sha256
-    )
+    key = ResultKey(name, cycle, _identity(document, trip.original_sha256, itinerary.fingerprints[name]))
+    kept = await itinerary.records.find_result(document.id, key)
     if kept is not None:
         itinerary.emit(StageReused(document.id, name, cycle))
         return _restored(document, json.loads(kept))
@@ -67,7 +66,7 @@ async def pass_stage(document: Document, planned: PlannedStage, cycle: int, trip
     )
     started_at = itinerary.now()
     result = without_secrets(await _call(planned, document, context, trip), itinerary.secrets)
-    await _keep(document, result, context, input_sha256=input_sha256, started_at=started_at, itinerary=itinerary)
+    await _keep(document, result, context, key, started_at=started_at, itinerary=itinerary)
     return result, context.verdict is None or context.verdict.approved
 
 
@@ -75,21 +74,14 @@ async def _keep(
     document: Document,
     result: Document,
     context: StageContext,
+    key: ResultKey,
     *,
-    input_sha256: str,
     started_at: datetime,
     itinerary: Itinerary,
 ) -> None:
     verdict = None if context.verdict is None else itinerary.secrets.value(dataclasses.asdict(context.verdict))
-    await itinerary.records.save_result(
-        document_id=document.id,
-        stage=context.stage,
-        cycle=context.cycle,
-        input_sha256=input_sha256,
-        output_json=json.dumps({**_plain(result, document), "verdict": verdict}, ensure_ascii=False),
-        started_at=started_at,
-        ended_at=itinerary.now(),
-    )
+    output_json = json.dumps({**_plain(result, document), "verdict": verdict}, ensure_ascii=False)
+    await itinerary.records.save_result(StageResult(document.id, key, output_json, started_at, itinerary.now()))
 
 
 async def _call(planned: PlannedStage, document: Document, context: StageContext, trip: Trip) -> Document:

@@ -8,6 +8,7 @@ import trio
 
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose import RunOptions
+from agent_pipeline.compose.engine_wanted import documents_in_flight
 from agent_pipeline.compose.process import documents_that_fit
 from agent_pipeline.compose.source import source_spec
 from agent_pipeline.compose.stage_plan import plan_stages
@@ -36,7 +37,7 @@ class Plan:
         stages: what each would need; empty without a survey.
         history: the run whose figures `expected` follows.
         spent: what the run was charged so far, where one is gone on with.
-        in_flight: documents at once that this process can have.
+        in_flight: documents at once that this process can have, or all workers together.
         crowd: what is wrong with many documents under few requests a minute; None for nothing.
         assumptions: what nobody can know, and is taken to be so.
     """
@@ -63,6 +64,16 @@ class Plan:
         return _left(self.config.limits.budget.micro_usd, self.spent.micro_usd)
 
 
+def _documents_at_once(config: PipelineConfig) -> int:
+    if config.engine.kind != "local":
+        return documents_in_flight(config)
+    return documents_that_fit(
+        config.limits.documents_in_flight,
+        connections=config.limits.requests_in_flight.start,
+        per_loop=bridges.DESCRIPTORS_PER_LOOP,
+    )
+
+
 def make_plan(config: PipelineConfig, options: RunOptions) -> Plan:
     """Plan a run, or what is left of the one that `options` name; outside of Trio only.
 
@@ -74,11 +85,7 @@ def make_plan(config: PipelineConfig, options: RunOptions) -> Plan:
     stages = plan_stages(config, options)
     needs = needs_of(stages, config)
     source = open_source(source_spec(config.source), limit=options.limit, threaded=False)
-    fit = documents_that_fit(
-        config.limits.documents_in_flight,
-        connections=config.limits.requests_in_flight.start,
-        per_loop=bridges.DESCRIPTORS_PER_LOOP,
-    )
+    fit = _documents_at_once(config)
     if config.source.stdin:
         return _without_count(config, fit)
     history, spent, survey = _look(config, options, stages, needs, source)

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import trio
+from tests.engines.plans import plan_with
 
-from agent_pipeline.config.pipeline import Overrides
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import (
     Alive,
@@ -36,28 +36,7 @@ local_process.LocalProcess.kill = kill
 
 def plan_of(worker: int = 1) -> WorkerPlan:
     """Return a plan that says nothing but the worker's number."""
-    return WorkerPlan(
-        worker=worker,
-        pipeline_text="",
-        pipeline_sha256="",
-        roles_text="",
-        roles_sha256="",
-        path="",
-        roles_path="",
-        overrides=Overrides(),
-        only=(),
-        skip=(),
-        offline=True,
-        faults=None,
-        seed=None,
-        include_texts=False,
-        concurrency=1,
-        run_id="toy",
-        session=1,
-        version="0",
-        plan_sha256=None,
-        requests_in_flight=(1, 1, 1),
-    )
+    return plan_with(worker=worker, concurrency=1, run_id="toy", version="0", plan_sha256=None)
 
 
 async def echo(plan: WorkerPlan, link: WorkerEnd) -> None:

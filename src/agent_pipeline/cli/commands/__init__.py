@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agent_pipeline.cli.commands.before.roles import list_roles as list_roles
     from agent_pipeline.cli.commands.completion import config_files_beginning_with as config_files_beginning_with
     from agent_pipeline.cli.commands.completion import runs_beginning_with as runs_beginning_with
+    from agent_pipeline.cli.commands.flag_words import in_our_words as in_our_words
     from agent_pipeline.cli.commands.hidden import without_secrets as without_secrets
     from agent_pipeline.cli.commands.looking.export import export_results as export_results
     from agent_pipeline.cli.commands.looking.metrics import print_metrics as print_metrics
@@ -39,6 +40,7 @@ __all__ = [
     "list_roles",
     "list_runs",
     "export_results",
+    "in_our_words",
     "init_project",
     "list_stages",
     "make_stage",
@@ -68,6 +70,7 @@ __getattr__ = lazy_exports(
         "list_roles": "agent_pipeline.cli.commands.before.roles",
         "list_runs": "agent_pipeline.cli.commands.looking.runs",
         "export_results": "agent_pipeline.cli.commands.looking.export",
+        "in_our_words": "agent_pipeline.cli.commands.flag_words",
         "init_project": "agent_pipeline.cli.commands.making.new_project",
         "list_stages": "agent_pipeline.cli.commands.making.listed_stages",
         "make_stage": "agent_pipeline.cli.commands.making.new_stage",

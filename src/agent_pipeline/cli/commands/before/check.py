@@ -9,10 +9,13 @@ from pathlib import Path
 
 import trio
 
+from agent_pipeline.cli.commands.before.engine_words import engine_object, engine_words
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
+from agent_pipeline.compose import RunOptions
+from agent_pipeline.compose.engine_wanted import check_engine
 from agent_pipeline.compose.source import source_name, source_spec
 from agent_pipeline.compose.tables import check_tables
 from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
@@ -40,7 +43,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     Nothing is created, no stage is imported, no provider is asked.
 
     Raises:
-        ConfigError: a file or a stage in it is wrong.
+        ConfigError: a file or a stage in it is wrong, or its engine is not there.
         UnknownRoleError: a stage needs a role that is not there.
         InputError: the source or a directory can't be used.
     """
@@ -55,6 +58,7 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     check_folder(loaded.artifacts, "artifacts")
     check_folder(loaded.logs, "logs")
     check_tables(loaded)
+    check_engine(loaded, RunOptions())
     for table in loaded.results:
         check_folder(table.parent, "results")
     spec = source_spec(loaded.source)
@@ -111,6 +115,7 @@ def _as_object(
         "logs": str(config.logs),
         "results": [str(table) for table in config.results],
         "limits": config.limits.model_dump(mode="json"),
+        "engine": engine_object(config),
         "worst_case_seconds": dataclasses.asdict(_worst_case(config, counts)),
         "missing_keys": missing,
     }
@@ -184,6 +189,7 @@ def _as_text(config: PipelineConfig, counts: _Counts | None, files: Counter[str]
         f"limits:     {limits.documents_in_flight} documents and {_requests(limits.requests_in_flight)} in flight, "
         + _budget(limits.budget, none="no token budget"),
         *(f"{'':<11} {line}" for line in _more_limits(config)),
+        *(f"engine:     {words}" for words in engine_words(config)),
         f"worst case: {_as_sentence(config, counts)}",
         f"artifacts:  {config.artifacts}",
         f"logs:       {config.logs}",

@@ -16,6 +16,7 @@ from agent_pipeline.cli.layout import print_lines, terminal_width
 from agent_pipeline.cli.paths import near
 from agent_pipeline.compose.process import MOST_PER_LOOP, descriptor_limits, documents_under
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
+from agent_pipeline.engines.on_ray import EXTRA
 from agent_pipeline.errors import ConfigError, InputError
 from agent_pipeline.gateway.endpoints import key_state, redactor_of, used_providers
 
@@ -33,7 +34,7 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 def examine(config: Path | None, *, as_json: bool) -> int:
     """Print what was found; return 0 if nothing is in the way of a run, else 1."""
     loaded, findings = _config(config)
-    findings = [*_versions(), *findings, *_extras(), *_machine(loaded)]
+    findings = [*_versions(), *findings, *_extras(), _ray(loaded), *_machine(loaded)]
     if loaded is not None:
         findings += [*_keys(loaded), *_places(loaded)]
     problems = sum(one.state == "problem" for one in findings)
@@ -91,6 +92,15 @@ def _extras() -> Iterator[Finding]:
             continue
         there = "is installed" if not missing else f"is not installed (needs {', '.join(missing)})"
         yield Finding("ok", "extra", f"[{extra}] {there}")
+
+
+def _ray(config: PipelineConfig | None) -> Finding:
+    found = _version("ray")
+    if found is not None:
+        return Finding("ok", "ray", f"Ray {found}: runs can be spread over workers (--engine ray)")
+    if config is not None and config.engine.kind == "ray":
+        return Finding("problem", "ray", "the engine of this config is ray, which is not installed", EXTRA)
+    return Finding("ok", "ray", "is not installed: runs are worked on in one process")
 
 
 def _distribution(requirement: str) -> str:

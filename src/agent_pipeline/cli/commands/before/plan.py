@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from agent_pipeline.amounts import counted, dollars
+from agent_pipeline.cli.commands.before.engine_words import engine_object, engine_words
 from agent_pipeline.cli.commands.config_file import find_config, logs_here
 from agent_pipeline.cli.commands.hidden import hide
 from agent_pipeline.cli.commands.looking.looked_at import only_reading
@@ -72,7 +73,7 @@ def _resumed(flags: PlanFlags, config: Path | None) -> tuple[PipelineConfig, Run
 def _warnings(plan: Plan) -> Iterator[str]:
     if plan.crowd is not None:
         yield plan.crowd
-    if plan.in_flight < plan.config.limits.documents_in_flight:
+    if plan.config.engine.kind == "local" and plan.in_flight < plan.config.limits.documents_in_flight:
         yield (
             f"documents_in_flight is {plan.config.limits.documents_in_flight:,}, but this process may open files for "
             f"{plan.in_flight:,} only; raise the limit (ulimit -n)"
@@ -122,6 +123,8 @@ def _lines(plan: Plan, options: RunOptions) -> Iterator[str]:
         shown = " ".join(f"{_count(one):>14}" for one in (figures.low, figures.expected, figures.high))
         yield f"  {one_line(stage.stage, 60)}: tokens of {counted(stage.documents, 'document')}\n{'':<11} {shown}"
     yield from _basis(plan)
+    for words in engine_words(config):
+        yield f"engine:     {words}"
     yield from _limits(plan)
     for position, line in enumerate(plan.assumptions):
         yield f"{'assumed:' if position == 0 else '':<11} {one_line(line)}"
@@ -231,6 +234,7 @@ def _as_object(plan: Plan, options: RunOptions) -> dict[str, object]:
         "worst_case_seconds": asdict(plan.worst),
         "answer_seconds": None if binding is None else binding.latency,
         "documents_in_flight": plan.in_flight,
+        "engine": engine_object(plan.config),
         "paces": [] if binding is None else [asdict(one) for one in binding.paces],
         "endings": [] if binding is None else [asdict(one) for one in binding.endings],
         "assumptions": list(plan.assumptions),

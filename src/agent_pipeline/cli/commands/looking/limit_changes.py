@@ -1,5 +1,6 @@
-"""Which limits changed during a run, by themselves or by hand, told from its events."""
+"""Which limits changed during a run, by themselves or by hand, and which workers came and went; from its events."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,15 @@ from agent_pipeline.amounts import counted
 from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.runs.happenings import Happening, happenings_named
 
-_KINDS = ("LIMIT_CHANGED", "LIVE_CHANGED", "BREAKER", "DOCUMENTS_CLAMPED", "PIPELINE_STOPPING")
+_KINDS = (
+    "LIMIT_CHANGED",
+    "LIVE_CHANGED",
+    "BREAKER",
+    "DOCUMENTS_CLAMPED",
+    "PIPELINE_STOPPING",
+    "WORKER_READY",
+    "WORKER_LOST",
+)
 
 
 @dataclass(slots=True)
@@ -30,6 +39,8 @@ class LimitChanges:
 
     Attributes:
         stopping: why the run ended early, in its own words; empty where it did not.
+        hosts: how many workers were ready there, in all sessions; none where one process did all.
+        lost: workers that were given up.
     """
 
     stopping: str = ""
@@ -37,6 +48,8 @@ class LimitChanges:
     outages: dict[tuple[str, str], int] = field(default_factory=dict)
     live: list[tuple[str, Any, Any]] = field(default_factory=list)
     clamped: tuple[int, int] | None = None
+    hosts: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
 
     def take(self, one: Happening) -> None:
         """Count one event."""
@@ -56,6 +69,10 @@ class LimitChanges:
                 self.clamped = int(values["wanted"]), int(values["in_flight"])
             case "PIPELINE_STOPPING":
                 self.stopping = one.text("detail")
+            case "WORKER_READY":
+                self.hosts[one.text("host")] += 1
+            case "WORKER_LOST":
+                self.lost += 1
             case _:
                 return
 

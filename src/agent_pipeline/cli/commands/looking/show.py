@@ -84,6 +84,7 @@ def _lines(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> Iterato
         yield from labelled("", [shown(changes.stopping, 500)] if changes.stopping else [])
     yield from labelled("when:", [_when(opened, status)])
     yield from labelled("answers:", ["the simulator's: no model was asked" if status.simulated else "providers'"])
+    yield from labelled("workers:", [_workers_in_words(changes)] if changes.hosts or changes.lost else [])
     yield from labelled("documents:", [documents_in_words(status)])
     unhappy = [f"{totals.rate_limited:,} answered with 429"] if totals.rate_limited else []
     other = totals.failed - totals.rate_limited
@@ -119,6 +120,12 @@ def _when(opened: OpenRun, status: RunStatus) -> str:
         worked = sum((one.ended_at - one.started_at).total_seconds() for one in sessions if one.ended_at is not None)
         text += f" to {moment(run.ended_at)}, {seconds_text(worked)} of work"
     return text + (f", in {counted(len(sessions), 'session')}" if len(sessions) > 1 else "")
+
+
+def _workers_in_words(changes: LimitChanges) -> str:
+    hosts = shown(next(iter(changes.hosts))) if len(changes.hosts) == 1 else counted(len(changes.hosts), "machine")
+    lost = f", {changes.lost:,} lost: what they had went to others" if changes.lost else ""
+    return f"{changes.hosts.total():,} on {hosts}{lost}"
 
 
 def documents_in_words(status: RunStatus) -> str:
@@ -235,6 +242,7 @@ def _as_object(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> dic
         "models": [asdict(one) for one in ledger.models()],
         "waits": [{**asdict(one), "whose": CAUSES[one.reason].owner} for one in ledger.waits()],
         "limits": changes.as_objects(),
+        "workers": {"hosts": dict(changes.hosts), "lost": changes.lost},
         "failures": [asdict(one) for one in ledger.failures()],
         "options": json.loads(status.run.options_json),
         "next": next_commands(opened, status),

@@ -1,0 +1,37 @@
+"""The engine that a config wants: whether it can be used, before anything is created; how much is in flight in it."""
+
+from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.config.pipeline import PipelineConfig
+from agent_pipeline.engines import on_ray
+from agent_pipeline.errors import ConfigError
+
+
+def check_engine(config: PipelineConfig, options: RunOptions) -> None:
+    """See that the engine is there, and can do what is asked of it; nothing is made, Ray is not imported.
+
+    Raises:
+        ConfigError: it is not installed, or what is asked can be done in one process only.
+    """
+    if config.engine.kind == "local":
+        return
+    for flag, given in (("--record", options.record), ("--replay", options.replay)):
+        if given is not None:
+            raise ConfigError(f"one process records or replays: leave out {flag}, or add --engine local", key="engine")
+    if options.strict_shutdown and options.open_worker is None:
+        raise ConfigError("Ray leaves files open in its driver: leave out --strict-shutdown", key="engine")
+    if options.virtual and options.open_worker is None:
+        raise ConfigError("virtual time is that of one process: rehearse with --engine local", key="engine")
+    if config.live is not None:
+        raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
+    if options.open_worker is None:
+        on_ray.check_ray_installed()
+        if config.engine.address == on_ray.LOCAL:
+            on_ray.check_room_here(config.engine.workers)
+
+
+def documents_in_flight(config: PipelineConfig) -> int:
+    """Return how many documents are in flight at most, wherever that is."""
+    wanted = config.limits.documents_in_flight
+    if config.engine.kind == "local":
+        return wanted
+    return config.engine.workers * config.engine.concurrency_of(wanted)
