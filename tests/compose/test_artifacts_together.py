@@ -1,33 +1,67 @@
 """Artifacts of documents that end together, one of which is cancelled at that moment."""
 
 import os
+import threading
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agent_pipeline.documents import ArtifactWriter
-from agent_pipeline.domain.document import Artifact, Document
+from agent_pipeline.domain.document import Document
 
 
-async def test_a_cancelled_document_takes_no_other_artifact_with_it(tmp_path: Path) -> None:
-    """Whose turn it is writes for all that wait; cancelled just then, the others' work must not be lost."""
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("[!.]*"))
+
+
+async def test_who_is_cancelled_while_others_gather_around_him_takes_no_other_artifact_along(tmp_path: Path) -> None:
+    """Whose turn it is writes for all that wait."""
     writer = ArtifactWriter(tmp_path)
-    written: list[Artifact] = []
+    written: list[str] = []
     cancelled = trio.CancelScope()
 
     async def write(document_id: str, scope: trio.CancelScope) -> None:
         with scope:
-            written.append(await writer.write(Document(document_id, "text")))
+            written.append((await writer.write(Document(document_id, "text"))).document_id)
 
     async with trio.open_nursery() as nursery:
-        await writer._turn.acquire()
         nursery.start_soon(write, "next", cancelled)
         await wait_all_tasks_blocked()
         nursery.start_soon(write, "other", trio.CancelScope())
         await wait_all_tasks_blocked()
-        writer._turn.release()
-        cancelled.cancel()  # the next one has the turn by now, but has not begun to write
+        cancelled.cancel()
 
-    assert [artifact.document_id for artifact in written] == ["other"]
-    assert [one for one in sorted(os.listdir(tmp_path)) if one[0] != "."] == ["other.md"]  # noqa: PTH208 - all is over
+    assert written == _names(tmp_path) == ["other"]
+
+
+async def test_who_is_cancelled_as_he_is_given_the_turn_passes_it_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He was woken to write, and does not: those behind him would wait for ever."""
+    writer = ArtifactWriter(tmp_path)
+    written: list[str] = []
+    cancelled, goes_on, sync = trio.CancelScope(), threading.Event(), os.fsync
+
+    def held_sync(descriptor: int) -> None:
+        goes_on.wait(30)
+        sync(descriptor)
+
+    async def write(document_id: str, scope: trio.CancelScope) -> None:
+        with scope:
+            written.append((await writer.write(Document(document_id, "text"))).document_id)
+        if document_id == "first":
+            cancelled.cancel()
+
+    monkeypatch.setattr(os, "fsync", held_sync)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, "first", trio.CancelScope())
+        while not [*tmp_path.iterdir()]:  # its turn to write is over: who comes now waits for the next
+            await trio.sleep(0.001)
+        for document_id, scope in (("next", cancelled), ("other", trio.CancelScope())):
+            nursery.start_soon(write, document_id, scope)
+            await wait_all_tasks_blocked()
+        goes_on.set()
+
+    assert written == _names(tmp_path) == ["first", "other"]

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.engines.test_leases import SENT, Bank
 
-from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, Hold, RunBudget, ask_for_more, find_shortages, hold_nowait
+from agent_pipeline.control.budget import (
+    Budget,
+    BudgetStatistics,
+    Caps,
+    Hold,
+    RunBudget,
+    ask_for_more,
+    find_shortages,
+    hold_nowait,
+)
 from agent_pipeline.domain.usage import AttemptRecord, Usage
 from agent_pipeline.engines.budget_lease import BudgetLease
 from agent_pipeline.engines.departures import PATIENCE, Departures
