@@ -38,8 +38,8 @@ class Leases:
 
     The worker makes it first, makes its gate of `budget` and with `sharing=leases`, then calls `serve(gate)`, starts
     `run` beside its documents, gives it every command through `take`, and every attempt it has reported through `told`.
-    At its end it calls `close`, then says `Done`. Nobody awaits a lease: it is asked for by a report, and what was granted arrives by `take` whoever was
-    cancelled meanwhile.
+    At its end it calls `close`, then says `Done`. Nobody awaits a lease: it is asked for by a report, and what was
+    granted arrives by `take` whoever was cancelled meanwhile.
 
     Args:
         report: queues a report.
