@@ -1,11 +1,12 @@
 """Workers with gates of their own under one budget, in virtual time: what they use, are refused and leave behind."""
 
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 import trio
-from tests.engines.office import Office, Worker, ask, provider
+from tests.engines.office import Office, Send, Worker, ask, provider
 from trio.testing import MockClock
 
 from agent_pipeline.control.budget import Budget, BudgetStatistics, Caps, RunBudget
@@ -16,6 +17,34 @@ from agent_pipeline.errors import BudgetExceededError
 from agent_pipeline.testing import ScriptedProvider, Step
 
 CAP = 10_000
+
+
+def unheard(worker: Worker) -> int:
+    """Return how many requests have left that are on no record but the worker's own."""
+    return sum(isinstance(one, Attempted) and one.record.outcome is None for _, one in worker.reports)
+
+
+async def at_the_worst_instant(workers: Sequence[Worker], enough: int) -> Worker:
+    """Wait for a while until so much has left somebody unheard; return who has most of that."""
+    with trio.move_on_after(2):
+        while max(map(unheard, workers)) < enough:  # noqa: ASYNC110 - nobody rings for it
+            await trio.sleep(0.01)
+    return max(workers, key=unheard)
+
+
+def billed(rng: random.Random, bill: list[int]) -> Send:
+    """Return a provider that bills a request that is cut off at its worst, and others at what they cost."""
+
+    async def send(attempt: Attempt) -> str:
+        attempt.dispatch()
+        place = len(bill)
+        bill.append(40)
+        await trio.sleep(rng.random())
+        bill[place] = rng.randint(20, 40)
+        attempt.usage = Usage(bill[place], 0)
+        return "done"
+
+    return send
 
 
 async def answer(attempt: Attempt) -> str:
@@ -121,22 +150,10 @@ def test_what_is_billed_is_within_the_cap_whoever_is_killed_before_he_could_tell
     rng = random.Random(seed)
     bill: list[int] = []
 
-    async def send(attempt: Attempt) -> str:
-        attempt.dispatch()
-        place = len(bill)
-        bill.append(40)
-        await trio.sleep(rng.random())
-        bill[place] = rng.randint(20, 40)
-        attempt.usage = Usage(bill[place], 0)
-        return "done"
-
     async def work(worker: Worker, document: str) -> None:
         with suppress(BudgetExceededError):
             while True:
-                await ask(worker, send, document)
-
-    def unheard(worker: Worker) -> int:
-        return sum(isinstance(one, Attempted) and one.record.outcome is None for _, one in worker.reports)
+                await ask(worker, billed(rng, bill), document)
 
     async def main() -> None:
         office = Office(RunBudget(tokens=CAP), rng, slowest=rng.choice([0.02, 0.2, 1.0]))
@@ -155,10 +172,7 @@ def test_what_is_billed_is_within_the_cap_whoever_is_killed_before_he_could_tell
                     all_documents.start_soon(documents_of, worker)
                 for _ in range(3):
                     await trio.sleep(rng.random())
-                    with trio.move_on_after(2):
-                        while max(map(unheard, alive)) < rng.choice([1, 2, 4]):
-                            await trio.sleep(0.01)
-                    worker = max(alive, key=unheard)
+                    worker = await at_the_worst_instant(alive, rng.choice([1, 2, 4]))
                     alive.remove(worker)
                     office.kill(worker)
                     scopes[worker.number].cancel()

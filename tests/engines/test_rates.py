@@ -208,6 +208,20 @@ async def test_a_refusal_that_one_worker_meets_pauses_all(autojump_clock: MockCl
     assert not [heard for heard in one.heard if isinstance(heard, Pause)]
 
 
+async def test_a_pause_holds_for_a_worker_to_which_the_model_is_new(autojump_clock: MockClock) -> None:
+    """It has heard of it before its first request; what is left of the pause then, it waits."""
+    office = Office(RunBudget())
+    async with trio.open_nursery() as nursery:
+        one, other = [await office.hire(nursery, number, leased=()) for number in (1, 2)]
+        nursery.start_soon(ask, one, ScriptedProvider(limited(20), Step(usage=Usage(1, 1))).send, "refused")
+        await trio.sleep(5)
+
+        begun = trio.current_time()
+        await ask(other, ScriptedProvider(Step(usage=Usage(1, 1))).send, "first")
+        assert trio.current_time() - begun == pytest.approx(15, abs=0.1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_limits_change_while_a_run_goes_on(autojump_clock: MockClock) -> None:
     """Where there was none there may be one, and the other way round."""
     office = Office(RunBudget())

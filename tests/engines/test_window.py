@@ -24,7 +24,6 @@ from agent_pipeline.engines.budget_lease import BudgetLease
 from agent_pipeline.engines.departures import PATIENCE, Departures
 from agent_pipeline.engines.leases import BudgetLessor
 from agent_pipeline.engines.messages import Amount, Command, Grant, Heard, HeardWanted, LeaseReturned, LeaseWanted
-from agent_pipeline.engines.purse import PART
 
 CAP = 128 * 40
 
@@ -69,7 +68,7 @@ class Desk:
         self.windows = [0, 0]
 
     def report(self, one: Said) -> None:
-        """Queue what the worker says; it asks for more only where what it has is too little, or the window too small."""
+        """Queue what the worker says; it asks for more only where its lease is too small, or its window."""
         if isinstance(one, LeaseWanted) and one.worst_case != Amount() and not self._repeats(one):
             window = self.lease._window.tokens
             assert one.need != Amount() or (window is not None and one.worst_case.tokens > window)
@@ -267,7 +266,7 @@ TestWindow = WindowMachine.TestCase
 TestWindow.settings = settings(stateful_step_count=60)
 
 
-# --- one thing at a time -----------------------------------------------------------------------------------------------
+# --- one thing at a time ---
 
 
 def in_use(desk: Desk, *worst: int) -> list[Request]:
@@ -287,12 +286,12 @@ def test_what_fills_the_window_waits_until_it_was_heard() -> None:
     asked = len(desk.said)
 
     first, second = desk.request(40), desk.request(10)
-    assert (first.hold is not None, second.hold is not None) == (True, False)
+    assert desk.waiting == [second]
     desk.leave(first)
     assert [type(one) for one in desk.said[asked:]] == [AttemptRecord, HeardWanted]
     desk.talk()
 
-    assert second.hold is not None
+    assert desk.waiting == []
 
 
 def test_far_from_the_cap_nobody_waits_and_little_is_asked() -> None:
@@ -327,12 +326,12 @@ def test_who_waits_for_what_has_not_left_yet_is_not_forgotten_when_it_has() -> N
     in_use(desk, 40)
     held, waiting = desk.request(15), desk.request(30)
     desk.talk()
-    assert waiting.hold is None
+    assert desk.waiting == [waiting]
 
     desk.leave(held)
     desk.talk()
 
-    assert waiting.hold is not None
+    assert desk.waiting == []
 
 
 def test_what_an_answer_cost_beyond_its_worst_case_is_unheard_until_its_end_is_heard() -> None:
@@ -342,10 +341,10 @@ def test_what_an_answer_cost_beyond_its_worst_case_is_unheard_until_its_end_is_h
 
     desk.end(dear, 60)
     waiting = desk.request(30)
-    assert waiting.hold is None
+    assert desk.waiting == [waiting]
     desk.talk()
 
-    assert waiting.hold is not None
+    assert desk.waiting == []
 
 
 def test_a_request_larger_than_the_window_gets_one_that_is_large_enough() -> None:
@@ -354,10 +353,10 @@ def test_a_request_larger_than_the_window_gets_one_that_is_large_enough() -> Non
     in_use(desk, 5)
 
     large = desk.request(500)
-    assert large.hold is None
+    assert desk.waiting == [large]
     desk.talk()
 
-    assert large.hold is not None
+    assert desk.waiting == []
     assert desk.lease._window == Caps(tokens=500)
 
 
@@ -374,11 +373,11 @@ def test_news_that_gets_lost_are_asked_for_again() -> None:
     for _ in range(int(PATIENCE) - 1):
         desk.beat()
     desk.talk()
-    assert second.hold is None
+    assert desk.waiting == [second]
     desk.beat()
     desk.talk()
 
-    assert second.hold is not None
+    assert desk.waiting == []
 
 
 def wanted(number: int, want: int, largest: int, owner: str = "") -> LeaseWanted:

@@ -22,7 +22,7 @@ from agent_pipeline.simulator import FaultPlan
 CAP = 60_000
 LONGEST_ANSWER = 60
 
-SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 24))]
+SEEDS = [*range(1), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 24))]
 
 
 @dataclass
@@ -71,7 +71,7 @@ def unheard(worker: InProcessWorker) -> int:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_the_provider_bills_is_within_the_cap_whoever_is_killed_when(seed: int, tmp_path: Path) -> None:
-    """Three workers killed just after many requests of theirs left, before any was told; hardly anything is stranded."""
+    """Three workers killed just after many requests of theirs left, before any was told; little is stranded."""
     rng = random.Random(seed)
     limits: dict[str, JsonValue] = {"documents_in_flight": 16, "budget": {"tokens": CAP}}
     project = make_project(
@@ -91,7 +91,7 @@ def test_what_the_provider_bills_is_within_the_cap_whoever_is_killed_when(seed: 
             await trio.sleep(rng.uniform(0.5, 6))
             enough = rng.choice([1, 3, 6])
             with trio.move_on_after(3):
-                while max(map(unheard, process.alive), default=0) < enough:
+                while max(map(unheard, process.alive), default=0) < enough:  # noqa: ASYNC110 - nobody rings for it
                     await trio.sleep(0.001)
             if process.alive:
                 worker = max(process.alive, key=unheard)
@@ -100,7 +100,6 @@ def test_what_the_provider_bills_is_within_the_cap_whoever_is_killed_when(seed: 
 
     result = finished(run_over_workers(project, provider, disturb=disturb))
 
-    print(result.usage, provider.largest, len(provider.bill), killed)
     assert (result.outcome, result.reason) == ("incomplete", "budget:tokens")
     assert sum(provider.bill) <= CAP, (sum(provider.bill), killed)
     (charged,) = rows(project, "SELECT sum(charged_tokens) FROM attempts")[0]

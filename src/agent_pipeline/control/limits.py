@@ -22,6 +22,10 @@ class Sharing(Protocol):
         """Learn that a request was refused and nobody may send for so many seconds."""
         ...
 
+    def pause_left(self, provider: str, model: str) -> float:
+        """Return for how many seconds more nobody may send, as others learned before there was a lane here."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
@@ -46,7 +50,10 @@ class LaneLimits:
             return Lane(limit, RateLog(self.requests_per_minute, self.tokens_per_minute), on_limit)
         rate = self.sharing.rate(provider, model)
         rate.configure(self.requests_per_minute, self.tokens_per_minute)
-        return Lane(limit, rate, on_limit, functools.partial(self.sharing.paused, provider, model))
+        lane = Lane(limit, rate, on_limit, functools.partial(self.sharing.paused, provider, model))
+        if (pause := self.sharing.pause_left(provider, model)) > 0:
+            lane.share_pause(pause)
+        return lane
 
     def changed(
         self,

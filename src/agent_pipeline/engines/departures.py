@@ -46,7 +46,7 @@ class Departures:
         if record.outcome is None:
             request = self._open[record.attempt_id] = _Request(record.role, charged)
         else:
-            request = self._open.pop(record.attempt_id, None) or _Request(record.role, charged)
+            request = self._open.pop(record.attempt_id, _Request(record.role, charged))
             before = request.known()
             request.charged = charged
             self._cover(request, before)

@@ -38,8 +38,8 @@ class Leases:
 
     The worker makes it first, makes its gate of `budget` and with `sharing=leases`, then calls `serve(gate)`, starts
     `run` beside its documents, gives it every command through `take`, and every attempt it has reported through `told`.
-    At its end it calls `close`, then says `Done`. Nobody awaits a lease: it is asked for by a report, and what was granted arrives by `take` whoever was
-    cancelled meanwhile.
+    At its end it calls `close`, then says `Done`. Nobody awaits a lease: it is asked for by a report, and what was
+    granted arrives by `take` whoever was cancelled meanwhile.
 
     Args:
         report: queues a report.
@@ -62,6 +62,7 @@ class Leases:
         self._rates: dict[tuple[str, str], RateLease] = {}
         self._limited: dict[tuple[str, str], RateLimits] = {}
         self._paused_until: dict[tuple[str, str], float] = {}
+        self._quiet_until: dict[tuple[str, str], float] = {}
         self._gate: Gate | None = None
 
     def serve(self, gate: Gate) -> None:
@@ -105,9 +106,8 @@ class Leases:
                 if (rate := self._rates.get((provider, model))) is not None:
                     rate.answer(command)
                     self._look_again(provider, model)
-            case Pause(provider, model, seconds):
-                if self._gate is not None and (lane := self._gate.lane(provider, model)) is not None:
-                    lane.share_pause(seconds)
+            case Pause():
+                self._take_pause(command)
             case _:
                 return False
         return True
@@ -137,6 +137,10 @@ class Leases:
             self._paused_until[provider, model] = until
             self._report(Paused(provider, model, delay))
             self._flush()
+
+    def pause_left(self, provider: str, model: str) -> float:
+        """Return for how many seconds more nobody may send to a model to which nothing went from here yet."""
+        return max(0.0, self._quiet_until.pop((provider, model), -math.inf) - trio.current_time())
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -171,6 +175,14 @@ class Leases:
             if key in {("", ""), concerned}:
                 rate.configure(limits.requests_per_minute, limits.tokens_per_minute)
                 self._look_again(*concerned)
+
+    def _take_pause(self, pause: Pause) -> None:
+        lane = None if self._gate is None else self._gate.lane(pause.provider, pause.model)
+        if lane is not None:
+            lane.share_pause(pause.seconds)
+            return
+        key, until = (pause.provider, pause.model), trio.current_time() + pause.seconds
+        self._quiet_until[key] = max(until, self._quiet_until.get(key, -math.inf))
 
     def _look_again(self, provider: str, model: str) -> None:
         if self._gate is not None and (lane := self._gate.lane(provider, model)) is not None:
