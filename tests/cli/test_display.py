@@ -2,7 +2,7 @@
 
 import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -16,6 +16,7 @@ from agent_pipeline.cli.display.plain import PlainDisplay
 from agent_pipeline.cli.display.progress import Progress
 from agent_pipeline.cli.flags import DisplayKind
 from agent_pipeline.cli.output import Channel
+from agent_pipeline.domain.engine_events import WorkerLost, WorkerReady
 from agent_pipeline.domain.events import (
     DocumentFinished,
     DocumentStarted,
@@ -96,6 +97,20 @@ def test_between_documents_there_is_a_line_every_ten_seconds_at_most(plain: Plai
 
     assert [len(lines) for lines in told] == [0, 0, 0, 1, 0, 0, 1]
     assert told[3] == ["10.0 s  0 of 3 documents, 1 in flight"]
+
+
+def test_a_run_over_workers_says_what_it_waits_for_and_who_was_lost(plain: Plain) -> None:
+    """A worker takes half a minute to start, or finds no place in a cluster that is full."""
+    lost = WorkerLost(1, "its worker process has died", documents=5, in_flight=3, given_up=1)
+
+    plain.give(0, replace(_started(), engine="ray", workers=2))
+    waiting = plain.give(10, StageStarted("a", "route", 1))
+    told = plain.give(11, WorkerReady(1, "here", 7), lost)
+    working = plain.give(21, StageStarted("b", "route", 1))
+
+    assert waiting == ["10.0 s  0 of 3 documents, waiting for the first of 2 workers"]
+    assert told == ["11.0 s  worker 1 was lost (its worker process has died); its 4 documents go to others"]
+    assert working == ["21.0 s  0 of 3 documents, 2 in flight"]
 
 
 def test_why_a_run_stops_is_told_at_once(plain: Plain) -> None:

@@ -69,7 +69,7 @@ def _bar(progress: Progress, at: datetime, left: str) -> RenderableType:
     head.add_row(
         ProgressBar(total=total, completed=done, width=_BAR_WIDTH, pulse=total is None),
         Text(f"{done}" if total is None else f"{done}/{total}"),
-        Text(", ".join([*progress.unhappy(), f"{len(progress.in_flight)} in flight"])),
+        Text(", ".join([*progress.unhappy(), progress.under_way()])),
         Text(seconds_text(int(progress.seconds(at))), style="dim"),
         Text(left, style="dim"),
     )

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from agent_pipeline.cli.display.progress import Progress, ending_words, limit_words
 from agent_pipeline.cli.display.words import status_words
 from agent_pipeline.cli.output import Channel, one_line
+from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.events import (
     DocumentFinished,
     Event,
@@ -99,6 +100,9 @@ class PlainDisplay:
                 self._tell(at, f"{event.pipeline}: {' > '.join(event.stages)}{workers}; log in {event.run_dir}")
             case DocumentFinished():
                 self._tell_ending(event, at)
+            case WorkerLost():
+                words = f"worker {event.worker} was lost ({event.reason})"
+                self._tell(at, f"{words}; its {event.documents - event.given_up} documents go to others")
             case RunStopping() | RunCancelling():
                 self._tell(at, "; ".join(ending_words(event)))
             case Stall(kind="loop"):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from agent_pipeline.cli.display.durations import Durations
 from agent_pipeline.cli.display.forecast import Forecast
+from agent_pipeline.domain.engine_events import WorkerReady
 from agent_pipeline.domain.events import (
     AttemptFinished,
     DocumentFinished,
@@ -99,6 +100,7 @@ class Progress:
         total: documents there will be, None where nobody knows.
         in_flight: current stage of each document in flight, None before its first and between two.
         stages: by name, in the order of the run.
+        awaited_workers: workers that the run is for; 0 where it is for none, or the first of them is ready.
         failures: of documents whose end is about to be told.
         last_failures: the newest, the newest last.
         stopping: why the run ends early, as the first to say so put it.
@@ -121,6 +123,7 @@ class Progress:
     outcomes: Counter[str] = field(default_factory=Counter)
     in_flight: dict[str, str | None] = field(default_factory=dict)
     stages: dict[str, StageProgress] = field(default_factory=dict)
+    awaited_workers: int = 0
     tokens: int = 0
     attempts: int = 0
     rate_limited: int = 0
@@ -153,6 +156,9 @@ class Progress:
                 self.run_dir, self.run_id, self.pipeline = event.run_dir, event.run_id, event.pipeline
                 self.simulator, self.replayed, self.total = event.simulator, event.replayed, event.documents
                 self.stages = {name: StageProgress() for name in event.stages}
+                self.awaited_workers = event.workers
+            case WorkerReady():
+                self.awaited_workers = 0
             case LimitChanged():
                 self.limit_change = event, at
             case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
@@ -231,6 +237,12 @@ class Progress:
     def seconds(self, at: datetime) -> float:
         """Return how long the run goes on."""
         return 0.0 if self.begun_at is None else max((at - self.begun_at).total_seconds(), 0.0)
+
+    def under_way(self) -> str:
+        """Return how many documents are in flight, or what the first of them waits for."""
+        if self.awaited_workers:
+            return f"waiting for the first of {self.awaited_workers} workers"
+        return f"{len(self.in_flight)} in flight"
 
     def unhappy(self) -> Iterable[str]:
         """Return the documents that did not succeed, by outcome."""

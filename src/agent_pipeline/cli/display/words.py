@@ -23,7 +23,7 @@ def status_words(progress: Progress, at: datetime) -> str:
     """Return the state of a run as one line."""
     of = "" if progress.total is None else f" of {progress.total}"
     parts = [f"{progress.done}{of} documents"]
-    parts += [*progress.unhappy(), f"{len(progress.in_flight)} in flight"]
+    parts += [*progress.unhappy(), progress.under_way()]
     parts += ["; ".join(spent_words(progress))] if progress.state is not None else []
     parts += [f"{progress.rate_limited} answers 429"] if progress.rate_limited else []
     parts += [f"{progress.retries} retries"] if progress.retries else []

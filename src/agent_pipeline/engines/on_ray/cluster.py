@@ -32,7 +32,8 @@ ANSWER_TIMEOUT = 10.0
 """Seconds for which the head of a cluster may let wait."""
 
 LEAVE_TIMEOUT = 30.0
-"""Seconds for which the end of a cluster of our own is waited for."""
+LEAVE_LOST_TIMEOUT = 3.0
+"""Seconds for which the end of our part in a cluster is waited for; where it was lost before that."""
 
 
 @asynccontextmanager
@@ -52,16 +53,15 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
     check_ray_installed()
     with trio.CancelScope(shield=True):
         await trio.to_thread.run_sync(membership.enter, address, workers)
+    visits = Visits()
+    pulse = Pulse(visits)
     try:
         _take_signals_back()
-        visits = Visits()
-        pulse = Pulse(visits)
-        try:
-            yield partial(open_ray_worker, main, pulse.why_lost, visits)
-        finally:
-            pulse.stop()
+        yield partial(open_ray_worker, main, pulse.why_lost, visits)
     finally:
-        with trio.move_on_after(LEAVE_TIMEOUT, shield=True) as patience:
+        pulse.stop()
+        is_lost = pulse.why_lost() is not None
+        with trio.move_on_after(LEAVE_LOST_TIMEOUT if is_lost else LEAVE_TIMEOUT, shield=True) as patience:
             await trio.to_thread.run_sync(_leave, visits, abandon_on_cancel=True)
         if patience.cancelled_caught:
             _leave_it_at_the_end()
@@ -84,7 +84,7 @@ def _leave_it_at_the_end() -> None:
     atexit.unregister(load_ray().shutdown)
     c = ctypes.CDLL(None)
     if hasattr(c, "on_exit"):  # what Python does at its end is done by then
-        c.on_exit(c._exit, None)
+        c.on_exit(c["_exit"], None)
 
 
 class _Membership:
@@ -215,8 +215,13 @@ def _ignore(*_arguments: object, **_more: object) -> None:
 def _problem(address: str, exc: Exception) -> str:
     if address == LOCAL:
         return f"Ray could not be started on this machine: {in_words(exc)}"
-    if isinstance(exc, ConnectionError):
+    if isinstance(exc, ConnectionError) and address == AUTO:
         return _nobody_at(address)
+    if isinstance(exc, ConnectionError):
+        return (
+            f"what answers at {address} does not let this process in: see that it is the head of a Ray cluster, and "
+            "that RAY_AUTH_MODE and ~/.ray/auth_token are the same here as there (docs/ray.md)"
+        )
     return f"the Ray cluster {address} could not be used: {in_words(exc)}"
 
 

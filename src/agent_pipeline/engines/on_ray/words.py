@@ -4,6 +4,9 @@ import re
 
 _DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.$|\n|$)")
 _UNAVAILABLE = re.compile(r"The actor \w+ is unavailable: .*?\b(RPC error: .+?)(?: rpc_code|\.\s|\.$|\n|$)")
+_TAKEN_BACK = "all references to the actor were removed"
+"""What Ray says although they are there: a head that sends no token can't ask a driver that wants one."""
+
 _EXIT_DETAIL = re.compile(r"Worker exit detail: (.+?)(?:\.\s|\.$|\n|$)")
 
 
@@ -26,6 +29,8 @@ def in_words(error: BaseException) -> str:
         return f"it can not be reached ({unavailable[1]})"
     if dead is None:
         return f"{type(error).__name__}: {_first_line(error)}"
+    if dead[1].startswith(_TAKEN_BACK):
+        return "Ray took it back: see that RAY_AUTH_MODE is the same here as where the cluster was started"
     detail = _EXIT_DETAIL.search(text)
     return dead[1] if detail is None else f"{dead[1]} ({detail[1]})"
 

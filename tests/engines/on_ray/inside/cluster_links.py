@@ -13,8 +13,10 @@ from tests.engines.on_ray.toys import ECHO, FLOOD, RAISE, is_running, plan_of
 
 from agent_pipeline.engines.link import DriverEnd, OpenWorker, WorkerLostError
 from agent_pipeline.engines.messages import Done, Ended, Finish, Pause, Paused, Ready, Recall, Report
-from agent_pipeline.engines.on_ray import LOCAL, open_cluster
-from agent_pipeline.engines.on_ray.ray_link import BATCHES_AHEAD, RayLink
+from agent_pipeline.engines.on_ray import LOCAL, open_cluster, ray_link
+from agent_pipeline.engines.on_ray.local_process import LocalProcess
+from agent_pipeline.engines.on_ray.ray_link import BATCHES_AHEAD, LISTEN_PERIOD, RayLink, open_ray_worker
+from agent_pipeline.engines.on_ray.visits import Visits
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_cluster")]
 
@@ -132,6 +134,29 @@ async def test_no_process_is_left_when_the_driver_is_cancelled() -> None:
 
     assert len(set(pids)) == 2
     assert not any(map(is_running, pids))
+
+
+async def test_nobody_is_inside_ray_for_a_worker_that_could_not_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It speaks on, and who hears it when Ray is left ends the driver."""
+    visits = Visits()
+    async with _cluster():
+        with monkeypatch.context() as patch:
+            patch.setattr(ray_link, "KILL_TIMEOUT", 0.5)
+            patch.setattr(ray_link, "_kill", lambda _: None)
+            patch.setattr(LocalProcess, "kill", _do_nothing)
+            async with open_ray_worker(ECHO, lambda: None, visits, plan_of()) as end:
+                pid = await _pid(end)
+        was_running = is_running(pid)
+        with trio.move_on_after(10 * LISTEN_PERIOD) as patience:
+            await trio.to_thread.run_sync(visits.wait_over, abandon_on_cancel=True)
+        os.kill(pid, signal.SIGKILL)
+
+    assert was_running
+    assert not patience.cancelled_caught
+
+
+async def _do_nothing(_: LocalProcess) -> None:
+    """Stand in the place of what ends a process."""
 
 
 async def test_a_worker_without_a_place_waits_for_one() -> None:

@@ -117,37 +117,17 @@ def _ends(project: Project) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def test_a_run_on_ray_leaves_what_a_local_one_leaves(tmp_path: Path) -> None:
-    """The code that works on a document is the same; agents with loops of their own included."""
-    here, there = (make_project(tmp_path / name, prose(40)) for name in ("here", "away"))
+def test_runs_on_ray_leave_what_a_local_one_leaves_two_at_once_as_well(tmp_path: Path) -> None:
+    """The code that works on a document is the same; and what one of two drivers ends is its own."""
+    here, *away = (make_project(tmp_path / name, prose(40)) for name in ("here", "away", "aside"))
 
     local = _result(_start(here))
-    on_ray = _result(_start(there, *RAY))
+    on_ray = [_result(run) for run in [_start(project, *RAY) for project in away]]
 
-    assert (local["exit_code"], on_ray["exit_code"]) == (0, 0)
-    assert _ends(there) == _ends(here)
-    usages = [result["usage"] for result in (local, on_ray)]
-    assert usages[0] == usages[1]
-    assert {path.name for path in there.artifacts.iterdir()} == {path.name for path in here.artifacts.iterdir()}
-
-
-def test_a_killed_worker_loses_nothing_and_no_process_is_left(tmp_path: Path) -> None:
-    """Another one takes its place."""
-    slow = tmp_path / "slow.yaml"
-    slow.write_text("latency: 0.5\n", encoding="utf-8")
-    project = make_held(tmp_path / "project", 60, BUILT_IN)
-
-    run = _start(project, *RAY, "--faults", str(slow))
-    first, _ = _workers(run)
-    family = set(_descendants(run.pid))
-    _let_ask(run, project, 60)
-    os.kill(first, signal.SIGKILL)
-    result = _result(run)
-
-    assert result["exit_code"] == 0
-    assert {end[0] for end in _ends(project).values()} == {"succeeded"}
-    assert len(_ends(project)) == 60
-    assert not _left(family, 5)
+    for project, result in zip(away, on_ray, strict=True):
+        assert (result["exit_code"], result["usage"]) == (0, local["usage"])
+        assert _ends(project) == _ends(here)
+        assert {path.name for path in project.artifacts.iterdir()} == {path.name for path in here.artifacts.iterdir()}
 
 
 def test_a_first_signal_ends_the_run_gently_also_on_ray(tmp_path: Path) -> None:
@@ -161,12 +141,12 @@ def test_a_first_signal_ends_the_run_gently_also_on_ray(tmp_path: Path) -> None:
     family = set(_descendants(run.pid))
     _let_ask(run, project, 500)
     run.send_signal(signal.SIGTERM)
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=200)
 
     assert run.returncode == 143
     assert json.loads(stdout)["reason"] == "signal:SIGTERM"
     assert "*** SIGTERM" not in stderr
-    assert not _left(family, 5)
+    assert not _left(family, 30)
 
 
 def test_nothing_of_ray_outlives_a_driver_that_was_killed_and_a_local_run_goes_on(tmp_path: Path) -> None:
@@ -181,7 +161,7 @@ def test_nothing_of_ray_outlives_a_driver_that_was_killed_and_a_local_run_goes_o
     _let_ask(run, project, 10)
     run.kill()
     run.communicate()
-    paying = _left(workers, 20)
+    paying = _left(workers, 60)
     let_pass(project, 30)
     resume = [sys.executable, "-m", "agent_pipeline", "resume", str(project.runs()[-1]), "--json", "--display", "none"]
     resumed = subprocess.run(resume, capture_output=True, text=True, check=False)
@@ -191,15 +171,6 @@ def test_nothing_of_ray_outlives_a_driver_that_was_killed_and_a_local_run_goes_o
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert {end[0] for end in _ends(project).values()} == {"succeeded"}
     assert len(_ends(project)) == 30
-
-
-def test_two_drivers_at_once_have_a_cluster_each(tmp_path: Path) -> None:
-    """What one of them ends is its own."""
-    projects = [make_project(tmp_path / name, prose(10)) for name in ("one", "two")]
-
-    results = [_result(run) for run in [_start(project, *RAY) for project in projects]]
-
-    assert [result["exit_code"] for result in results] == [0, 0]
 
 
 def test_a_run_whose_cluster_loses_its_head_ends_with_its_result(tmp_path: Path) -> None:
@@ -213,7 +184,7 @@ def test_a_run_whose_cluster_loses_its_head_ends_with_its_result(tmp_path: Path)
     result = _result(run)
 
     assert (result["exit_code"], result["reason"]) == (6, "engine_failed")
-    assert not _left(workers, 20)
+    assert not _left(workers, 60)
 
 
 def test_a_head_that_is_lost_when_all_is_done_takes_no_result_along(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def local_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def standing_cluster() -> Iterator[Any]:
-    """Start a cluster for runs in processes of their own, with a place for two workers; this process is no part of it."""
+    """Start a cluster with places for two workers, for runs in processes of their own; this one is no part of it."""
     load_ray()
     head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     standing = importlib.import_module("ray.cluster_utils").Cluster(initialize_head=True, head_node_args=head)

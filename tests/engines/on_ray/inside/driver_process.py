@@ -41,11 +41,11 @@ class DriverProcess:
         """What it wrote to stderr so far."""
         return "".join(self._said)
 
-    def worker(self, number: int, seconds: float = 120.0) -> int:
+    def worker(self, number: int, seconds: float = 300.0) -> int:
         """Wait until so many workers were ready in all; return the process of that one."""
         return int(self.heard(_READY, number, seconds)[1])
 
-    def heard(self, pattern: re.Pattern[str], number: int = 1, seconds: float = 120.0) -> re.Match[str]:
+    def heard(self, pattern: re.Pattern[str], number: int = 1, seconds: float = 300.0) -> re.Match[str]:
         """Wait until this was said so many times; return the last of them."""
         deadline = time.monotonic() + seconds
         while len(found := [*pattern.finditer(self.said)]) < number:

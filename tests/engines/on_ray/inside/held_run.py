@@ -1,6 +1,5 @@
 """How far a run may go while a test looks on, so that no test depends on how long a worker takes to start."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,4 +24,4 @@ def let_pass(project: Project, number: int) -> None:
     """Let documents pass as far as the one with this number."""
     new = project.root / f"{FAR}.new"
     new.write_text(str(number), encoding="utf-8")
-    os.replace(new, project.root / FAR)
+    new.replace(project.root / FAR)
