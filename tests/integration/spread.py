@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.worker import work
-from agent_pipeline.domain.events import SdkTraceItem
+from agent_pipeline.domain.events import SdkLogRecord, SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
@@ -62,7 +62,10 @@ _worker: ContextVar[int] = ContextVar("_worker")
 
 
 class _OwnSpans:
-    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process."""
+    """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process.
+
+    And one log, which the driver hears itself.
+    """
 
     def __init__(self, number: int, link: WorkerEnd) -> None:
         self._number = number
@@ -70,6 +73,8 @@ class _OwnSpans:
 
     def report(self, report: Report) -> None:
         """As `WorkerEnd` says."""
+        if isinstance(report, Happened) and isinstance(report.event, SdkLogRecord):
+            return
         is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
         if not is_traced or _worker.get() == self._number:
             self._link.report(report)
