@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import httpx2
 import trio
@@ -93,6 +94,24 @@ async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:
     await work(plan, _OwnSpans(plan.worker, link), options=RunOptions(make_pool=provider.pool, virtual=True))
 
 
+async def _run(
+    pipeline: Pipeline, disturb: Callable[[], Awaitable[None]] | None, cut_off_after: float
+) -> RunResult | None:
+    result, error = None, None
+    async with trio.open_nursery() as nursery:
+        if disturb is not None:
+            nursery.start_soon(disturb)
+        with trio.move_on_after(cut_off_after):
+            try:
+                result = await pipeline.run()
+            except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
+                error = exc
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+    return result
+
+
 def run_over_workers(
     project: Project,
     provider: Provider,
@@ -131,27 +150,15 @@ def run_over_workers(
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )
-    if gone_on:
-        made: Pipeline = Watched.from_run(project.runs()[-1], options=given)
-    else:
-        made = Watched.from_config(project.config, options=given)
-
-    async def main() -> RunResult | None:
-        result, error = None, None
-        async with trio.open_nursery() as nursery:
-            if disturb is not None:
-                nursery.start_soon(disturb, process)
-            with trio.move_on_after(cut_off_after):
-                try:
-                    result = await made.run()
-                except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
-                    error = exc
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            raise error
-        return result
-
-    return trio.run(main, clock=MockClock(autojump_threshold=0), strict_exception_groups=True)
+    make, of = (Watched.from_run, project.runs()[-1]) if gone_on else (Watched.from_config, project.config)
+    return trio.run(
+        _run,
+        make(of, options=given),
+        None if disturb is None else partial(disturb, process),
+        cut_off_after,
+        clock=MockClock(autojump_threshold=0),
+        strict_exception_groups=True,
+    )
 
 
 def with_engine(project: Project, **engine: object) -> Project:
