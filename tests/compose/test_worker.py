@@ -1,5 +1,6 @@
 """What a worker tells its driver: each document's whole course in order, by the code that a local run uses."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from trio.testing import MockClock
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.worker import work
 from agent_pipeline.documents import SourceSpec, open_source
-from agent_pipeline.domain.events import DocumentStarted
+from agent_pipeline.domain.events import DocumentStarted, SdkLogRecord
 from agent_pipeline.engines.messages import (
     Attempted,
     Began,
@@ -254,3 +255,24 @@ async def test_events_carry_the_workers_time(autojump_clock: MockClock, tmp_path
     (started,) = [one for one in link.reports if isinstance(one, Happened) and isinstance(one.event, DocumentStarted)]
     assert started.at.utcoffset() == timedelta(0)
     assert before <= started.at <= datetime.now(UTC)
+
+
+async def test_the_sdks_warnings_are_told_and_nothing_less(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Nobody would find them in a worker's process; what it says of each step would cost more than all reports."""
+    project = make_project(tmp_path, prose(1), stages=IN_THIS_PROCESS, env_key=None)
+    link, logger = Link(), logging.getLogger("openai.agents")
+    level = logger.level
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_worker, a_plan(project), link)
+        await link.commands.send(Take(await a_shard(project)))
+        await trio.sleep(60)
+        logger.warning("a tool failed: %s", "private " * 100)
+        assert not logger.isEnabledFor(logging.INFO)
+        await link.commands.send(Finish())
+
+    told = [one.event for one in link.reports if isinstance(one, Happened)]
+    records = [one for one in told if isinstance(one, SdkLogRecord)]
+    assert [(one.severity, one.logger) for one in records] == [("WARNING", "openai.agents")]
+    assert "private" not in records[0].message
+    assert logger.level == level

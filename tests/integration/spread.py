@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import httpx2
 import trio
@@ -17,7 +18,7 @@ from trio.testing import MockClock
 from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.worker import work
-from agent_pipeline.domain.events import SdkTraceItem
+from agent_pipeline.domain.events import SdkLogRecord, SdkTraceItem
 from agent_pipeline.domain.result import RunResult
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import Command, Happened, Report, WorkerPlan
@@ -65,7 +66,11 @@ _worker: ContextVar[int] = ContextVar("_worker")
 class _OwnSpans:
     """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process.
 
-    What leaves by it is packed, as on any way out of a process.
+    <<<<<<< HEAD
+        What leaves by it is packed, as on any way out of a process.
+    =======
+        And one log, which the driver hears itself.
+    >>>>>>> h-same
     """
 
     def __init__(self, number: int, link: WorkerEnd) -> None:
@@ -74,6 +79,8 @@ class _OwnSpans:
 
     def report(self, report: Report) -> None:
         """As `WorkerEnd` says."""
+        if isinstance(report, Happened) and isinstance(report.event, SdkLogRecord):
+            return
         is_traced = isinstance(report, Happened) and isinstance(report.event, SdkTraceItem)
         if not is_traced or _worker.get() == self._number:
             self._link.report(pickle.loads(pickle.dumps(report)))  # noqa: S301 - from the line before
@@ -90,6 +97,24 @@ class _OwnSpans:
 async def _work(provider: Provider, plan: WorkerPlan, link: WorkerEnd) -> None:
     _worker.set(plan.worker)
     await work(plan, _OwnSpans(plan.worker, link), options=RunOptions(make_pool=provider.pool, virtual=True))
+
+
+async def _run(
+    pipeline: Pipeline, disturb: Callable[[], Awaitable[None]] | None, cut_off_after: float
+) -> RunResult | None:
+    result, error = None, None
+    async with trio.open_nursery() as nursery:
+        if disturb is not None:
+            nursery.start_soon(disturb)
+        with trio.move_on_after(cut_off_after):
+            try:
+                result = await pipeline.run()
+            except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
+                error = exc
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+    return result
 
 
 def run_over_workers(
@@ -130,27 +155,15 @@ def run_over_workers(
     given = replace(
         options or RunOptions(), offline=True, virtual=True, make_pool=provider.pool, open_worker=process.open
     )
-    if gone_on:
-        made: Pipeline = Watched.from_run(project.runs()[-1], options=given)
-    else:
-        made = Watched.from_config(project.config, options=given)
-
-    async def main() -> RunResult | None:
-        result, error = None, None
-        async with trio.open_nursery() as nursery:
-            if disturb is not None:
-                nursery.start_soon(disturb, process)
-            with trio.move_on_after(cut_off_after):
-                try:
-                    result = await made.run()
-                except AgentPipelineError as exc:  # raised below, outside the nursery that would wrap it
-                    error = exc
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            raise error
-        return result
-
-    return trio.run(main, clock=MockClock(autojump_threshold=0), strict_exception_groups=True)
+    make, of = (Watched.from_run, project.runs()[-1]) if gone_on else (Watched.from_config, project.config)
+    return trio.run(
+        _run,
+        make(of, options=given),
+        None if disturb is None else partial(disturb, process),
+        cut_off_after,
+        clock=MockClock(autojump_threshold=0),
+        strict_exception_groups=True,
+    )
 
 
 def with_engine(project: Project, **engine: object) -> Project:

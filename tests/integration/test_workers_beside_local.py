@@ -83,6 +83,10 @@ def _taken_place(project: Project) -> None:
     (project.artifacts / "d0007.md" / "file").write_text("here first", encoding="utf-8")
 
 
+def _taken_rejected(runtime: Runtime) -> None:
+    runtime.records.directory.rejected.write_text("here first", encoding="utf-8")
+
+
 def _signalled(*, cancel: bool) -> OnOpen:
     """Return what does as Ctrl-C does, in the middle of things: once, or twice."""
 
@@ -176,6 +180,10 @@ TROUBLES = {
     "only_unusable": Trouble(documents=[{"id": "none"}]),
     "torn_lines": Trouble(prepare=_torn_lines),
     "bad_bytes": Trouble(prepare=_bad_bytes, is_early=True),
+    "rejected_place": Trouble(
+        stages=["tests.integration.every_kind:disapprove"],
+        on_open=_taken_rejected,
+    ),
     "taken_place": Trouble(prepare=_taken_place),
     "limited": Trouble(options=RunOptions(limit=7)),
     "fail_on_error": Trouble(

@@ -52,6 +52,7 @@ from agent_pipeline.pipeline.admission import Admission, Stop, Tally
 from agent_pipeline.pipeline.identity import plan_identity, stage_identity
 from agent_pipeline.pipeline.itinerary import Itinerary
 from agent_pipeline.pipeline.stage import PlannedStage
+from agent_pipeline.telemetry import open_sdk_warnings
 
 BEAT = 1.0
 """Seconds between two reports of what is in flight."""
@@ -155,6 +156,7 @@ async def _open(stack: AsyncExitStack, job: _Job) -> _Parts:
     await stack.enter_async_context(
         bridges.open_sdk_tracing(emit, run_id=plan.run_id, include_texts=plan.include_texts)
     )
+    stack.enter_context(open_sdk_warnings(emit, content=plan.include_texts))
     nursery = await stack.enter_async_context(trio.open_nursery())
     stack.callback(nursery.cancel_scope.cancel)
     leases = Leases(link.report, link.flush, plan.leased)

@@ -8,7 +8,7 @@ from agent_pipeline.telemetry.reading import ReadLine, parse_json_object, read_l
 from agent_pipeline.telemetry.redaction import Redactor
 from agent_pipeline.telemetry.reviews import ReviewsSink
 from agent_pipeline.telemetry.run_log import RunLogSink
-from agent_pipeline.telemetry.sdk_log import SdkLogCapture
+from agent_pipeline.telemetry.sdk_log import SdkLogCapture, open_sdk_warnings
 from agent_pipeline.telemetry.sdk_trace import SdkTraceSink
 from agent_pipeline.telemetry.secret_values import NO_SECRETS, REDACTED, SecretValues
 from agent_pipeline.telemetry.sink import LinesLostError, SelectiveSink, Sink, SourceSink
@@ -31,6 +31,8 @@ __all__ = [
     "RunLogSink",
     "SdkLogCapture",
     "SdkTraceSink",
+    # in a process that writes no files
+    "open_sdk_warnings",
     # files: made, gone on with, read back
     "OpenFile",
     "continue_file",

@@ -4,7 +4,8 @@ import functools
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class SdkLogCapture(LineSink):
     def start(self, emit: Emit, /) -> None:
         """Open the file, then listen."""
         super().start(emit)
-        self._handler = _QueueHandler(emit, self._render)
+        self._handler = _QueueHandler(emit, self._render, logging.DEBUG)
         _listeners.add(self._handler)
 
     def handle(self, event: Event, at: datetime) -> None:  # noqa: ARG002 - a record carries its own time
@@ -83,8 +84,8 @@ class SdkLogCapture(LineSink):
 class _QueueHandler(logging.Handler):
     """Format where the record is made (its arguments may change later) and go on; never blocks, prints or raises."""
 
-    def __init__(self, emit: Emit, render: Callable[[logging.LogRecord], str]) -> None:
-        super().__init__(logging.DEBUG)
+    def __init__(self, emit: Emit, render: Callable[[logging.LogRecord], str], level: int) -> None:
+        super().__init__(level)
         self._emit = emit
         self._render = render
 
@@ -103,7 +104,7 @@ class _QueueHandler(logging.Handler):
 
 
 class _Listeners:
-    """The handlers on the SDK's logger; the first changes its level and propagation, the last restores them."""
+    """The handlers on the SDK's logger, whose level is their lowest; the last to go restores level and propagation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -115,9 +116,9 @@ class _Listeners:
         with self._lock:
             if not self._handlers:
                 self._before = (logger.level, logger.propagate)
-                logger.setLevel(logging.DEBUG)
                 logger.propagate = False
             self._handlers.append(handler)
+            logger.setLevel(min(one.level for one in self._handlers))
             logger.addHandler(handler)
 
     def remove(self, handler: logging.Handler) -> None:
@@ -125,12 +126,28 @@ class _Listeners:
         with self._lock:
             logger.removeHandler(handler)
             self._handlers.remove(handler)
-            if not self._handlers:
+            if self._handlers:
+                logger.setLevel(min(one.level for one in self._handlers))
+            else:
                 level, logger.propagate = self._before
                 logger.setLevel(level)
 
 
 _listeners = _Listeners()
+
+
+@contextmanager
+def open_sdk_warnings(emit: Emit, *, content: bool) -> Generator[None]:
+    """Tell of the SDK's warnings and errors while the block lasts, where no file is written: in a worker.
+
+    The other records, some fifty for each document, are not even made: they would cost more than all else it reports.
+    """
+    handler = _QueueHandler(emit, _full_text if content else _without_content, logging.WARNING)
+    _listeners.add(handler)
+    try:
+        yield
+    finally:
+        _listeners.remove(handler)
 
 
 def _full_text(record: logging.LogRecord) -> str:

@@ -21,6 +21,7 @@ from agent_pipeline.compose.process import raise_descriptor_limit
 from agent_pipeline.config.environment import load_env
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.gateway.endpoints import redactor_of
+from agent_pipeline.planning.estimate import StageEstimate
 from agent_pipeline.planning.figures import Figures, added
 from agent_pipeline.planning.plan import Plan, make_plan
 from agent_pipeline.planning.survey import Found
@@ -189,6 +190,18 @@ def _in_dollars(figures: Figures) -> dict[str, float | None]:
     return {name: None if value is None else value / 1e6 for name, value in figures.as_object().items()}
 
 
+def _stage_object(stage: StageEstimate) -> dict[str, object]:
+    return {
+        "stage": stage.stage,
+        "documents": stage.documents,
+        "requests": stage.requests.as_object(),
+        "attempts": stage.attempts.as_object(),
+        "tokens": stage.tokens.as_object(),
+        "cost_usd": _in_dollars(stage.micro_usd),
+        "from_history": stage.from_history,
+    }
+
+
 def _as_object(plan: Plan, options: RunOptions) -> dict[str, object]:
     totals, survey, binding = _totals(plan), plan.survey, plan.binding
     unknown = survey is None
@@ -217,18 +230,7 @@ def _as_object(plan: Plan, options: RunOptions) -> dict[str, object]:
             "tokens": plan.tokens_left,
             "usd": None if plan.micro_usd_left is None else plan.micro_usd_left / 1e6,
         },
-        "stages": [
-            {
-                "stage": stage.stage,
-                "documents": stage.documents,
-                "requests": stage.requests.as_object(),
-                "attempts": stage.attempts.as_object(),
-                "tokens": stage.tokens.as_object(),
-                "cost_usd": _in_dollars(stage.micro_usd),
-                "from_history": stage.from_history,
-            }
-            for stage in plan.stages
-        ],
+        "stages": [_stage_object(stage) for stage in plan.stages],
         "history": None if plan.history is None else plan.history.run_id,
         "expected_seconds": None if binding is None else binding.expected_seconds,
         "worst_case_seconds": asdict(plan.worst),
