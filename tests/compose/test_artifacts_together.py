@@ -42,9 +42,10 @@ async def test_who_is_cancelled_as_he_is_given_the_turn_passes_it_on(
     """He was woken to write, and does not: those behind him would wait for ever."""
     writer = ArtifactWriter(tmp_path)
     written: list[str] = []
-    cancelled, goes_on, sync = trio.CancelScope(), threading.Event(), os.fsync
+    cancelled, has_begun, goes_on, sync = trio.CancelScope(), trio.Event(), threading.Event(), os.fsync
 
     def held_sync(descriptor: int) -> None:
+        trio.from_thread.run_sync(has_begun.set)
         goes_on.wait(30)
         sync(descriptor)
 
@@ -57,8 +58,7 @@ async def test_who_is_cancelled_as_he_is_given_the_turn_passes_it_on(
     monkeypatch.setattr(os, "fsync", held_sync)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write, "first", trio.CancelScope())
-        while not [*tmp_path.iterdir()]:  # its turn to write is over: who comes now waits for the next
-            await trio.sleep(0.001)
+        await has_begun.wait()  # who comes now waits for his turn
         for document_id, scope in (("next", cancelled), ("other", trio.CancelScope())):
             nursery.start_soon(write, document_id, scope)
             await wait_all_tasks_blocked()

@@ -66,11 +66,7 @@ _worker: ContextVar[int] = ContextVar("_worker")
 class _OwnSpans:
     """A worker's end that says only what was traced in this worker: the SDK has one tracing for a whole process.
 
-    <<<<<<< HEAD
-        What leaves by it is packed, as on any way out of a process.
-    =======
-        And one log, which the driver hears itself.
-    >>>>>>> h-same
+    And one log, which the driver hears itself. What leaves by it is packed, as on any way out of a process.
     """
 
     def __init__(self, number: int, link: WorkerEnd) -> None:
