@@ -112,7 +112,7 @@ def test_a_full_disk_ends_both_alike(tmp_path: Path, point: str, error: Callable
 
 
 @pytest.mark.parametrize("then", ["ray", "local"])
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "point",
     ["document.before_row", "document.after_row", "artifact.linked", "ledger.before_commit", "ledger.after_commit"],
