@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent_pipeline.bridge.openinference import OpenInferenceSpans as OpenInferenceSpans
     from agent_pipeline.bridge.own_thread import run_in_own_thread as run_in_own_thread
     from agent_pipeline.bridge.session import DocumentSession as DocumentSession
-    from agent_pipeline.bridge.span_copy import portable as portable
+    from agent_pipeline.bridge.span_copy import portable_span as portable_span
     from agent_pipeline.bridge.task_tree import TaskTree as TaskTree
     from agent_pipeline.bridge.tracing import open_sdk_tracing as open_sdk_tracing
 
@@ -34,7 +34,7 @@ __all__ = [
     "OpenInferenceSpans",
     "TaskTree",
     "open_sdk_tracing",
-    "portable",
+    "portable_span",
     # callers and guests of other flavours; these need neither the SDK nor trio-asyncio
     "AsyncioThread",
     "Caller",
@@ -60,7 +60,7 @@ __getattr__ = lazy_exports(
         "in_worker": "agent_pipeline.bridge.either",
         "within": "agent_pipeline.bridge.either",
         "AgentBridge": "agent_pipeline.bridge.agents",
-        "portable": "agent_pipeline.bridge.span_copy",
+        "portable_span": "agent_pipeline.bridge.span_copy",
         "DESCRIPTORS_PER_LOOP": "agent_pipeline.bridge.open_loop",
         "DocumentSession": "agent_pipeline.bridge.session",
         "TaskTree": "agent_pipeline.bridge.task_tree",

@@ -35,7 +35,7 @@ class EndedSpan:
         return pair
 
 
-def portable(line: SpanLine) -> SpanLine:
+def portable_span(line: SpanLine) -> SpanLine:
     """Return the line with a copy of its span that can be pickled.
 
     Raises:

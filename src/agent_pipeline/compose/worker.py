@@ -245,7 +245,7 @@ def _reporter(link: WorkerEnd, *, carries_spans: bool) -> Emit:
 
     def _travelling(line: SpanLine) -> SdkTraceItem:
         try:
-            return SdkTraceItem(bridges.portable(line))
+            return SdkTraceItem(bridges.portable_span(line))
         except Exception as exc:  # noqa: BLE001 - values of stages and tools are in there, and may fail in any way
             span, detail = line.span, f"{type(exc).__name__}: {exc}"
             emit(AgentEvent("span_not_carried", span.document_id, span.stage, agent="", detail=detail))
