@@ -46,7 +46,7 @@ FOREIGN_FLAGS = {
     "--strict",
     "--output-format",
     *("--api-key", "--served-model-name", "--enable-auto-tool-choice", "--reasoning-parser", "--jinja", "--parallel"),
-    *("--head", "--address", "--working-dir"),
+    *("--head", "--address", "--working-dir", "--generate"),
 }  # of scripts, pytest, mypy and claude; in the line before the last of vllm and llama-server, in the last of ray
 
 

@@ -119,7 +119,8 @@ def _ends(project: Project) -> dict[str, tuple[str, str]]:
 
 def test_runs_on_ray_leave_what_a_local_one_leaves_two_at_once_as_well(tmp_path: Path) -> None:
     """The code that works on a document is the same; and what one of two drivers ends is its own."""
-    here, *away = (make_project(tmp_path / name, prose(40)) for name in ("here", "away", "aside"))
+    # Names of one length: the source's path is in the prompts.
+    here, *away = (make_project(tmp_path / name, prose(40)) for name in ("here", "away", "afar"))
 
     local = _result(_start(here))
     on_ray = [_result(run) for run in [_start(project, *RAY) for project in away]]
