@@ -12,7 +12,7 @@ from fractions import Fraction
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.engines.test_leases import SENT
+from tests.engines.bank import SENT
 
 from agent_pipeline.control.budget import Budget, Caps, Hold, RunBudget, ask_for_more, find_shortages, hold_nowait
 from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage

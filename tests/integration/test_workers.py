@@ -123,7 +123,10 @@ def test_a_cap_over_workers_is_never_passed_and_hardly_anything_is_stranded(kill
     assert result.reason == "budget:tokens"
     (worst, charged) = rows(project, "SELECT max(reserved_tokens), sum(charged_tokens) FROM attempts")[0]
     assert charged == result.usage.charged_tokens
-    assert cap - worst < charged <= cap
+    assert result.workers is not None
+    withheld = result.workers.withheld_tokens
+    assert cap - worst < charged + withheld <= cap
+    assert (withheld > 0) == (kills > 0)
     assert problems(project) == []
 
 

@@ -104,5 +104,7 @@ def test_what_the_provider_bills_is_within_the_cap_whoever_is_killed_when(seed: 
     assert sum(provider.bill) <= CAP, (sum(provider.bill), killed)
     (charged,) = rows(project, "SELECT sum(charged_tokens) FROM attempts")[0]
     assert charged == result.usage.charged_tokens
+    assert result.workers is not None
+    assert 0 < result.workers.withheld_tokens <= min(CAP - charged, 3 * max(CAP // 128, provider.largest))
     assert CAP - charged <= 0.03 * CAP + provider.largest, (CAP - charged, killed)
     assert problems(project) == []
