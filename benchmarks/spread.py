@@ -123,7 +123,7 @@ def cpu_seconds(pid: int) -> float:
 def run(folder: Path, documents: int, workers: int) -> dict[str, float]:
     """Run the pipeline on so many workers, or in this process where there are none; return its figures."""
     from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the process that compares does without
-    from agent_pipeline.engines import lending  # noqa: PLC0415 - as above
+    from agent_pipeline.engines.leases import lending  # noqa: PLC0415 - as above
     from agent_pipeline.engines.messages import LeaseWanted  # noqa: PLC0415 - as above
 
     calls: list[None] = []

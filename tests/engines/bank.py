@@ -7,7 +7,7 @@ from tests.control.world import BEGIN
 
 from agent_pipeline.control.budget import BudgetStatistics, Caps, RunBudget
 from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
-from agent_pipeline.engines.leases import BudgetLessor
+from agent_pipeline.engines.leases.budget_lessor import BudgetLessor
 from agent_pipeline.engines.messages import Amount, Grant, Heard, LeaseWanted, Recall
 
 SENT = AttemptRecord(

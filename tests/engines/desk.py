@@ -13,9 +13,9 @@ from agent_pipeline.control.budget import (
     hold_nowait,
 )
 from agent_pipeline.domain.usage import AttemptRecord, Usage
-from agent_pipeline.engines.budget_lease import BudgetLease
-from agent_pipeline.engines.departures import Departures
-from agent_pipeline.engines.leases import BudgetLessor
+from agent_pipeline.engines.leases.budget_lease import BudgetLease
+from agent_pipeline.engines.leases.budget_lessor import BudgetLessor
+from agent_pipeline.engines.leases.departures import Departures
 from agent_pipeline.engines.messages import Amount, Command, Grant, Heard, HeardWanted, LeaseReturned, LeaseWanted
 
 CAP = 128 * 40

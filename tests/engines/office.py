@@ -16,8 +16,9 @@ from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.retry import RetryPolicy
 from agent_pipeline.control.scope import CallScope
 from agent_pipeline.domain.usage import AttemptRecord, Usage
-from agent_pipeline.engines.leaseholder import Leases
-from agent_pipeline.engines.leases import BudgetLessor
+from agent_pipeline.engines.leases.budget_lessor import BudgetLessor
+from agent_pipeline.engines.leases.leaseholder import Leases
+from agent_pipeline.engines.leases.rate_lessor import RateLessor
 from agent_pipeline.engines.messages import (
     Attempted,
     Command,
@@ -31,7 +32,6 @@ from agent_pipeline.engines.messages import (
     RateWanted,
     Report,
 )
-from agent_pipeline.engines.rates import RateLessor
 
 MessageT = TypeVar("MessageT")
 

@@ -12,7 +12,7 @@ from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.engine_events import WorkerReady
 from agent_pipeline.domain.result import DocumentCounts
 from agent_pipeline.domain.usage import Spending
-from agent_pipeline.engines.intake import Intake
+from agent_pipeline.engines.driver.intake import Intake
 from agent_pipeline.engines.messages import (
     Report,
     Take,

@@ -16,11 +16,11 @@ from tests.engines.bank import SENT
 
 from agent_pipeline.control.budget import Budget, Caps, Hold, RunBudget, ask_for_more, find_shortages, hold_nowait
 from agent_pipeline.domain.usage import AttemptOutcome, AttemptRecord, Usage
-from agent_pipeline.engines.budget_lease import BudgetLease
-from agent_pipeline.engines.departures import Departures
-from agent_pipeline.engines.leases import BudgetLessor
+from agent_pipeline.engines.leases.budget_lease import BudgetLease
+from agent_pipeline.engines.leases.budget_lessor import BudgetLessor
+from agent_pipeline.engines.leases.departures import Departures
+from agent_pipeline.engines.leases.purse import PART, Purse
 from agent_pipeline.engines.messages import Command, Grant, Heard, HeardWanted, LeaseReturned, LeaseWanted, Recall
-from agent_pipeline.engines.purse import PART, Purse
 
 CAPS = {"": 300, "role:writer": 200}
 LARGEST = 60

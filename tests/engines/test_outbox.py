@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from agent_pipeline.engines.messages import Alive, Done, Ended, Fence, Hungry
-from agent_pipeline.engines.outbox import LONGEST_WAIT, MOST_ENDED, Outbox
+from agent_pipeline.engines.worker.outbox import LONGEST_WAIT, MOST_ENDED, Outbox
 
 
 class _Carrier:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from agent_pipeline.engines.leases.rate_lease import PATIENCE, RateLease
 from agent_pipeline.engines.messages import LimitsAnnounced, RateGrant, RateTaken, RateUsed, RateWanted
-from agent_pipeline.engines.rate_lease import PATIENCE, RateLease
 
 LANE = ("openai", "tiny")
 

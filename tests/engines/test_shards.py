@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import Spending
+from agent_pipeline.engines.driver.shards import Kept, ShardBook
 from agent_pipeline.engines.messages import Fence, Shard, ShardDocument
-from agent_pipeline.engines.shards import Kept, ShardBook
 
 
 def filled(*ids: str) -> ShardBook:

@@ -14,7 +14,7 @@ from agent_pipeline.control.deadline import on_ladder
 from agent_pipeline.domain.document import Artifact, Document, SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.result import DocumentCounts
-from agent_pipeline.engines.intake import Intake
+from agent_pipeline.engines.driver.intake import Intake
 from agent_pipeline.engines.messages import (
     Ended,
     Report,

@@ -1,7 +1,7 @@
 """What each worker tells of its share of a limit is told as the limit of the whole run."""
 
 from agent_pipeline.domain.limit_events import LimitChanged
-from agent_pipeline.engines.total_limits import TotalLimits
+from agent_pipeline.engines.driver.total_limits import TotalLimits
 
 
 def change(old: int, new: int, model: str = "m") -> LimitChanged:

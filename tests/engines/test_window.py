@@ -14,7 +14,7 @@ from agent_pipeline.control.budget import (
     RunBudget,
 )
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.departures import PATIENCE, Departures
+from agent_pipeline.engines.leases.departures import PATIENCE, Departures
 from agent_pipeline.engines.messages import Amount, HeardWanted
 
 

@@ -18,16 +18,16 @@ from agent_pipeline.documents import ArtifactWriter, RejectedTexts
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentFinished, DocumentStarted, Event
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.attendant import Patience
-from agent_pipeline.engines.driver import Driver
-from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.lessor import Tell
+from agent_pipeline.engines.driver.attendant import Patience
+from agent_pipeline.engines.driver.driver import Driver
+from agent_pipeline.engines.driver.intake import Intake
+from agent_pipeline.engines.driver.shards import ShardBook
+from agent_pipeline.engines.leases.lessor import Tell
 from agent_pipeline.engines.messages import (
     Amount,
     LeaseReport,
     WorkerPlan,
 )
-from agent_pipeline.engines.shards import ShardBook
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.ledger import Ledger, open_ledger
 from agent_pipeline.ledger.schema import connect

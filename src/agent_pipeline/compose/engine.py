@@ -9,13 +9,13 @@ from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.worker_plan import worker_plan
 from agent_pipeline.config.pipeline import PipelineConfig
-from agent_pipeline.engines.driver import Driver
+from agent_pipeline.engines.driver.driver import Driver
+from agent_pipeline.engines.driver.intake import Intake
+from agent_pipeline.engines.driver.shards import ShardBook
 from agent_pipeline.engines.engine import Engine
-from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.lending import Lending
+from agent_pipeline.engines.leases.lending import Lending
 from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.engines.on_ray import open_cluster
-from agent_pipeline.engines.shards import ShardBook
 from agent_pipeline.pipeline.admission import Admission, Tally
 
 WORKER = "agent_pipeline.compose.worker_process:work_in_own_process"

@@ -27,10 +27,8 @@ from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.sdk_span import SpanLine
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.agreement import SAME_STAGES, check_plan
-from agent_pipeline.engines.desk import Desk
 from agent_pipeline.engines.error_record import ErrorRecord
-from agent_pipeline.engines.forwarded_records import ForwardedRecords
-from agent_pipeline.engines.leaseholder import Leases
+from agent_pipeline.engines.leases.leaseholder import Leases
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import (
     Alive,
@@ -46,6 +44,8 @@ from agent_pipeline.engines.messages import (
     Take,
     WorkerPlan,
 )
+from agent_pipeline.engines.worker.desk import Desk
+from agent_pipeline.engines.worker.forwarded_records import ForwardedRecords
 from agent_pipeline.errors import AgentPipelineError, ConfigError, WorkerMismatchError
 from agent_pipeline.gateway.endpoints import redactor_of, secrets_of
 from agent_pipeline.pipeline.admission import Admission, Stop, Tally

@@ -17,7 +17,7 @@ from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord, Spending
 from agent_pipeline.engines.error_record import ErrorRecord
-from agent_pipeline.engines.lease_messages import (
+from agent_pipeline.engines.leases.messages import (
     RUN,
     Amount,
     Grant,

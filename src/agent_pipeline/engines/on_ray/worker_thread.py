@@ -9,7 +9,7 @@ import trio
 
 from agent_pipeline.engines.link import WorkerMain
 from agent_pipeline.engines.messages import Command, Done, Report, WorkerPlan
-from agent_pipeline.engines.outbox import Outbox
+from agent_pipeline.engines.worker.outbox import Outbox
 
 
 class WorkerThread:

@@ -41,7 +41,7 @@ _FINISHED = re.compile(r" DOCUMENT_FINISHED ")
 
 IMPATIENT = """\
 import functools, os, sys
-from agent_pipeline.engines import attendant, driver
+from agent_pipeline.engines.driver import attendant, driver
 driver.Patience = functools.partial(attendant.Patience, silence=4.0, last_words=2.0)
 {more}
 from agent_pipeline.cli.app import main
@@ -121,7 +121,7 @@ def test_three_killed_workers_lose_nothing_and_little_is_paid_again(
 
 
 def test_a_cap_holds_although_a_worker_is_killed(tmp_path: Path, url: str, on_ray: Sequence[str]) -> None:
-    """What a killed worker had told of counts as spent, whether or not it was; and little of the cap is left."""
+    """What left before it could be told is within what is kept back; and little of the cap is left."""
     cap = 15_000
     project = _project(tmp_path, url, 400, params={"max_tokens": 100}, limits={"budget": {"tokens": cap}})
 
@@ -133,10 +133,10 @@ def test_a_cap_holds_although_a_worker_is_killed(tmp_path: Path, url: str, on_ra
     result = run.result()
 
     assert result["exit_code"] == 4
-    real, worst = rows(project, "SELECT max(input_tokens + output_tokens), max(reserved_tokens) FROM attempts")[0]
+    worst = rows(project, "SELECT max(reserved_tokens) FROM attempts")[0][0]
+    assert _tokens_seen(url) <= cap
     assert _charged(project) <= cap
-    assert _tokens_seen(url) <= _charged(project) + IN_ONE * real  # it was killed before it told of what had just left
-    assert cap - _charged(project) <= 0.03 * cap + worst
+    assert cap - _charged(project) - result["workers"]["withheld_tokens"] <= 0.03 * cap + worst
 
 
 def test_a_run_whose_driver_was_killed_goes_on_on_ray(tmp_path: Path, url: str, on_ray: Sequence[str]) -> None:

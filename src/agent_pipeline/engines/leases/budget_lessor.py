@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from agent_pipeline.control.budget import Budget, Caps, RunBudget
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.engines.leases.purse import Purse
 from agent_pipeline.engines.messages import RUN, Amount, Grant, Heard, LeaseReturned, LeaseWanted, Left, Recall
-from agent_pipeline.engines.purse import Purse
 
 Tell = Callable[[int, Grant | Heard | Recall], object]
 

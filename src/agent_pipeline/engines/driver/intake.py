@@ -14,6 +14,7 @@ from agent_pipeline.control.deadline import run_timeout_passed
 from agent_pipeline.domain.document import SourceEntry
 from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Event, Rework, SdkTraceItem
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord
+from agent_pipeline.engines.driver.shards import Kept, ShardBook
 from agent_pipeline.engines.messages import (
     Attempted,
     Began,
@@ -25,7 +26,6 @@ from agent_pipeline.engines.messages import (
     Resulted,
     ShardDocument,
 )
-from agent_pipeline.engines.shards import Kept, ShardBook
 from agent_pipeline.errors import AgentPipelineError, PoisonedError
 from agent_pipeline.pipeline.admission import Stop, Tally
 from agent_pipeline.pipeline.document_records import LedgerRecords

@@ -9,8 +9,9 @@ from agent_pipeline.control.budget import Budget, Caps, RunBudget
 from agent_pipeline.control.gate import Gate
 from agent_pipeline.control.rate import Rate
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.budget_lease import BudgetLease
-from agent_pipeline.engines.departures import Departures, owners_of
+from agent_pipeline.engines.leases.budget_lease import BudgetLease
+from agent_pipeline.engines.leases.departures import Departures, owners_of
+from agent_pipeline.engines.leases.rate_lease import RateLease
 from agent_pipeline.engines.messages import (
     RUN,
     Amount,
@@ -27,7 +28,6 @@ from agent_pipeline.engines.messages import (
     Recall,
     Report,
 )
-from agent_pipeline.engines.rate_lease import RateLease
 
 BEAT = 0.2
 """Seconds between reports of what was used of limits per minute; without such limits it beats once in five."""

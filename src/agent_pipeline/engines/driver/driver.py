@@ -10,10 +10,13 @@ from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import WorkerTotals
 from agent_pipeline.domain.snapshot import UnderWay
-from agent_pipeline.engines.attendant import Attendant, Patience
-from agent_pipeline.engines.employment import Employment
-from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.lessor import Lend
+from agent_pipeline.engines.driver.attendant import Attendant, Patience
+from agent_pipeline.engines.driver.employment import Employment
+from agent_pipeline.engines.driver.intake import Intake
+from agent_pipeline.engines.driver.shards import Kept
+from agent_pipeline.engines.driver.supply import Supply
+from agent_pipeline.engines.driver.total_limits import TotalLimits
+from agent_pipeline.engines.leases.lessor import Lend
 from agent_pipeline.engines.link import OpenWorker, WorkerLostError
 from agent_pipeline.engines.messages import (
     Command,
@@ -24,9 +27,6 @@ from agent_pipeline.engines.messages import (
     Take,
     WorkerPlan,
 )
-from agent_pipeline.engines.shards import Kept
-from agent_pipeline.engines.supply import Supply
-from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, EngineError
 from agent_pipeline.pipeline.admission import Stop
 

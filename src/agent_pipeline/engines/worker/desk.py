@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import trio
 
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.engines.forwarded_records import ForwardedRecords
 from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import Fence, Hungry, ShardDocument, Take
+from agent_pipeline.engines.worker.forwarded_records import ForwardedRecords
 
 
 @dataclass(slots=True, eq=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent_pipeline.control.budget import Budget, Caps, Dimension
-from agent_pipeline.engines.departures import PATIENCE, Departures
+from agent_pipeline.engines.leases.departures import PATIENCE, Departures
 from agent_pipeline.engines.messages import Amount, Grant, LeaseReturned, LeaseWanted
 
 AHEAD = 200

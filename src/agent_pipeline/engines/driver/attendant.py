@@ -10,9 +10,10 @@ from agent_pipeline.domain.engine_events import BudgetWithheld, LateReports, Wor
 from agent_pipeline.domain.limit_events import LimitChanged
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.engines.agreement import mismatch
-from agent_pipeline.engines.employment import Employment
-from agent_pipeline.engines.intake import Intake
-from agent_pipeline.engines.lessor import Lessor
+from agent_pipeline.engines.driver.employment import Employment
+from agent_pipeline.engines.driver.intake import Intake
+from agent_pipeline.engines.driver.total_limits import TotalLimits
+from agent_pipeline.engines.leases.lessor import Lessor
 from agent_pipeline.engines.link import WorkerLostError
 from agent_pipeline.engines.messages import (
     Alive,
@@ -30,7 +31,6 @@ from agent_pipeline.engines.messages import (
     Resulted,
     WorkerPlan,
 )
-from agent_pipeline.engines.total_limits import TotalLimits
 from agent_pipeline.pipeline.admission import Stop
 
 _OF_DOCUMENTS = (Began, Resulted, Rejected, Ended)

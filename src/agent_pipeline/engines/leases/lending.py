@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from agent_pipeline.control.budget import RunBudget
 from agent_pipeline.domain.usage import AttemptRecord
-from agent_pipeline.engines.leases import BudgetLessor
-from agent_pipeline.engines.lessor import Tell
+from agent_pipeline.engines.leases.budget_lessor import BudgetLessor
+from agent_pipeline.engines.leases.lessor import Tell
+from agent_pipeline.engines.leases.rate_lessor import RateLessor
 from agent_pipeline.engines.messages import Amount, HeardWanted, LeaseReport, LeaseReturned, LeaseWanted
-from agent_pipeline.engines.rates import RateLessor
 
 PerMinute: TypeAlias = tuple[int | None, int | None]
 

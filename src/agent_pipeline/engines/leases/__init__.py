@@ -1,0 +1,1 @@
+"""Budgets and limits per minute of a whole run, lent to its workers."""

@@ -1,0 +1,1 @@
+"""A worker's side: its documents, and its reports until they leave."""
