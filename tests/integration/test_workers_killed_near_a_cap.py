@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,5 +107,10 @@ def test_what_the_provider_bills_is_within_the_cap_whoever_is_killed_when(seed: 
     assert charged == result.usage.charged_tokens
     assert result.workers is not None
     assert 0 < result.workers.withheld_tokens <= min(CAP - charged, 3 * max(CAP // 128, provider.largest))
+    (log,) = project.runs()[0].glob("*.log")
+    withheld = re.findall(r" BUDGET_WITHHELD worker=\d+ owner=run tokens=(\d+) ", log.read_text(encoding="utf-8"))
+    assert result.workers is not None
+    assert result.workers.withheld_tokens == sum(map(int, withheld))
+    assert len(withheld) <= result.workers.lost
     assert CAP - charged <= 0.03 * CAP + provider.largest, (CAP - charged, killed)
     assert problems(project) == []
