@@ -15,6 +15,7 @@ from agent_pipeline import bridge as bridges
 from agent_pipeline import gateway as gateways
 from agent_pipeline.compose.budgets import caps_of_document
 from agent_pipeline.compose.options import RunOptions
+from agent_pipeline.compose.process import tune_garbage_collector
 from agent_pipeline.compose.runtime import choose_provider, endpoints_of
 from agent_pipeline.compose.snapshots import under_way
 from agent_pipeline.compose.stage_plan import plan_stages
@@ -67,7 +68,8 @@ async def work(plan: WorkerPlan, link: WorkerEnd, *, options: RunOptions | None 
     Args:
         plan: what the run is.
         link: to the driver.
-        options: what the plan does not say of this process: another way to the providers, a virtual clock.
+        options: what the plan does not say of this process: whether it is the worker's own, another way to the
+            providers, a virtual clock.
     """
     error: ErrorRecord | None = None
     try:
@@ -87,6 +89,8 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
     job = _Job(plan, link, options, config, stages, records)
     async with AsyncExitStack() as stack:
         parts = await _open(stack, job)
+        if options.own_process:
+            tune_garbage_collector()  # when all is imported: what is there by now is left out of collections
         stack.callback(lambda: link.report(_alive(parts.gate)))  # calls for which nothing left are told by nothing else
         link.report(_ready(parts.itinerary))
         link.flush()
