@@ -78,9 +78,10 @@ def first_cells(text: str) -> list[str]:
 
 
 def subclasses(kind: type[KindT]) -> Iterator[type[KindT]]:
-    """Yield all classes below this one."""
+    """Yield all classes of the package below this one; other tests make some of their own."""
     for one in kind.__subclasses__():
-        yield one
+        if one.__module__.startswith("agent_pipeline."):
+            yield one
         yield from subclasses(one)
 
 

@@ -126,7 +126,7 @@ def test_a_cap_over_workers_is_never_passed_and_hardly_anything_is_stranded(kill
     assert result.workers is not None
     withheld = result.workers.withheld_tokens
     assert cap - worst < charged + withheld <= cap
-    assert (withheld > 0) == (kills > 0)
+    assert withheld == 0 or kills  # whoever had nothing but what is under way took nothing along
     assert problems(project) == []
 
 

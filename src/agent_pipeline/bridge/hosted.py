@@ -250,6 +250,8 @@ class _TrioThread(Generic[R]):
         """Return when it is open; raises what opening raises. Where an interrupt comes first, it closes by itself."""
         self._thread.start()
         try:
+            if self._opened.exception() is not None:
+                self._thread.join()  # it has nothing left to do, and whoever counts threads finds none of ours
             return self._opened.result()[0]
         except BaseException:
             self._opened.add_done_callback(_stop_if_open)
