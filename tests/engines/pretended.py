@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import trio
+from tests.engines.bank import SENT
 from tests.engines.in_process import WorkerSide
 from tests.engines.plans import plan_with
 
@@ -63,30 +64,15 @@ PLAN = plan_with()
 
 def record(attempt_id: str, document_id: str, stage: str) -> AttemptRecord:
     """Return the record of a request that is about to leave."""
-    return AttemptRecord(
+    return replace(
+        SENT,
         attempt_id=attempt_id,
         document_id=document_id,
         stage=stage,
         cycle=1,
-        role="writer",
-        provider="p",
-        model="m",
-        number=1,
-        sent=True,
-        outcome=None,
-        status_code=None,
-        error_code=None,
-        error=None,
-        wait_seconds=0.0,
-        wait_reason=None,
-        latency_seconds=0.0,
-        usage=None,
         reserved_tokens=2 * TOKENS,
         charged_tokens=2 * TOKENS,
         cost_micro_usd=2 * TOKENS,
-        provider_request_id=None,
-        method="POST",
-        path="/v1/responses",
         started_at=AT,
         call_id=f"call-{attempt_id}",
     )
