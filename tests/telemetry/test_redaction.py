@@ -153,10 +153,24 @@ def test_every_known_form_is_found_by_the_quick_look(start: str) -> None:
     assert Redactor().text(f"<{key}>") == f"<{REDACTED}>"
 
 
-@given(st.lists(st.sampled_from([*KEY_MARKERS, *"skyxghprt_-.AIzaJBKv8 "]), max_size=6).map("".join))
-def test_the_quick_look_finds_every_marker(text: str) -> None:
-    """It looks for a seldom letter of each first."""
-    assert Redactor().suspects(text) is any(marker in text for marker in KEY_MARKERS)
+@given(st.lists(st.sampled_from([*KEY_MARKERS, *"skyxghprt_-.AIzaJBKv8é "]), max_size=6).map("".join))
+def test_the_quick_look_finds_every_marker_and_nothing_else(text: str) -> None:
+    """Capital or small: it is only a look."""
+    assert Redactor().suspects(text) is any(marker.lower() in text.lower() for marker in KEY_MARKERS)
+
+
+@pytest.mark.parametrize(
+    "text", ["though it is right", "https://host/a?b=c", "a@b.c", "an answer about tokens and keys"]
+)
+def test_prose_is_not_suspected(text: str) -> None:
+    """A slow look at every answer would cost more than writing it."""
+    assert not Redactor(["hunter22"]).suspects(text)
+
+
+def test_half_a_character_is_suspected_rather_than_trusted() -> None:
+    """Models write such; nothing behind it may go unseen."""
+    assert Redactor().text(f"\ud83d {LONG_KEY}") == f"\ud83d {REDACTED}"
+    assert Redactor(["hunter\ud83d22"]).text("hunter\ud83d22") == REDACTED
 
 
 @pytest.mark.parametrize("pattern", [KNOWN_KEY, BEARER_TOKEN], ids=["key", "bearer"])

@@ -4,27 +4,12 @@ import re
 from collections.abc import Iterable
 
 from agent_pipeline.config.key_guard import BEARER_TOKEN, KEY_MARKERS, KNOWN_KEY, ends_in_secret_name
+from agent_pipeline.config.marker_search import MarkerSearch
 from agent_pipeline.telemetry.secret_values import REDACTED, SecretValues
 
-_WORDS = ("auth", "bearer", "secret", "passw", "access", "private")
-_API_KEY = ("api_key", "api-key", "apikey")
-_IN_ADDRESS = ("@", "key=", "token=", "sig=", "signature=")
-"""Lower case; a text with none of these, and none of the `KEY_MARKERS`, matches no pattern below."""
-
-_SELDOM = "zJBKvIAkxy89hwbufg"
-"""Letters that our lines hold seldom, the most seldom first: to look for one costs a fraction of looking for a word."""
-
-
-def _by_letter(markers: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Group markers by a letter that each of a group holds."""
-    groups: dict[str, list[str]] = {}
-    for marker in markers:
-        letter = next((letter for letter in _SELDOM if letter in marker), marker[0])
-        groups.setdefault(letter, []).append(marker)
-    return tuple((letter, tuple(group)) for letter, group in groups.items())
-
-
-_MARKERS_BY_LETTER = _by_letter(KEY_MARKERS)
+_WORDS = ("auth", "bearer", "secret", "passw", "access", "private", "api_key", "api-key", "apikey")
+_IN_ADDRESS = MarkerSearch(["@", "key=", "token=", "sig=", "signature="])
+"""A text with none of the words, of these after a `://`, and of the `KEY_MARKERS` matches no pattern below."""
 
 _VALUE = r"""[^\s"'\\,;()<>\[\]{}&]+"""
 _NOT_A_VALUE = r"(?!(?:null|none|true|false)\b)"
@@ -51,22 +36,13 @@ _PATTERNS = (
 class Redactor(SecretValues):
     """Replace known secrets, and what looks like a key; immutable, usable from any thread."""
 
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets)
+        self._markers = MarkerSearch([*KEY_MARKERS, *_WORDS, *self._traces])
+
     def suspects(self, text: str) -> bool:
         """Say quickly whether `text`, perhaps an encoded one, may hold anything to replace."""
-        for letter, markers in _MARKERS_BY_LETTER:
-            if letter in text:
-                for marker in markers:
-                    if marker in text:
-                        return True
-        lowered = text.lower()
-        for word in _WORDS:
-            if word in lowered:
-                return True
-        if "api" in lowered and any(marker in lowered for marker in _API_KEY):
-            return True
-        if "://" in text and any(marker in lowered for marker in _IN_ADDRESS):
-            return True
-        return super().suspects(text)
+        return self._markers.finds(text) or ("://" in text and _IN_ADDRESS.finds(text))
 
     def text(self, text: str) -> str:
         """Return `text` without secrets.

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from agent_pipeline.config.key_guard import BEARER_TOKEN, KEY_MARKERS, KNOWN_KEY
+from agent_pipeline.config.marker_search import MarkerSearch
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.telemetry import REDACTED, SecretValues
 
+_MARKERS = MarkerSearch([*KEY_MARKERS, "bearer"])
 _DATA = "data:"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 """Not `splitlines`, which takes characters for ends that stand inside of texts."""
@@ -25,7 +27,7 @@ class RecordedSecrets(SecretValues):
 
     def suspects(self, text: str) -> bool:
         """Say quickly whether `text`, perhaps an encoded one, may hold anything to replace."""
-        return any(marker in text for marker in KEY_MARKERS) or "bearer" in text.lower() or super().suspects(text)
+        return _MARKERS.finds(text) or super().suspects(text)
 
     def text(self, text: str) -> str:
         """Return `text` without secrets.
