@@ -17,7 +17,6 @@ import argparse
 import functools
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,18 @@ from typing import TYPE_CHECKING
 import without_pool
 from figures import Table
 from per_document_cpu import WARM_UP, write_project
-from side_by_side import LATENCY, measure, measure_all, open_server, run_server, seen_by_server, table_of, take_all
+from side_by_side import (
+    LATENCY,
+    measure,
+    measure_all,
+    open_server,
+    own_copy,
+    run_server,
+    scratch_folder,
+    seen_by_server,
+    table_of,
+    take_all,
+)
 from tls_relay import open_relay
 
 if TYPE_CHECKING:
@@ -74,13 +84,14 @@ def run(folder: Path, documents: int, *, over: str) -> dict[str, float]:
     from agent_pipeline.gateway.pool import tls_context  # noqa: PLC0415 - as above
 
     tls_context().load_verify_locations(folder / "root.pem")
-    options = RunOptions(own_process=True, clean=True)
+    options = RunOptions(own_process=True)
     if over == "tls-anew":
-        options = RunOptions(own_process=True, clean=True, make_pool=pool_that_keeps_none)
+        options = RunOptions(own_process=True, make_pool=pool_that_keeps_none)
     server = folder.joinpath("server").read_text(encoding="utf-8")
-    Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP)
+    Pipeline.from_config(own_copy(folder) / "bench.yaml", options=options).run_sync(limit=WARM_UP)
+    config = own_copy(folder) / "bench.yaml"
     before, begun = seen_by_server(server)["connections_opened"], time.process_time()
-    result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=documents)
+    result = Pipeline.from_config(config, options=options).run_sync(limit=documents)
     spent = time.process_time() - begun
     if result.documents.succeeded != documents:
         raise SystemExit(f"only {result.documents} succeeded: {result.failures[:1]}")
@@ -90,14 +101,14 @@ def run(folder: Path, documents: int, *, over: str) -> dict[str, float]:
 
 def once(documents: int, in_flight: int) -> dict[str, float]:
     """Measure all ways, each in a process of its own."""
-    with open_server(__file__) as url, tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    with open_server(__file__) as url:
+        folder = scratch_folder()
         folder.joinpath("server").write_text(url, encoding="utf-8")
         taken = {}
         with open_relay(url, folder / "root.pem") as secret:
             for over, address in (("tcp", url), ("tls", secret), ("tls-anew", secret)):
                 write_project(folder, address, documents, in_flight)
-                taken[over] = measure_all(__file__, "run", temporary, str(documents), over)
+                taken[over] = measure_all(__file__, "run", str(folder), str(documents), over)
             given = (secret, str(folder / "root.pem"), str(in_flight))
             loops = measure(__file__, without_pool.SHARED, *given, str(documents))
             clients = measure(__file__, without_pool.OWN, *given, str(min(documents, MOST_WITH_OWN_CLIENT)))

@@ -9,7 +9,6 @@ starts them, so its CPU is nobody's. Prints one table; asserts nothing.
 import argparse
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from per_document_cpu import ours, write_project
-from side_by_side import LATENCY, measure, open_server, print_table, run_server, take_turns
+from side_by_side import LATENCY, measure, open_server, print_table, run_server, scratch_folder, take_turns
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -55,13 +54,14 @@ def with_endpoint(endpoint: str, *arguments: str) -> float:
 
 def compare(documents: int, in_flight: int, rounds: int) -> None:
     """Take turns, then print the table."""
-    with open_server(__file__) as url, open_receiver() as endpoint, tempfile.TemporaryDirectory() as temporary:
-        write_project(Path(temporary), url, documents, in_flight)
+    with open_server(__file__) as url, open_receiver() as endpoint:
+        folder = scratch_folder()
+        write_project(folder, url, documents, in_flight)
         figures = take_turns(
             rounds,
             {
-                "spans sent": lambda: with_endpoint(endpoint, "ours", temporary, str(documents)),
-                "no endpoint": lambda: with_endpoint("", "ours", temporary, str(documents)),
+                "spans sent": lambda: with_endpoint(endpoint, "ours", str(folder), str(documents)),
+                "no endpoint": lambda: with_endpoint("", "ours", str(folder), str(documents)),
             },
         )
     title = f"CPU ms a document: {documents} documents, {in_flight} in flight, {LATENCY * 1000:g} ms, {rounds} rounds"

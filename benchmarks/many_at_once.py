@@ -13,13 +13,21 @@ import gc
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from figures import Table
 from per_document_cpu import WARM_UP, gathered, write_project
-from side_by_side import measure_all, open_server, run_server, seen_by_server, table_of, take_all
+from side_by_side import (
+    measure_all,
+    open_server,
+    own_copy,
+    run_server,
+    scratch_folder,
+    seen_by_server,
+    table_of,
+    take_all,
+)
 
 WANTED_WALL = 1.25
 WANTED_KILOBYTES = 80.0
@@ -33,8 +41,8 @@ def run(folder: Path, documents: int) -> None:
     """Run the pipeline; each document succeeds."""
     from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the server does without
 
-    options = RunOptions(own_process=True, clean=True)
-    result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=documents)
+    config = own_copy(folder) / "bench.yaml"
+    result = Pipeline.from_config(config, options=RunOptions(own_process=True)).run_sync(limit=documents)
     if result.documents.succeeded != documents:
         raise SystemExit(f"only {result.documents} succeeded: {result.failures[:1]}")
 
@@ -81,9 +89,10 @@ def resident_kilobytes(line: str) -> int:
 
 def once(what: str, documents: int, latency: float) -> dict[str, float]:
     """Measure beside a server of its own; refuse a run whose documents were not all in flight at once."""
-    with open_server(__file__, str(latency)) as url, tempfile.TemporaryDirectory() as temporary:
-        write_project(Path(temporary), url, documents, documents)
-        taken = measure_all(__file__, what, temporary, str(documents), str(latency))
+    with open_server(__file__, str(latency)) as url:
+        folder = scratch_folder()
+        write_project(folder, url, documents, documents)
+        taken = measure_all(__file__, what, str(folder), str(documents), str(latency))
         seen = seen_by_server(url)
         if what == "memory":
             taken |= measure_all(__file__, "bare-memory", url, str(documents))

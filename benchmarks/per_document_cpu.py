@@ -10,7 +10,6 @@ all; it runs in an environment of its own. Each measurement is a process of its 
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from figures import Table
 from others import BATCH, BATCH_PACKAGES
 from others import __file__ as others
-from side_by_side import LATENCY, measure, open_server, run_server, table_of, take_turns
+from side_by_side import LATENCY, measure, open_server, own_copy, run_server, scratch_folder, table_of, take_turns
 
 WARM_UP = 60
 WANTED = {100: 1.00, 1000: 0.50}
@@ -80,10 +79,11 @@ def ours(folder: Path, documents: int) -> float:
     """Run the pipeline twice, the first time to warm up; return CPU milliseconds per document of the second."""
     from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the other processes do without
 
-    options = RunOptions(own_process=True, clean=True)
-    Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP)
+    options = RunOptions(own_process=True)
+    Pipeline.from_config(own_copy(folder) / "bench.yaml", options=options).run_sync(limit=WARM_UP)
+    config = own_copy(folder) / "bench.yaml"
     begun = time.process_time()
-    result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=documents)
+    result = Pipeline.from_config(config, options=options).run_sync(limit=documents)
     spent = time.process_time() - begun
     if result.documents.succeeded != documents:
         raise SystemExit(f"only {result.documents} succeeded: {result.failures[:1]}")
@@ -145,13 +145,14 @@ def gathered(
 
 def compare(documents: int, in_flight: int, rounds: int) -> Table:
     """Take turns; return the table."""
-    with open_server(__file__) as url, tempfile.TemporaryDirectory() as temporary:
-        write_project(Path(temporary), url, documents, in_flight)
+    with open_server(__file__) as url:
+        folder = scratch_folder()
+        write_project(folder, url, documents, in_flight)
         given = (url, str(documents), str(in_flight))
         figures = take_turns(
             rounds,
             {
-                "ours": lambda: measure(__file__, "ours", temporary, str(documents)),
+                "ours": lambda: measure(__file__, "ours", str(folder), str(documents)),
                 "bare": lambda: measure(__file__, "bare", *given),
                 BATCH: lambda: measure(others, BATCH, *given, packages=BATCH_PACKAGES),
             },

@@ -12,17 +12,15 @@ import argparse
 import asyncio
 import functools
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from figures import Table
 from others import LITELLM, LITELLM_PACKAGES
 from others import __file__ as others
 from per_document_cpu import write_project
-from side_by_side import LATENCY, measure, open_server, run_server, table_of, take_turns
+from side_by_side import LATENCY, measure, open_server, own_copy, run_server, scratch_folder, table_of, take_turns
 
 WARM_UP = 100
 WANTED = 1.15
@@ -137,20 +135,20 @@ def ask_in_a_run(url: str, calls: int, in_flight: int) -> float:
     from agent_pipeline.compose import Pipeline, RunOptions  # noqa: PLC0415 - the bare process does without
 
     documents = calls // CALLS_A_DOCUMENT
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        write_project(folder, url, documents, in_flight)
-        roles = folder / "roles.yaml"
-        roles.write_text(roles.read_text(encoding="utf-8").replace("api: responses", "api: chat"), encoding="utf-8")
-        stage = folder / "bench_stage.py"
-        many = f"[await context.ask(document.text, role='writer') for _ in range({CALLS_A_DOCUMENT})][-1]"
-        once = 'await context.run_agent("writer", document.text)'
-        stage.write_text(stage.read_text(encoding="utf-8").replace(once, many), encoding="utf-8")
-        options = RunOptions(own_process=True, clean=True)
-        Pipeline.from_config(folder / "bench.yaml", options=options).run_sync(limit=WARM_UP // CALLS_A_DOCUMENT)
-        begun = time.process_time()
-        result = Pipeline.from_config(folder / "bench.yaml", options=options).run_sync()
-        spent = time.process_time() - begun
+    folder = scratch_folder()
+    write_project(folder, url, documents, in_flight)
+    roles = folder / "roles.yaml"
+    roles.write_text(roles.read_text(encoding="utf-8").replace("api: responses", "api: chat"), encoding="utf-8")
+    stage = folder / "bench_stage.py"
+    many = f"[await context.ask(document.text, role='writer') for _ in range({CALLS_A_DOCUMENT})][-1]"
+    once = 'await context.run_agent("writer", document.text)'
+    stage.write_text(stage.read_text(encoding="utf-8").replace(once, many), encoding="utf-8")
+    options = RunOptions(own_process=True)
+    Pipeline.from_config(own_copy(folder) / "bench.yaml", options=options).run_sync(limit=WARM_UP // CALLS_A_DOCUMENT)
+    config = own_copy(folder) / "bench.yaml"
+    begun = time.process_time()
+    result = Pipeline.from_config(config, options=options).run_sync()
+    spent = time.process_time() - begun
     if result.usage.requests != documents * CALLS_A_DOCUMENT:
         raise SystemExit(f"only {result.usage.requests} calls were made: {result.failures[:1]}")
     return spent / result.usage.requests * 1000

@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 import per_document_cpu
 from figures import Table
-from side_by_side import as_a_user, let_open_many_files, measure_all, open_server, run_server, table_of, take_all
+from side_by_side import (
+    as_a_user,
+    let_open_many_files,
+    measure_all,
+    open_server,
+    run_server,
+    scratch_folder,
+    table_of,
+    take_all,
+)
 
 if TYPE_CHECKING:
     from agent_pipeline.config.pipeline import Overrides
@@ -158,20 +167,20 @@ def _overrides(workers: int) -> "Overrides | None":
 
 def one_round(url: str, documents: int) -> dict[str, float]:
     """Run everything once, one after the other; the two plain processes at the same time."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="spread") as temporary:
+    root = scratch_folder()
 
-        def project(name: str, in_flight: int = IN_FLIGHT) -> str:
-            folder = Path(temporary, name)
-            folder.mkdir()
-            per_document_cpu.write_project(folder, url, documents, in_flight)
-            return str(folder)
+    def project(name: str, in_flight: int = IN_FLIGHT) -> str:
+        folder = root / name
+        folder.mkdir()
+        per_document_cpu.write_project(folder, url, documents, in_flight)
+        return str(folder)
 
-        one_worker = measure_all(__file__, "run", project("ray1"), str(documents), "1")
-        two_workers = measure_all(__file__, "run", project("ray2", 2 * IN_FLIGHT), str(documents), "2")
-        plain = measure_all(__file__, "run", project("plain"), str(documents), "0")
-        commands = [[sys.executable, __file__, "run", project(f"pair{n}"), str(documents), "0"] for n in (1, 2)]
-        pair = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True, env=as_a_user()) for one in commands]
-        beside = [json.loads(one.communicate()[0].splitlines()[-1]) for one in pair]
+    one_worker = measure_all(__file__, "run", project("ray1"), str(documents), "1")
+    two_workers = measure_all(__file__, "run", project("ray2", 2 * IN_FLIGHT), str(documents), "2")
+    plain = measure_all(__file__, "run", project("plain"), str(documents), "0")
+    commands = [[sys.executable, __file__, "run", project(f"pair{n}"), str(documents), "0"] for n in (1, 2)]
+    pair = [subprocess.Popen(one, stdout=subprocess.PIPE, text=True, env=as_a_user()) for one in commands]
+    beside = [json.loads(one.communicate()[0].splitlines()[-1]) for one in pair]
     return {
         DRIVER: two_workers["driver"],
         WORKER: one_worker["workers"],
