@@ -118,16 +118,13 @@ def test_a_bell_that_rings_after_its_run_has_ended_does_no_harm() -> None:
     bells: list[Callable[[], object]] = []
 
     async def main() -> None:
-        with trio.move_on_after(0.01):
-            await ask(make_world(), tracker, ScriptedProvider())
-
-    async def keep() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(main)
+            nursery.start_soon(ask, make_world(), tracker, ScriptedProvider())
             await trio.testing.wait_all_tasks_blocked()
             bells.extend(tracker._bells)
+            nursery.cancel_scope.cancel()
 
-    trio.run(keep)
+    trio.run(main)
     (bell,) = bells
     assert not tracker._bells
     tracker.watch(bell)
