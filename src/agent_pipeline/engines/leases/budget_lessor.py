@@ -9,7 +9,7 @@ from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.engines.leases.purse import Purse
 from agent_pipeline.engines.messages import RUN, Amount, Grant, Heard, LeaseReturned, LeaseWanted, Left, Recall
 
-Tell = Callable[[int, Grant | Heard | Recall], object]
+TellOfBudget = Callable[[int, Grant | Heard | Recall], object]
 
 
 class BudgetLessor:
@@ -29,7 +29,7 @@ class BudgetLessor:
         tell: sends a command to a worker, by its number; never blocks.
     """
 
-    def __init__(self, budget: RunBudget, tell: Tell) -> None:
+    def __init__(self, budget: RunBudget, tell: TellOfBudget) -> None:
         self._owners = {RUN: _Owner(RUN, budget, tell)} | {
             owner: _Owner(owner, of_role, tell)
             for owner, of_role in ((f"role:{name}", one) for name, one in budget.roles.items())
@@ -129,7 +129,7 @@ class _Account:
 class _Owner:
     """One budget, and who shares it."""
 
-    def __init__(self, name: str, budget: Budget, tell: Tell) -> None:
+    def __init__(self, name: str, budget: Budget, tell: TellOfBudget) -> None:
         self._name = name
         self._budget = budget
         self._tell = tell

@@ -20,7 +20,7 @@ from agent_pipeline.engines.messages import (
 
 RateReport = RateWanted | RateUsed | RateTaken | LimitsAnnounced | Paused
 RateCommand = RateGrant | RateLimits | Pause
-Tell = Callable[[int, RateCommand], object]
+TellOfRate = Callable[[int, RateCommand], object]
 
 GRANT_LASTS = 1.0
 """Seconds in which a worker may use what it was granted; then it gives it back."""
@@ -43,7 +43,7 @@ class RateLessor:
     """
 
     def __init__(
-        self, tell: Tell, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None
+        self, tell: TellOfRate, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None
     ) -> None:
         self._tell = tell
         self._configured = (requests_per_minute, tokens_per_minute)
@@ -133,7 +133,7 @@ class RateLessor:
 class _Lane:
     """One provider and model: its log, what each worker has of it, and who waits, in turn."""
 
-    def __init__(self, key: tuple[str, str], log: RateLog, tell: Tell) -> None:
+    def __init__(self, key: tuple[str, str], log: RateLog, tell: TellOfRate) -> None:
         self.key = key
         self.log = log
         self._tell = tell
