@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from agent_pipeline.engines.link import WorkerMain
 from agent_pipeline.engines.messages import WorkerPlan
+from agent_pipeline.engines.on_ray.packing import pack
 from agent_pipeline.engines.on_ray.worker_thread import WorkerThread
 
 CONTROL = "control"
@@ -65,7 +66,7 @@ class PipelineWorker:
             self._worker = WorkerThread(function, plan)
             self._begun.set()
             for reports in self._worker.batches():
-                yield pickle.dumps(reports, pickle.HIGHEST_PROTOCOL)
+                yield pack(reports)
         except GeneratorExit:
             raise
         except BaseException as exc:  # noqa: BLE001 - also what a stage may raise to leave the process: Ray need not know

@@ -15,6 +15,7 @@ from agent_pipeline.engines.messages import Command, Report, WorkerPlan
 from agent_pipeline.engines.on_ray.actor import CONTROL, Hello, PipelineWorker
 from agent_pipeline.engines.on_ray.library import load_ray
 from agent_pipeline.engines.on_ray.local_process import LocalProcess
+from agent_pipeline.engines.on_ray.packing import pack
 from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.engines.on_ray.words import in_words
 
@@ -117,7 +118,7 @@ class RayLink:
     def send(self, command: Command) -> None:
         """Send a command; Ray's own threads carry it."""
         if self._command is not None and not self._is_given_up:
-            packed = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
+            packed = pack(command)
             with suppress(Exception):  # of a worker that is gone; `receive` tells
                 self._command.remote(packed)
 
