@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import Spending
-from agent_pipeline.errors import DuplicateDocumentError, LedgerError
+from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
 
@@ -75,7 +75,7 @@ _END_OF_ATTEMPT = (
 def insert_document(connection: sqlite3.Connection, row: Row) -> None:
     """Enter a document with the columns given; the id must be new."""
     if _insert(connection, "documents", row, on_conflict="ON CONFLICT (document_id) DO NOTHING") != 1:
-        raise _duplicate(_place(connection, row), row)
+        raise _not_new(connection, row)
 
 
 def reopen_document(connection: sqlite3.Connection, row: Row) -> None:
@@ -89,10 +89,7 @@ def reopen_document(connection: sqlite3.Connection, row: Row) -> None:
     )
     if changed.rowcount == 1:
         return
-    known = _place(connection, row)
-    if known is None:
-        raise LedgerError(f"document {row['document_id']!r} was never begun; it can't be worked on again")
-    raise _duplicate(known, row)
+    raise _not_new(connection, row)
 
 
 def move_document(connection: sqlite3.Connection, row: Row) -> None:
@@ -200,14 +197,13 @@ def _insertion(table: str, columns: tuple[str, ...], on_conflict: str) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {on_conflict}"  # noqa: S608 - names of our own
 
 
-def _place(connection: sqlite3.Connection, row: Row) -> tuple[int, str | None] | None:
-    known: tuple[int, str | None] | None = connection.execute(
+def _not_new(connection: sqlite3.Connection, row: Row) -> AgentPipelineError:
+    """Return why a document can't be entered, or entered again."""
+    known = connection.execute(
         "SELECT position, source FROM documents WHERE document_id = :document_id", row
     ).fetchone()
-    return known
-
-
-def _duplicate(known: tuple[int, str | None], row: Row) -> DuplicateDocumentError:
+    if known is None:
+        return LedgerError(f"document {row['document_id']!r} was never begun; it can't be worked on again")
     position, source = known
     return DuplicateDocumentError(
         f"two documents have the id {row['document_id']!r}: number {position} ({source or 'unknown source'}) "
