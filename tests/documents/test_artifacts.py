@@ -8,11 +8,12 @@ from types import FrameType
 
 import pytest
 import trio
-from tests.documents.writing import artifacts_in, document, sizes_in, temporary_in, text_of, write_all
+from tests.documents.writing import TAG, artifacts_in, document, sizes_in, temporary_in, text_of, write_all
 from tests.unprivileged import read_only_folder, unprivileged
 from trio.testing import MockClock
 
 from agent_pipeline.documents import ArtifactWriter
+from agent_pipeline.documents.publishing import Job, Publisher
 from agent_pipeline.documents.temporary import rename_over_placeholder
 from agent_pipeline.domain.document import Artifact
 from agent_pipeline.errors import ArtifactError
@@ -215,3 +216,25 @@ async def test_the_content_is_synced_before_the_name_and_the_name_before_the_ans
         sys.setprofile(None)
 
     assert calls == ["write", "fsync", "link", "fsync"]
+
+
+def test_each_step_is_taken_with_all_of_a_group_before_the_next(tmp_path: Path) -> None:
+    """A file that is synced after another got its name would take the folder along, each anew."""
+    calls: list[str] = []
+    watched = {"write", "posix_fadvise", "fsync", "link", "close"}
+
+    def watch(_frame: FrameType, event: str, called: object) -> None:
+        name = getattr(called, "__name__", "")
+        if event == "c_call" and name in watched and getattr(called, "__module__", "") == os.name:
+            calls.append(name)
+
+    jobs = [Job(document(document_id=str(number))) for number in range(2)]
+    sys.setprofile(watch)
+    try:
+        Publisher(tmp_path, TAG).write(jobs)
+    finally:
+        sys.setprofile(None)
+
+    filled = ["write", "posix_fadvise"] if sys.platform == "linux" else ["write"]
+    assert calls == [*filled * 2, *["fsync"] * 2, *["link"] * 2, "fsync", *["close"] * 3]
+    assert [job.result().path for job in jobs] == [str(tmp_path / name) for name in ("0.md", "1.md")]

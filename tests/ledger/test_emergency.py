@@ -83,7 +83,7 @@ class LeavingThread(ThreadWriter):
     """A writer that is closed as soon as somebody waits."""
 
     async def wait_settled(self, settled: trio.Event) -> None:
-        assert self.close_now(5, Entry(lambda _: None, is_read=False, is_awaited=False))
+        assert self.close_now(5, Entry(lambda _: None, is_read=False, settled=None))
         await super().wait_settled(settled)
 
 
@@ -91,7 +91,7 @@ class LeavingInline(InlineWriter):
     """The same without a thread."""
 
     async def wait_settled(self, settled: trio.Event) -> None:
-        assert self.close_now(5, Entry(lambda _: None, is_read=False, is_awaited=False))
+        assert self.close_now(5, Entry(lambda _: None, is_read=False, settled=None))
         await super().wait_settled(settled)
 
 

@@ -45,7 +45,7 @@ def test_rows_are_gathered_while_many_come(monkeypatch: pytest.MonkeyPatch) -> N
 
     def put(rows: int) -> None:
         for _ in range(rows):
-            mailbox.put(Entry(lambda _: None, is_read=False, is_awaited=True))
+            mailbox.put(Entry(lambda _: None, is_read=False, settled=trio.Event()))
 
     def put_and_take(now: int, soon: int) -> int:
         put(now)

@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 GATHER_DELAY = 0.01
 """Seconds the first of a group waits for others."""
 
-MOST_TOGETHER = 16
+MOST_TOGETHER = 32
 """Artifacts of one group; each holds a file descriptor meanwhile."""
 
 
@@ -103,15 +103,16 @@ class ArtifactWriter:
             DiskFullError: the disk takes no more; no part of it is left.
             ArtifactError: it could not be written; no part of it is left.
         """
-        await trio.lowlevel.checkpoint()
         job = Job(document)
-        self._waiting.append(job)
         if not self._threaded:
-            self._publisher.write(self._take_waiting())
+            await trio.lowlevel.checkpoint()
+            self._publisher.write([job])
             return job.result()
+        await trio.lowlevel.checkpoint_if_cancelled()  # all else waits at once
+        self._waiting.append(job)
         if self._has_writer:
             await self._wait_for_turn(job)
-        if job in self._waiting:  # its turn, since nobody has written it
+        if self._waiting[:1] == [job]:  # its turn, since nobody has written it
             self._has_writer = True
             group: list[Job] = []
             try:

@@ -44,11 +44,20 @@ def reporting(directory: Path, problem: str) -> Generator[None]:
     """
     try:
         yield
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
+        raise error_of(exc, directory, problem) from exc
+
+
+def error_of(exc: OSError | ValueError, directory: Path, problem: str) -> ArtifactError:
+    """Return what the operating system says as an error of ours, which `reporting` raises."""
+    error: ArtifactError
+    if isinstance(exc, OSError):
         kind = DiskFullError if exc.errno in _DISK_ERRORS else ArtifactError
-        raise kind(f"{directory}: {problem}: {exc.strerror or exc}") from exc
-    except ValueError as exc:  # a NUL in the path
-        raise ArtifactError(f"{str(directory)!r}: {problem}: {exc}") from exc
+        error = kind(f"{directory}: {problem}: {exc.strerror or exc}")
+    else:  # a NUL in the path
+        error = ArtifactError(f"{str(directory)!r}: {problem}: {exc}")
+    error.__cause__ = exc
+    return error
 
 
 def unlink(folder: int, name: str) -> bool:

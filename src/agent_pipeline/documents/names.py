@@ -11,6 +11,9 @@ _MAX_NAME_BYTES = 255
 _DEFAULT_EXTENSION = "md"
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
 _FOREIGN_EXTENSION = re.compile(r"\.(?=[A-Za-z][A-Za-z0-9]{0,9}$)")
+_UNUSUAL = re.compile(r"[^-_.A-Za-z0-9]")
+_DOTS = re.compile(r"[.-]*\.[.-]*")
+_DASHES = re.compile(r"-{2,}")
 _LASTING = re.compile(r"-[0-9a-f]{10}$")
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", "conin", "conout", "clock"]
@@ -59,8 +62,7 @@ def safe_stem(value: object, extension: str) -> str:
     """
     if not isinstance(value, str):
         return ""
-    letters = (character if _is_kept(character) else "-" for character in unicodedata.normalize("NFC", value))
-    stem = _trim("".join(letters))
+    stem = _trim(_UNUSUAL.sub(_kept, unicodedata.normalize("NFC", value)))
     while stem.lower().endswith(f".{extension}"):
         stem = _trim(stem[: -len(extension) - 1])
     stem = _FOREIGN_EXTENSION.sub("-", stem)
@@ -102,12 +104,12 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _is_kept(character: str) -> bool:
-    return character in "-_." or unicodedata.category(character)[0] in "LNM"
+def _kept(unusual: re.Match[str]) -> str:
+    return unusual[0] if unicodedata.category(unusual[0])[0] in "LNM" else "-"
 
 
 def _trim(stem: str) -> str:
-    return re.sub(r"-{2,}", "-", re.sub(r"[.-]*\.[.-]*", ".", stem)).strip(".-_ ")
+    return _DASHES.sub("-", _DOTS.sub(".", stem)).strip(".-_ ")
 
 
 def _digest(text: str) -> str:

@@ -5,16 +5,16 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from agent_pipeline.documents.folder import exists, id_of, opened, reporting, unlink, unlink_same
+from agent_pipeline.documents.folder import error_of, exists, id_of, opened, unlink, unlink_same
 from agent_pipeline.documents.names import candidate_names, folded
-from agent_pipeline.documents.temporary import TemporaryFile, fill, publish, temporary_file
+from agent_pipeline.documents.temporary import TemporaryFile, fill, leave, make, publish
 from agent_pipeline.domain.document import Artifact, Document
 from agent_pipeline.errors import ArtifactError
 from agent_pipeline.failpoints import reach
@@ -24,8 +24,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def text_bytes(document: Document) -> bytes:
     """Return a document's text as UTF-8."""
-    # Half a character can't be encoded; the rest of what was paid for is worth keeping.
-    return _SURROGATE.sub("\ufffd", document.text).encode()
+    try:
+        return document.text.encode()
+    except UnicodeEncodeError:  # half a character can't be; the rest of what was paid for is worth keeping
+        return _SURROGATE.sub("\ufffd", document.text).encode()
 
 
 @dataclass(slots=True, eq=False)
@@ -84,14 +86,13 @@ class Publisher:
 
     def write(self, group: Sequence[Job]) -> None:
         """Write these; what goes wrong with one job is told to that one."""
-        names = ", ".join(repr(job.document.id) for job in group)
         try:
-            with self._reporting_for(names), opened(self._directory) as folder, ExitStack() as files:
-                # All are written before the first is synced: that one sync takes most of the others' work along.
-                for job in group:
-                    self._attempt(folder, job, partial(self._fill, folder, files, job))
-                for job in group:
-                    self._attempt(folder, job, partial(self._finish, folder, job))
+            with opened(self._directory) as folder, ExitStack() as files:
+                # Each step with all before the next: a file's data are on their way to the disk while others are
+                # filled, and no file is synced with a folder that has just got another name.
+                self._attempt(folder, group, partial(self._fill, folder, files))
+                self._attempt(folder, group, self._sync)
+                self._attempt(folder, group, partial(self._finish, folder))
                 try:
                     os.fsync(folder)
                     reach("artifact.synced")
@@ -100,33 +101,39 @@ class Publisher:
                         self._withdraw(folder, job)
                     raise
                 self._remove_confirmed(folder)
-        except ArtifactError as exc:
+        except (OSError, ValueError) as exc:
+            error = self._error_of(exc, group)
             for job in group:
-                job.error = job.error or exc
+                job.error = job.error or error
 
-    def _attempt(self, folder: int, job: Job, step: Callable[[], None]) -> None:
-        """Take one job's next step, unless an earlier one failed."""
-        if job.error is None:
-            try:
-                with self._reporting_for(repr(job.document.id)):
-                    step()
-            except ArtifactError as exc:
-                job.error = exc
-                self._withdraw(folder, job)
+    def _attempt(self, folder: int, group: Sequence[Job], step: Callable[[Job], None]) -> None:
+        """Take the next step with all jobs for which no earlier one failed."""
+        for job in group:
+            if job.error is None:
+                try:
+                    step(job)
+                except (OSError, ValueError) as exc:
+                    job.error = self._error_of(exc, [job])
+                    self._withdraw(folder, job)
 
     def _fill(self, folder: int, files: ExitStack, job: Job) -> None:
-        job.temporary = files.enter_context(temporary_file(folder, self._run_tag))
+        job.temporary = make(folder, self._run_tag)
+        files.callback(leave, folder, job.temporary)
         job.content = text_bytes(job.document)
         fill(job.temporary, job.content)
         reach("artifact.filled")
+
+    @staticmethod
+    def _sync(job: Job) -> None:
+        if job.temporary is not None:
+            os.fsync(job.temporary.descriptor)
 
     def _finish(self, folder: int, job: Job) -> None:
         temporary = job.temporary
         if temporary is None:
             return
-        os.fsync(temporary.descriptor)
         job.name = self._publish(folder, temporary, job.document)
-        path = str(self._directory / job.name)
+        path = self._path_of(job.name)
         if temporary.is_evidence:
             self._evidence[path] = temporary.name
         sha256 = hashlib.sha256(job.content).hexdigest()
@@ -157,7 +164,7 @@ class Publisher:
             unlink_same(folder, job.name, id_of(os.fstat(job.temporary.descriptor)))
             job.temporary.is_evidence = False
             self.give_back(job.name)
-        self._evidence.pop(str(self._directory / job.name), None)
+        self._evidence.pop(self._path_of(job.name), None)
 
     def _take(self, folder: int, name: str) -> bool:
         """Return whether nobody has this name, or one that some file system takes for it, as far as is known here."""
@@ -186,5 +193,9 @@ class Publisher:
             while self._confirmed:
                 unlink(folder, self._confirmed.popleft())
 
-    def _reporting_for(self, names: str) -> AbstractContextManager[None]:
-        return reporting(self._directory, f"the artifact of document {names} can't be written")
+    def _path_of(self, name: str) -> str:
+        return os.path.join(self._directory, name)  # noqa: PTH118 - once for each artifact
+
+    def _error_of(self, exc: OSError | ValueError, jobs: Sequence[Job]) -> ArtifactError:
+        names = ", ".join(repr(job.document.id) for job in jobs)
+        return error_of(exc, self._directory, f"the artifact of document {names} can't be written")

@@ -22,17 +22,17 @@ class Entry:
 
     Attributes:
         is_read: whether it changes nothing.
-        is_awaited: whether somebody will be told how it ended.
-        settled: set once `result` or `error` holds.
+        settled: set once `result` or `error` holds; None where nobody will be told how it ended.
     """
 
-    __slots__ = ("error", "is_awaited", "is_read", "result", "settled", "work")
+    __slots__ = ("error", "is_read", "result", "settled", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], object], *, is_read: bool, is_awaited: bool) -> None:
+    def __init__(
+        self, work: Callable[[sqlite3.Connection], object], *, is_read: bool, settled: trio.Event | None
+    ) -> None:
         self.work = work
         self.is_read = is_read
-        self.is_awaited = is_awaited
-        self.settled = trio.Event()
+        self.settled = settled
         self.result: object = None
         self.error: AgentPipelineError | None = None
 
@@ -69,7 +69,7 @@ def commit_group(connection: sqlite3.Connection, group: Sequence[Entry]) -> Ledg
             connection.rollback()
         refuse_group(group, failure)
         return failure
-    lost = next((entry.error for entry in group if not entry.is_awaited and entry.error is not None), None)
+    lost = next((entry.error for entry in group if entry.settled is None and entry.error is not None), None)
     return None if lost is None else ledger_error(lost, "written")
 
 
@@ -83,7 +83,8 @@ def refuse_group(group: Sequence[Entry], failure: LedgerError) -> None:
 def settle_group(group: Sequence[Entry]) -> None:
     """Wake those who wait; on the Trio thread only."""
     for entry in group:
-        entry.settled.set()
+        if entry.settled is not None:
+            entry.settled.set()
 
 
 def ledger_error(exc: BaseException, doing: str) -> LedgerError:

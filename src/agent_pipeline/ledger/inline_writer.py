@@ -52,7 +52,7 @@ class InlineWriter:
             if self._is_closed:
                 raise closed_error()
             self._entries.append(entry)
-            group = [] if entry.is_awaited else self._write()
+            group = self._write() if entry.settled is None else []
         if group:
             self._tell(group)
 

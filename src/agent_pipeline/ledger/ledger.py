@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar, cast
 
+import trio
+
 from agent_pipeline.domain.document import Artifact, Outcome
 from agent_pipeline.domain.result import RunOutcome
 from agent_pipeline.domain.stage_result import ResultKey, StageResult
@@ -229,7 +231,7 @@ class Ledger:
         """
         row = rows.attempt_row(record, self._current_session())
         statement = statements.insert_attempt if record.outcome is None else statements.end_attempt
-        self._put(Entry(partial(statement, row=row), is_read=False, is_awaited=False))
+        self._put(Entry(partial(statement, row=row), is_read=False, settled=None))
 
     async def save_stage_result(self, result: StageResult) -> None:
         """Keep what a stage made of this input; the first result stays, the same once more is no error.
@@ -248,7 +250,7 @@ class Ledger:
             LedgerError: a value can't be stored, or the ledger has failed or is closed; nothing is taken.
         """
         row = rows.result_row(result)
-        self._put(Entry(partial(statements.insert_stage_result, row=row), is_read=False, is_awaited=False))
+        self._put(Entry(partial(statements.insert_stage_result, row=row), is_read=False, settled=None))
 
     async def find_stage_result(self, document_id: str, key: ResultKey) -> str | None:
         """Return the JSON a stage made of exactly this input, None if there is none.
@@ -323,7 +325,7 @@ class Ledger:
             whether all was written.
         """
         row: Row = {"ended_at": rows.instant(datetime.now(UTC), "ended_at")}
-        last = Entry(partial(sessions.leave_session, row=row), is_read=False, is_awaited=False)
+        last = Entry(partial(sessions.leave_session, row=row), is_read=False, settled=None)
         return self._writer.close_now(timeout, last)
 
     def _current_session(self) -> int:
@@ -338,9 +340,10 @@ class Ledger:
         await self._perform(lambda connection: statement(connection, row), is_read=False)
 
     async def _perform(self, work: Callable[[sqlite3.Connection], ResultT], *, is_read: bool) -> ResultT:
-        entry = Entry(work, is_read=is_read, is_awaited=True)
+        settled = trio.Event()
+        entry = Entry(work, is_read=is_read, settled=settled)
         self._put(entry)
-        await self._writer.wait_settled(entry.settled)
+        await self._writer.wait_settled(settled)
         if entry.error is None:
             return cast("ResultT", entry.result)
         if isinstance(entry.error, LedgerError) and entry.error is self._writer.failure:

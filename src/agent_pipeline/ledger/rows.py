@@ -24,7 +24,7 @@ def message(value: str | None) -> str | None:
     if value is None:
         return None
     kept = value if len(value) <= _MAX_TEXT else value[: _MAX_TEXT - 1] + "…"
-    return _UNSTORABLE.sub("\ufffd", kept)
+    return kept if _is_plain(kept) else _UNSTORABLE.sub("\ufffd", kept)
 
 
 def name(value: str | None) -> str:
@@ -40,7 +40,7 @@ def key(value: str, what: str) -> str:
     """
     if not value:
         raise LedgerError(f"{what} is empty")
-    if _UNSTORABLE.search(value):
+    if not _is_plain(value) and _UNSTORABLE.search(value):
         raise LedgerError(f"{what} {value!r} holds characters a ledger can't keep")
     return value
 
@@ -52,7 +52,7 @@ def optional_key(value: str | None, what: str) -> str | None:
 
 def json_text(value: str) -> str:
     """Return equal JSON without raw lone surrogates: they can only be parts of strings, so escaping keeps them."""
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
+    return value if value.isascii() else _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
 
 
 def integer(value: int, what: str) -> int:
@@ -93,7 +93,7 @@ def instant(value: datetime, what: str) -> str:
     """
     if value.tzinfo is None:
         raise LedgerError(f"{what} has no time zone")
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return value.astimezone(UTC).isoformat("T", "microseconds")
 
 
 def document_row(document_id: str, position: int, source: str | None, started_at: datetime, session: int) -> Row:
@@ -195,3 +195,8 @@ def _usage_columns(usage: Usage | None) -> Row:
     if usage is None:
         return dict.fromkeys(columns)
     return {column: integer(getattr(usage, column), column) for column in columns}
+
+
+def _is_plain(value: str) -> bool:
+    """Return whether there is nothing to look for; Python knows of each text whether it is ASCII."""
+    return value.isascii() and "\0" not in value

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.domain.usage import Spending
-from agent_pipeline.errors import DuplicateDocumentError, LedgerError
+from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, LedgerError
 from agent_pipeline.ledger.answers import KnownDocument
 from agent_pipeline.ledger.rows import Row
 
@@ -46,6 +46,10 @@ _ENDINGS = (
     "artifact_size_bytes",
     "ended_at",
 )
+_END_DOCUMENT = (
+    f"UPDATE documents SET {', '.join(f'{column} = :{column}' for column in _ENDINGS)} "  # noqa: S608 - names of our own
+    f"WHERE document_id = :document_id AND outcome IS NULL"
+)
 
 _ATTEMPT_ENDINGS = (
     "outcome",
@@ -62,7 +66,7 @@ _ATTEMPT_ENDINGS = (
     "provider_request_id",
 )
 _END_OF_ATTEMPT = (
-    " ON CONFLICT (attempt_id) DO UPDATE SET "
+    "ON CONFLICT (attempt_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _ATTEMPT_ENDINGS)
     + " WHERE attempts.outcome IS NULL"
 )
@@ -70,10 +74,8 @@ _END_OF_ATTEMPT = (
 
 def insert_document(connection: sqlite3.Connection, row: Row) -> None:
     """Enter a document with the columns given; the id must be new."""
-    known = _place(connection, row)
-    if known is not None:
-        raise _duplicate(known, row)
-    _insert(connection, "documents", row)
+    if _insert(connection, "documents", row, on_conflict="ON CONFLICT (document_id) DO NOTHING") != 1:
+        raise _not_new(connection, row)
 
 
 def reopen_document(connection: sqlite3.Connection, row: Row) -> None:
@@ -87,10 +89,7 @@ def reopen_document(connection: sqlite3.Connection, row: Row) -> None:
     )
     if changed.rowcount == 1:
         return
-    known = _place(connection, row)
-    if known is None:
-        raise LedgerError(f"document {row['document_id']!r} was never begun; it can't be worked on again")
-    raise _duplicate(known, row)
+    raise _not_new(connection, row)
 
 
 def move_document(connection: sqlite3.Connection, row: Row) -> None:
@@ -102,12 +101,7 @@ def move_document(connection: sqlite3.Connection, row: Row) -> None:
 
 def end_document(connection: sqlite3.Connection, row: Row) -> None:
     """Write the terminal record of a document that has none."""
-    changes = ", ".join(f"{column} = :{column}" for column in _ENDINGS)
-    changed = connection.execute(
-        f"UPDATE documents SET {changes} WHERE document_id = :document_id AND outcome IS NULL",  # noqa: S608 - own
-        row,
-    )
-    if changed.rowcount == 1:
+    if connection.execute(_END_DOCUMENT, row).rowcount == 1:
         return
     known = connection.execute("SELECT outcome FROM documents WHERE document_id = :document_id", row).fetchone()
     state = "was never begun" if known is None else f"has already ended ({known[0]})"
@@ -126,13 +120,8 @@ def select_documents(connection: sqlite3.Connection, ids: Sequence[str]) -> dict
 
 def insert_stage_result(connection: sqlite3.Connection, row: Row) -> None:
     """Keep a stage's result; the first one stays, and the same once more is no error."""
-    inserted = connection.execute(
-        "INSERT INTO stage_results (document_id, stage, cycle, input_sha256, output_json, started_at, ended_at) "
-        "VALUES (:document_id, :stage, :cycle, :input_sha256, :output_json, :started_at, :ended_at) "
-        "ON CONFLICT DO NOTHING",
-        row,
-    )
-    if inserted.rowcount == 0 and select_stage_result(connection, row) != row["output_json"]:
+    inserted = _insert(connection, "stage_results", row, on_conflict="ON CONFLICT DO NOTHING")
+    if inserted == 0 and select_stage_result(connection, row) != row["output_json"]:
         raise LedgerError(
             f"stage {row['stage']} of document {row['document_id']!r} (cycle {row['cycle']}) already has another result"
         )
@@ -198,23 +187,23 @@ def end_attempt(connection: sqlite3.Connection, row: Row) -> None:
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: Row, *, on_conflict: str = "") -> int:
-    return connection.execute(_insertion(table, tuple(row)) + on_conflict, row).rowcount
+    # By position: SQLite looks for each name among all those before it, which costs more than the row.
+    return connection.execute(_insertion(table, tuple(row), on_conflict), tuple(row.values())).rowcount
 
 
 @cache
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    values = ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608 - names of our own
+def _insertion(table: str, columns: tuple[str, ...], on_conflict: str) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {on_conflict}"  # noqa: S608 - names of our own
 
 
-def _place(connection: sqlite3.Connection, row: Row) -> tuple[int, str | None] | None:
-    known: tuple[int, str | None] | None = connection.execute(
+def _not_new(connection: sqlite3.Connection, row: Row) -> AgentPipelineError:
+    """Return why a document can't be entered, or entered again."""
+    known = connection.execute(
         "SELECT position, source FROM documents WHERE document_id = :document_id", row
     ).fetchone()
-    return known
-
-
-def _duplicate(known: tuple[int, str | None], row: Row) -> DuplicateDocumentError:
+    if known is None:
+        return LedgerError(f"document {row['document_id']!r} was never begun; it can't be worked on again")
     position, source = known
     return DuplicateDocumentError(
         f"two documents have the id {row['document_id']!r}: number {position} ({source or 'unknown source'}) "

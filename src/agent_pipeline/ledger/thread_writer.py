@@ -23,10 +23,10 @@ from agent_pipeline.ledger.commit import (
 CLOSE_TIMEOUT = 30.0
 """Seconds the thread may take to write what is queued once the ledger is left."""
 
-_LINGER = 0.015
+_LINGER = 0.01
 """Seconds that rows nobody waits for may wait for company, so that they seldom cost a commit of their own."""
 
-_GATHER = 0.005
+_GATHER = 0.01
 """Seconds that all rows then wait for more, while many come: a commit costs more CPU than ten rows."""
 
 _MANY = 4
@@ -48,10 +48,11 @@ class _Mailbox:
             if self._is_closed:
                 raise closed_error()
             # A thread that was called needs no second call: waking it costs more than the row.
-            if not self._entries or (entry.is_awaited and not self._is_urgent):
+            is_awaited = entry.settled is not None
+            if not self._entries or (is_awaited and not self._is_urgent):
                 self._changed.notify()
             self._entries.append(entry)
-            self._is_urgent = self._is_urgent or entry.is_awaited
+            self._is_urgent = self._is_urgent or is_awaited
 
     def close(self, last: Entry | None = None) -> None:
         with self._changed:
