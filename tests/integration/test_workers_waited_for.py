@@ -51,7 +51,7 @@ atexit.register(shutdown)
 
 @pytest.mark.parametrize("cancel", [False, True])
 def test_a_run_that_is_stopped_before_it_has_a_cluster_ends_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancel: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, cancel: bool
 ) -> None:
     """In order: with its row, its manifest, and no document begun; by one signal, or by the second."""
     runtimes: list[Runtime] = []

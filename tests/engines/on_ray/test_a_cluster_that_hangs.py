@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -76,6 +77,10 @@ async def use(is_open: trio.Event | None = None) -> None:
         if is_open is not None:
             is_open.set()
             await trio.sleep_forever()
+
+
+def _pass(door: threading.Event) -> None:
+    door.wait()
 
 
 async def started(ray: Hanging) -> None:
@@ -154,7 +159,7 @@ async def test_a_visit_that_does_not_end_holds_up_nobody_but_the_shutdown(ray: H
     connection = cluster.membership.join(LOCAL, 1)
     connection.wait_begun()
     visits = Visits()
-    visits.begin("a visit", door.wait)
+    visits.begin("a visit", partial(_pass, door))
 
     with trio.fail_after(AT_ONCE):
         await cluster._leave(connection, visits, 0.05)
@@ -171,7 +176,7 @@ async def test_one_that_fails_leaves_no_thread_and_is_tried_anew(ray: Hanging) -
     ray.init_may_return.set()
 
     for _ in range(2):
-        with pytest.raises(ConfigError, match="Ray could not be started on this machine: .*no room for it"):
+        with pytest.raises(ConfigError, match=r"Ray could not be started on this machine: .*no room for it"):
             await use()
         assert threads() == []
 

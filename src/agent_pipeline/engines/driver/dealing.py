@@ -19,8 +19,8 @@ class Dealing:
     """Cuts the source into shards and deals them out, the next to whoever is hungry and has room.
 
     A worker is opened for what waits and nobody there, or coming, will take. So a source of some documents gets one
-    worker; a long one gets all at once, since it is read on while there is a place. Until all are there, none is given a
-    shard ahead of what it can have in flight: it would wait there, and another worker would have nothing.
+    worker; a long one gets all at once, since it is read on while there is a place. Until all are there, none is given
+    a shard ahead of what it can have in flight: it would wait there, and another worker would have nothing.
 
     Args:
         intake: refuses what can't be entered, and knows what is kept of documents.
@@ -77,8 +77,9 @@ class Dealing:
         self._hungry.pop(number, None)
 
     def deal(self) -> None:
-        """Give what waits to those who are hungry, who has least first; cut more where that is not enough, or end the run's work.
+        """Give what waits to those who are hungry; cut more where that is not enough, or end the run's work.
 
+        Who has least is first, so that nobody has a shard ahead while another has nothing.
         A run that stops gives nothing more to anybody: what waits then was begun and is closed at the end, or was not.
         """
         if self._stop.reason is not None:
