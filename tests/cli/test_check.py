@@ -1,5 +1,6 @@
 """`check` says all that will limit a run, so that nobody has to look it up in three files."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,33 @@ def test_an_engine_that_is_not_there_is_refused_as_by_a_run(
     assert (ran.code, ran.error()["code"]) == (3, "config_invalid")
     assert ran.error() == run.error()
     assert "the engine `ray` needs Ray, which is not installed" in ran.error()["message"]
+    assert cli("plan", "--json").error() == run.error()
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_a_cluster_that_is_not_there_is_told_before_a_run_tells_it(cli: Cli, project: Path, command: str) -> None:
+    """In its words, and with its exit code; whoever answers there is asked nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        (project / "pipeline.yaml").write_text(f"{PIPELINE}engine: {{kind: ray, address: '{address}'}}\n")
+        assert cli(command).code == 0
+        with head.accept()[0] as asked:
+            assert asked.recv(1) == b""
+
+    ran = cli(command, "--json")
+
+    assert (ran.code, ran.error()["code"]) == (3, "config_invalid")
+    assert ran.error()["message"] == (
+        f"engine.address: there is no Ray cluster at {address} (Connection refused); start one (`ray start --head`), "
+        "or take `local`, which starts one for this run"
+    )
+
+
+def test_an_engine_that_is_not_wanted_is_looked_for_nowhere(cli: Cli, project: Path) -> None:
+    """The other keys are for `ray`."""
+    (project / "pipeline.yaml").write_text(f"{PIPELINE}engine: {{kind: local, address: '127.0.0.1:1'}}\n")
+
+    assert (cli("check").code, cli("plan").code) == (0, 0)
 
 
 @pytest.mark.parametrize(

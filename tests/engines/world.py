@@ -108,6 +108,7 @@ class Run:
     def driver(self, *, workers: int = 3, concurrency: int = 10, **settings: Any) -> Driver:  # noqa: ANN401
         """Make the driver of this run."""
         settings.setdefault("shard_size", 20)
+        settings.setdefault("open_worker", self.process.open)
         plan = replace(self.plan, concurrency=concurrency)
         self.intake = self.intake_kind(
             self.records,
@@ -120,7 +121,6 @@ class Run:
             plan_sha256=plan.plan_sha256,
         )
         return Driver(
-            open_worker=self.process.open,
             plan=plan,
             workers=workers,
             intake=self.intake,

@@ -165,7 +165,7 @@ def run_over_workers(
 def with_engine(project: Project, **engine: object) -> Project:
     """Let a project's pipeline run over workers."""
     pipeline = json.loads(project.config.read_text(encoding="utf-8"))
-    pipeline["engine"] = {"kind": "ray", "workers": 2, "shard_size": 20, **engine}
+    pipeline["engine"] = {"kind": "ray", "workers": 2, "shard_size": 5, **engine}
     project.config.write_text(json.dumps(pipeline), encoding="utf-8")
     return project
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from platform import node
@@ -36,7 +37,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Project]:
         of(5, kind="status", status=503, script=[1]),
         of(9, kind="malformed_json", script=[1]),
     ]
-    for engine, set_engine in (("ray", with_engine), ("local", local)):
+    for engine, set_engine in (("ray", partial(with_engine, shard_size=7)), ("local", local)):
         project = make_project(
             tmp_path_factory.mktemp(engine) / "p",
             [*prose(12), {"id": "empty", "text": ""}, {"id": "none"}],

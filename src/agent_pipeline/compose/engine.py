@@ -1,7 +1,7 @@
 """The engine of a run, opened where documents begin."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 
 import trio
 
@@ -14,7 +14,8 @@ from agent_pipeline.engines.driver.intake import Intake
 from agent_pipeline.engines.driver.shards import ShardBook
 from agent_pipeline.engines.engine import Engine
 from agent_pipeline.engines.leases.lending import Lending
-from agent_pipeline.engines.link import OpenWorker
+from agent_pipeline.engines.link import DriverEnd, OpenWorker, WorkerLostError
+from agent_pipeline.engines.messages import WorkerPlan
 from agent_pipeline.engines.on_ray import open_cluster
 from agent_pipeline.pipeline.admission import Admission, Tally
 
@@ -27,6 +28,8 @@ async def open_engine(
     runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, *, in_flight: int
 ) -> AsyncGenerator[Engine]:
     """Open what works on the documents; every task of it, and every process, has ended when the block has.
+
+    A run that is stopped while a cluster keeps it waiting gets an engine without one, which admits nothing.
 
     Args:
         runtime: the open parts of the run.
@@ -42,7 +45,10 @@ async def open_engine(
         async with trio.open_nursery() as nursery:
             yield Admission(nursery, itinerary=runtime.itinerary, in_flight=in_flight, tally=tally, stop=runtime.stop)
         return
-    async with _way_to_workers(config, options) as open_worker:
+    async with AsyncExitStack() as stack:
+        open_worker: OpenWorker = _open_no_worker
+        with runtime.stop.opening:
+            open_worker = await stack.enter_async_context(_way_to_workers(config, options))
         driver = _driver(runtime, config, options, tally, open_worker)
         try:
             yield driver
@@ -54,6 +60,12 @@ def _way_to_workers(config: PipelineConfig, options: RunOptions) -> AbstractAsyn
     if options.open_worker is not None:
         return nullcontext(options.open_worker)
     return open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER)
+
+
+@asynccontextmanager
+async def _open_no_worker(_plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+    raise WorkerLostError("the run was stopped before it had a cluster")
+    yield
 
 
 def _driver(

@@ -33,6 +33,7 @@ class Stop:
         scope: around the documents; `cancel` cancels it and says so.
         reason: a stable word, None while the run goes on.
         error: what caused it, where an error did.
+        opening: around the opening of what works on documents elsewhere, which may never be there.
         admission: around the waiting for places and for the source, which may never say anything again.
         cancelling: set when the documents in flight are being cancelled, or would be if there were any.
     """
@@ -41,6 +42,7 @@ class Stop:
     scope: trio.CancelScope
     reason: str | None = None
     error: AgentPipelineError | None = None
+    opening: trio.CancelScope = field(default_factory=trio.CancelScope)
     admission: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelling: trio.Event = field(default_factory=trio.Event)
     _limited: trio.Event = field(default_factory=trio.Event)
@@ -60,6 +62,7 @@ class Stop:
         if self.reason is None:
             self.reason, self.error = reason, error
             self.emit(RunStopping(reason, detail, further))
+            self.opening.cancel()
             self.admission.cancel()
         if cancel:
             self.cancel(reason)

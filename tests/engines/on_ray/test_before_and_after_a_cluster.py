@@ -7,8 +7,7 @@ from functools import partial
 
 import pytest
 
-from agent_pipeline.engines.on_ray import check_room_here
-from agent_pipeline.engines.on_ray.cluster import _check_answers
+from agent_pipeline.engines.on_ray import check_answers, check_room_here
 from agent_pipeline.engines.on_ray.library import WORKERS_PER_CORE
 from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.errors import ConfigError
@@ -31,13 +30,13 @@ def test_an_address_at_which_nobody_listens_is_told_at_once(host: str) -> None:
         port = free.getsockname()[1]
 
     with pytest.raises(ConfigError, match=r"^engine.address: there is no Ray cluster at .*; start one"):
-        _check_answers(f"{host}:{port}")
+        check_answers(f"{host}:{port}")
 
 
 def test_an_address_at_which_somebody_listens_is_left_to_ray() -> None:
     """Whether it is a cluster's head only Ray can tell."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        _check_answers(f"127.0.0.1:{server.getsockname()[1]}")
+        check_answers(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_who_leaves_waits_for_all_that_are_inside() -> None:

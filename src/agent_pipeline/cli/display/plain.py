@@ -96,7 +96,7 @@ class PlainDisplay:
     def _tell_of(self, event: Event, at: datetime) -> None:
         match event:
             case PipelineStarted():
-                workers = f" in {event.workers} workers ({event.engine})" if event.workers else ""
+                workers = f" in up to {event.workers} workers ({event.engine})" if event.workers else ""
                 self._tell(at, f"{event.pipeline}: {' > '.join(event.stages)}{workers}; log in {event.run_dir}")
             case DocumentFinished():
                 self._tell_ending(event, at)

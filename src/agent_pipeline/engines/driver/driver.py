@@ -11,23 +11,15 @@ from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import WorkerTotals
 from agent_pipeline.domain.snapshot import UnderWay
 from agent_pipeline.engines.driver.attendant import Attendant, Patience
+from agent_pipeline.engines.driver.dealing import Dealing
 from agent_pipeline.engines.driver.employment import Employment
 from agent_pipeline.engines.driver.intake import Intake
-from agent_pipeline.engines.driver.shards import Kept
-from agent_pipeline.engines.driver.supply import Supply
+from agent_pipeline.engines.driver.staff import Staff
 from agent_pipeline.engines.driver.total_limits import TotalLimits
 from agent_pipeline.engines.leases.lessor import Lend
 from agent_pipeline.engines.link import OpenWorker, WorkerLostError
-from agent_pipeline.engines.messages import (
-    Command,
-    DocumentsInFlight,
-    Finish,
-    ShardDocument,
-    StopTaking,
-    Take,
-    WorkerPlan,
-)
-from agent_pipeline.errors import AgentPipelineError, DuplicateDocumentError, EngineError
+from agent_pipeline.engines.messages import Command, DocumentsInFlight, WorkerPlan
+from agent_pipeline.errors import AgentPipelineError, EngineError
 from agent_pipeline.pipeline.admission import Stop
 
 SHARD_SIZE = 50
@@ -46,7 +38,8 @@ class Driver:
     A worker has a task of its own in one nursery. Its reports are taken a batch at a time: what a batch says is on
     disk before the next is asked for, so that a slow disk slows the workers down. A worker that is lost is killed,
     its documents go to others under a new fence, and another worker takes its place. What one says after that counts
-    no more, but for its requests: they were made, and are charged and recorded.
+    no more, but for its requests: they were made, and are charged and recorded. One is opened when there are documents
+    that no other will take, see `Dealing`.
 
     Args:
         open_worker: starts a worker.
@@ -75,12 +68,19 @@ class Driver:
     ) -> None:
         self._open_worker = open_worker
         self._plan = plan
-        self._places = workers
+        self._staff = Staff(workers, plan.concurrency)
         self._intake = intake
         self._book = intake.book
         self._stop = stop
         self._emit = emit
-        self._supply = Supply(shard_size)
+        self._dealing = Dealing(
+            intake=intake,
+            stop=stop,
+            staff=self._staff,
+            shard_size=shard_size,
+            employ=self._employ_one,
+            end_with=self._end_with,
+        )
         self._patience = patience or Patience()
         self._attendant = Attendant(
             plan=plan,
@@ -89,14 +89,11 @@ class Driver:
             stop=stop,
             emit=emit,
             patience=self._patience,
-            on_hungry=self._on_hungry,
-            on_taken=self._deal,
+            on_hungry=self._dealing.ask,
+            on_taken=self._dealing.deal,
             limits=TotalLimits(workers, plan.requests_in_flight[0]),
         )
         self._workers: dict[int, Employment] = {}
-        self._hungry: dict[int, Employment] = {}
-        self._wanting = trio.lowlevel.ParkingLot()
-        self._supplying = trio.CancelScope()
         self._is_ending = trio.Event()
         self._nursery: trio.Nursery
         self._numbers = 0
@@ -113,7 +110,8 @@ class Driver:
 
     def set_in_flight(self, count: int) -> None:
         """Have at most so many documents at once in all workers together, at least one in each, from now on."""
-        self._plan = replace(self._plan, concurrency=max(1, count // self._places))
+        self._staff.concurrency = max(1, count // self._staff.places)
+        self._plan = replace(self._plan, concurrency=self._staff.concurrency)
         for worker in self._workers.values():
             worker.send(DocumentsInFlight(self._plan.concurrency))
 
@@ -130,69 +128,13 @@ class Driver:
             async with trio.open_nursery() as lending:
                 lending.start_soon(self._attendant.lessor.run)
                 async with trio.open_nursery() as self._nursery:
-                    self._nursery.start_soon(self._hand_out, entries)
-                    for _ in range(self._places):
-                        self._nursery.start_soon(self._employ, 0)
+                    self._nursery.start_soon(self._dealing.hand_out, entries)
                 lending.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 await self._intake.close_rest()
-        if self._supply.failure is not None:
-            raise self._supply.failure
-
-    # --- documents to workers ---
-
-    async def _hand_out(self, entries: AsyncGenerator[SourceEntry]) -> None:
-        """Let the source become shards, until it is at its end and all is done, or the run stops."""
-        with self._supplying:
-            with self._stop.admission:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._supply.read, entries)
-                    nursery.start_soon(self._cut)
-                await trio.sleep_forever()
-            self._end_with(StopTaking())
-
-    async def _cut(self) -> None:
-        while not self._supply.is_exhausted:
-            while all(not self._book.may_have_more(number) for number in self._hungry):
-                await self._wanting.park()
-            lot = await self._supply.take(self._accept)
-            try:
-                known = await self._intake.kept([one.id for one in lot if one.id in self._intake.records.begun_before])
-            except AgentPipelineError as exc:
-                self._stop.request_for(exc)
-                return
-            if lot:
-                self._book.add([_with(one, known.get(one.id)) for one in lot])
-            self._deal()
-
-    def _accept(self, entry: SourceEntry) -> bool:
-        """Refuse an entry whose id another one has that has not ended; of those that have, the ledger knows."""
-        position = self._book.enter(entry.id, entry.position)
-        if position is None:
-            return True
-        words = f"number {position} and number {entry.position} ({entry.source or 'unknown source'})"
-        error = f"two documents have the id {entry.id!r}: {words}; ids must be unique within a run"
-        self._intake.refuse(entry, DuplicateDocumentError(error))
-        return False
-
-    def _deal(self) -> None:
-        """Give what waits to those who are hungry; cut more where that is not enough, or end the run's work.
-
-        A run that stops gives nothing more to anybody: what waits then was begun and is closed at the end, or was not.
-        """
-        if self._stop.reason is not None:
-            return
-        for worker in [*self._hungry.values()]:
-            shard = self._book.deal(worker.number)
-            if shard is not None:
-                del self._hungry[worker.number]
-                worker.send(Take(shard))
-        if self._supply.is_exhausted and self._book.is_empty:
-            self._end_with(Finish())
-            self._supplying.cancel()
-        else:
-            self._wanting.unpark_all()
+        if self._dealing.failure is not None:
+            raise self._dealing.failure
 
     def _end_with(self, command: Command) -> None:
         """Let those that work end in this way, and those that don't work yet go."""
@@ -206,6 +148,9 @@ class Driver:
                 worker.unneeded.cancel()
 
     # --- a worker's life ---
+
+    def _employ_one(self) -> None:
+        self._nursery.start_soon(self._employ, 0)
 
     async def _employ(self, failures: int) -> None:
         """Open a worker and stay with it to its end; where it is lost, another one is opened.
@@ -238,13 +183,13 @@ class Driver:
             await self._attendant.accompany(worker)
             self._check_done(worker)
         except WorkerLostError as exc:
-            self._hungry.pop(worker.number, None)
+            self._dealing.forget(worker.number)
             await self._attendant.kill(worker)
             with trio.CancelScope(shield=True):  # half given up, its documents would be nobody's
                 await self._replace(worker, exc, failures)
             await self._attendant.hear_out(worker, self._is_ending)
         finally:
-            self._hungry.pop(worker.number, None)
+            self._dealing.forget(worker.number)
             self._attendant.settle(worker)
             self._counts["opened"] += worker.is_ready
             self._counts["late_reports"] += worker.late_reports
@@ -280,20 +225,13 @@ class Driver:
         self._never_ready = 0 if worker.is_ready else self._never_ready + 1
         if self._stop.reason is None and self._never_ready >= NEVER_READY:
             self._stop.request_for(_nobody_works(why))
+        self._staff.lose(worker.number)
         self._nursery.start_soon(self._employ, 0 if worker.ended else failures + 1)
-        self._deal()
-
-    def _on_hungry(self, worker: Employment) -> None:
-        self._hungry[worker.number] = worker
+        self._dealing.deal()
 
     def _tell(self, number: int, command: Command) -> None:
         if number in self._workers:
             self._workers[number].send(command)
-
-
-def _with(entry: SourceEntry, kept: Kept | None) -> ShardDocument:
-    """Return an entry with what earlier sessions left of it."""
-    return ShardDocument(entry) if kept is None else ShardDocument(entry, spent=kept.spent, results=kept.results)
 
 
 def _nobody_works(why: WorkerLostError) -> EngineError:

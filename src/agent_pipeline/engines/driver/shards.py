@@ -86,6 +86,11 @@ class ShardBook:
         """Whether every document that was entered has ended."""
         return not self._positions
 
+    @property
+    def waiting(self) -> int:
+        """How many shards are with no worker."""
+        return len(self._waiting)
+
     def document(self, fence: Fence, document_id: str) -> ShardDocument | None:
         """Return a document that is out under this fence; None where that counts no more, or it has ended."""
         lot = self._lot(fence)
@@ -98,6 +103,10 @@ class ShardBook:
     def documents_of(self, worker: int) -> list[ShardDocument]:
         """Return the documents that are out with a worker."""
         return [one for lot in self._by_worker.get(worker, ()) for one in lot.documents.values()]
+
+    def in_hand(self, worker: int) -> int:
+        """Return how many documents are out with a worker."""
+        return sum(len(lot.documents) for lot in self._by_worker.get(worker, ()))
 
     def enter(self, document_id: str, position: int) -> int | None:
         """Keep an id for a document that will be added; where another one has it, return where that one stands."""

@@ -21,7 +21,7 @@ from tests.engines.on_ray.inside.held_run import let_pass, make_held
 from tests.engines.on_ray.toys import OUT_OF_REACH, is_running
 from tests.integration.project import ONE_CALL, Project
 
-from agent_pipeline.engines.on_ray.cluster import OBJECT_STORE_BYTES
+from agent_pipeline.engines.on_ray.connecting import OBJECT_STORE_BYTES
 
 pytestmark = pytest.mark.ray
 

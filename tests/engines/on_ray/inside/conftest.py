@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from agent_pipeline.engines.on_ray import LOCAL, cluster
-from agent_pipeline.engines.on_ray.cluster import OBJECT_STORE_BYTES
+from agent_pipeline.engines.on_ray import LOCAL
+from agent_pipeline.engines.on_ray.connecting import OBJECT_STORE_BYTES
 from agent_pipeline.engines.on_ray.library import load_ray
+from agent_pipeline.engines.on_ray.membership import membership
+from agent_pipeline.engines.on_ray.visits import Visits
 
 PLACES = 3
 
@@ -16,9 +18,11 @@ PLACES = 3
 @pytest.fixture(scope="session")
 def local_cluster() -> Iterator[None]:
     """Let this process be a driver, so that those inside it find a cluster that goes on."""
-    cluster.membership.enter(LOCAL, PLACES)
+    connection = membership.join(LOCAL, PLACES)
+    connection.wait_begun()
     yield
-    cluster.membership.leave()
+    membership.leave(connection, Visits())
+    connection.wait_ended()
 
 
 @pytest.fixture(scope="session")
