@@ -52,6 +52,23 @@ def test_a_bell_that_is_taken_down_is_silent() -> None:
     assert not rung.is_set()
 
 
+def test_what_is_withheld_is_nobodys() -> None:
+    """Somebody may have used it, and can't be asked: it is neither free nor spent."""
+    rung = threading.Event()
+    tracker = BudgetTracker(total=100, spent=20)
+    tracker.watch(rung.set)
+
+    tracker.withhold(30)
+
+    assert (tracker.remaining(), tracker.spent) == (50, 20)
+    assert rung.is_set()
+    assert tracker.reserve_nowait(51) is None
+    for amount in (-1, float("nan")):
+        with pytest.raises(ValueError, match=f"can't withhold {amount}"):
+            tracker.withhold(amount)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    assert tracker.remaining() == 50
+
+
 def test_what_is_counted_by_hand_may_pass_the_cap() -> None:
     tracker = BudgetTracker(total=100, spent=90)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -136,7 +137,7 @@ def found_within(most_seeds: int) -> WorldReport | None:
     ("bug", "told"),
     [
         (skip_settling, "tokens"),
-        (count_retries_twice, "counts [1, 3"),
+        (count_retries_twice, r"counts \[1(, 1)*, 3"),
         (write_rows_first, "is recorded, but not on disk"),
     ],
 )
@@ -152,7 +153,7 @@ def test_a_seeded_bug_is_found(
     report = found_within(MOST_SEEDS)
 
     assert report is not None
-    assert told in report.violations[0]
+    assert re.search(told, report.violations[0])
     with capsys.disabled():
         sys.stdout.write(f" {getattr(bug, '__name__', bug)}: seed {report.seed}: {report.violations[0]}\n")
 

@@ -90,9 +90,9 @@ class BudgetTracker:
         """Let nobody have so much more of it, for as long as this tracker is there; it is charged to nobody.
 
         Raises:
-            ValueError: the amount is negative; nothing was withheld.
+            ValueError: the amount is negative or no number; nothing was withheld.
         """
-        if amount < 0:
+        if not amount >= 0:
             msg = f"can't withhold {amount}"
             raise ValueError(msg)
         with _lock:
