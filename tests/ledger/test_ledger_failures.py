@@ -21,6 +21,20 @@ Ask = Callable[[str], list[dict[str, object]]]
 
 
 @pytest.mark.parametrize("threaded", [True, False])
+async def test_who_watches_is_told_of_a_refused_row_that_nobody_waits_for(path: Path, *, threaded: bool) -> None:
+    """The run has to end then, and may have no other row to write for an hour."""
+    async with open_session(path, threaded=threaded) as ledger:
+        ledger.record_attempt(ATTEMPT)
+        ledger.record_attempt(ATTEMPT)
+        with trio.fail_after(5):
+            failure = await ledger.wait_failure()
+
+        assert "already ended" in str(failure)
+        with pytest.raises(LedgerError, match="already ended"):
+            ledger.record_attempt(ATTEMPT)
+
+
+@pytest.mark.parametrize("threaded", [True, False])
 async def test_one_refused_row_leaves_its_group_alone(path: Path, query: Ask, *, threaded: bool) -> None:
     """A duplicate id is its own waiter's problem, not that of those who happen to share the transaction."""
     refused: list[str] = []

@@ -21,6 +21,7 @@ from agent_pipeline.domain.stage_result import ResultKey
 from agent_pipeline.errors import LedgerError
 from agent_pipeline.ledger import Ledger, open_ledger, thread_writer
 from agent_pipeline.ledger.commit import Entry
+from agent_pipeline.ledger.thread_writer import ThreadWriter
 
 Ask = Callable[[str], list[dict[str, object]]]
 
@@ -92,6 +93,22 @@ async def test_attempts_are_written_without_anybody_waiting(path: Path) -> None:
         ledger.record_attempt(ATTEMPT)
 
         assert await trio.to_thread.run_sync(watched.has_committed.wait, 10)
+
+
+async def test_what_nobody_waits_for_wakes_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waking Trio costs more than the row."""
+    hops: list[object] = []
+    hop = ThreadWriter._hop
+
+    def counted(writer: ThreadWriter, function: Callable[[], None]) -> None:
+        hops.append(function)
+        hop(writer, function)
+
+    monkeypatch.setattr(ThreadWriter, "_hop", counted)
+    async with open_session(path) as ledger:
+        ledger.record_attempt(ATTEMPT)
+
+    assert len(hops) == 3  # it is open, the session has begun, all is written
 
 
 @pytest.mark.parametrize("threaded", [True, False])

@@ -108,7 +108,7 @@ class ArtifactWriter:
             await trio.lowlevel.checkpoint()
             self._publisher.write([job])
             return job.result()
-        await trio.lowlevel.checkpoint_if_cancelled()  # all else waits at once
+        await trio.lowlevel.checkpoint_if_cancelled()  # whatever follows, it waits
         self._waiting.append(job)
         if self._has_writer:
             await self._wait_for_turn(job)

@@ -153,7 +153,8 @@ class ThreadWriter:
             self.failure = commit_group(connection, group)
         else:
             refuse_group(group, self.failure)
-        self._hop(lambda: self._tell(group))
+        if self.failure is not None or any(entry.settled is not None for entry in group):
+            self._hop(lambda: self._tell(group))
 
     def _tell(self, group: list[Entry]) -> None:
         settle_group(group)
