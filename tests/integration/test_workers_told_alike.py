@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
