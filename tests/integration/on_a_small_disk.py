@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.project import make_project, prose
+from tests.integration.project import make_project
 from tests.integration.spread import Provider, local, run_over_workers, with_engine
 from tests.integration.test_workers import artifacts, problems, rows
 
+from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import AgentPipelineError
 from agent_pipeline.simulator import FaultPlan
 
@@ -26,7 +27,9 @@ ENDS = "SELECT document_id, outcome, error_code, artifact_sha256 FROM documents 
 
 def main(engine: str, place: str, folder: Path) -> None:
     """Do it."""
-    documents = [{**one, "text": f"{one['text']}\n".ljust(SIZE, "x")} for one in prose(DOCUMENTS)]
+    documents: list[JsonValue] = [
+        {"id": f"d{number:04}", "text": f"# Note {number}\n".ljust(SIZE, "x")} for number in range(1, DOCUMENTS + 1)
+    ]
     root = folder / "project"
     small = root / "out" / place
     small.mkdir(parents=True)
@@ -46,7 +49,7 @@ def main(engine: str, place: str, folder: Path) -> None:
         left = artifacts(project)
         told[f"{session}_left"] = [len(left), sum(len(row) for row in rows(project, DONE))]
     told |= {"ends": rows(project, ENDS), "problems": problems(project), "artifacts": sorted(left)}
-    print(json.dumps(told))
+    print(json.dumps(told))  # noqa: T201  (how a process answers)
 
 
 def mount(folder: Path, options: str) -> None:
