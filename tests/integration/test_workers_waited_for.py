@@ -90,7 +90,7 @@ def test_a_signal_is_obeyed_while_ray_does_not_come_back(tmp_path: Path, number:
     project = make_project(tmp_path / "project", prose(3), stages=BUILT_IN)
     command = [sys.executable, "-m", "agent_pipeline", "run", str(project.config), "--offline", "--yes", "--json"]
     run = subprocess.Popen(
-        [*command, "--display", "log", "--engine", "ray"],
+        [*command, "--display", "log", "--engine", "ray", "--ray-address", "auto"],
         env=environment(PYTHONPATH=str(folder), BEGUN=str(begun)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
