@@ -37,6 +37,7 @@ def main(engine: str, place: str, folder: Path) -> None:
     project = make_project(root, documents, stages=["tests.integration.every_kind:without_a_model"], env_key=None)
     (local if engine == "local" else with_engine)(project)
     told: dict[str, object] = {}
+    left: dict[str, bytes] = {}
     for session in ("first", "second"):
         provider = Provider(FaultPlan.from_mapping({"latency": 1}))
         try:

@@ -1,5 +1,6 @@
 """A run whose cluster is not there yet: it can be ended as at any other time."""
 
+import math
 import os
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def test_a_run_that_is_stopped_before_it_has_a_cluster_ends_at_once(
     @asynccontextmanager
     async def never(*_: object) -> AsyncGenerator[OpenWorker]:
         try:
-            await trio.sleep_forever()
+            await trio.sleep(math.inf)
         finally:
             ended_at.append(trio.current_time())
         yield

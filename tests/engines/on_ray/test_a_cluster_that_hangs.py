@@ -173,7 +173,7 @@ async def test_a_visit_that_does_not_end_holds_up_nobody_but_the_shutdown(ray: H
     door = threading.Event()
     ray.init_may_return.set()
     ray.shutdown_may_return.set()
-    connection = cluster.membership.join(LOCAL, 1)
+    connection = membership.membership.join(LOCAL, 1)
     connection.wait_begun()
     visits = Visits()
     visits.begin("a visit", partial(_pass, door))
