@@ -20,7 +20,6 @@ from tests.integration.spread import Provider, run_over_workers, with_engine
 from tests.integration.test_workers import finished
 
 from agent_pipeline.compose.runtime import Runtime
-from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.simulator import FaultPlan
 
 HANGING_RAY = """\
@@ -59,7 +58,7 @@ def test_a_run_that_is_stopped_before_it_has_a_cluster_ends_at_once(
     ended_at: list[float] = []
 
     @asynccontextmanager
-    async def never(*_: object) -> AsyncGenerator[OpenWorker]:
+    async def never(*_: object) -> AsyncGenerator[None]:
         try:
             await trio.sleep(math.inf)
         finally:
