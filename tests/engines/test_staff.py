@@ -97,7 +97,7 @@ async def test_documents_that_would_wait_open_another_worker(tmp_path: Path, aut
 async def test_the_last_shard_is_for_the_worker_that_is_coming(tmp_path: Path, autojump_clock: MockClock) -> None:
     """The other one, ready sooner, would have it wait behind its own."""
     async with open_run(tmp_path) as run:
-        await run.documents(entries(40), run.driver(workers=2, open_worker=slow_to_open(run, 0, 1.5)))
+        await run.documents(entries(40), run.driver(workers=2, open_worker=slow_to_open(run, 0, 2.5)))
 
         assert [shards(run, number) for number in (1, 2)] == [[20], [20]]
         run.assert_accounted()

@@ -1,5 +1,6 @@
 """A run whose cluster is not there yet: it can be ended as at any other time."""
 
+import math
 import os
 import signal
 import subprocess
@@ -19,7 +20,6 @@ from tests.integration.spread import Provider, run_over_workers, with_engine
 from tests.integration.test_workers import finished
 
 from agent_pipeline.compose.runtime import Runtime
-from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.simulator import FaultPlan
 
 HANGING_RAY = """\
@@ -58,9 +58,9 @@ def test_a_run_that_is_stopped_before_it_has_a_cluster_ends_at_once(
     ended_at: list[float] = []
 
     @asynccontextmanager
-    async def never(*_: object) -> AsyncGenerator[OpenWorker]:
+    async def never(*_: object) -> AsyncGenerator[None]:
         try:
-            await trio.sleep_forever()
+            await trio.sleep(math.inf)
         finally:
             ended_at.append(trio.current_time())
         yield
@@ -90,7 +90,7 @@ def test_a_signal_is_obeyed_while_ray_does_not_come_back(tmp_path: Path, number:
     project = make_project(tmp_path / "project", prose(3), stages=BUILT_IN)
     command = [sys.executable, "-m", "agent_pipeline", "run", str(project.config), "--offline", "--yes", "--json"]
     run = subprocess.Popen(
-        [*command, "--display", "log", "--engine", "ray"],
+        [*command, "--display", "log", "--engine", "ray", "--ray-address", "auto"],
         env=environment(PYTHONPATH=str(folder), BEGUN=str(begun)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from typing import NoReturn
 
 import trio
 
@@ -14,7 +15,7 @@ from agent_pipeline.engines.driver.intake import Intake
 from agent_pipeline.engines.driver.shards import ShardBook
 from agent_pipeline.engines.engine import Engine
 from agent_pipeline.engines.leases.lending import Lending
-from agent_pipeline.engines.link import DriverEnd, OpenWorker, WorkerLostError
+from agent_pipeline.engines.link import OpenWorker, WorkerLostError
 from agent_pipeline.engines.messages import WorkerPlan
 from agent_pipeline.engines.on_ray import open_cluster
 from agent_pipeline.pipeline.admission import Admission, Tally
@@ -62,10 +63,8 @@ def _way_to_workers(config: PipelineConfig, options: RunOptions) -> AbstractAsyn
     return open_cluster(config.engine.address, workers=config.engine.workers, main=WORKER)
 
 
-@asynccontextmanager
-async def _open_no_worker(_plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+def _open_no_worker(_plan: WorkerPlan) -> NoReturn:
     raise WorkerLostError("the run was stopped before it had a cluster")
-    yield
 
 
 def _driver(

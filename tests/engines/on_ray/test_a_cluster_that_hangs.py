@@ -55,8 +55,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     monkeypatch.setattr("agent_pipeline.engines.on_ray.pulse.load_ray", lambda: hanging)
     monkeypatch.setattr(connecting, "_keep_quiet", lambda: None)
     monkeypatch.setattr(cluster, "_leave_it_at_the_end", hanging.leave_at_the_end)
-    monkeypatch.setattr(cluster, "LEAVE_TIMEOUT", 0.1)
-    monkeypatch.setattr(cluster, "LEAVE_LOST_TIMEOUT", 0.1)
+    for name in ("LEAVE_TIMEOUT", "LEAVE_LOST_TIMEOUT", "LEAVE_STARTING_TIMEOUT"):
+        monkeypatch.setattr(cluster, name, 0.1)
     monkeypatch.setattr(membership, "membership", made := membership.Membership())
     monkeypatch.setattr(cluster, "membership", made)
     yield hanging
@@ -102,6 +102,23 @@ async def test_who_does_not_want_a_cluster_any_more_does_not_wait_for_it(ray: Ha
     assert (asked, is_left) == (["init"], True)
     assert ray.calls == ["init", "shutdown"]
     assert threads() == []
+
+
+async def test_a_cluster_of_our_own_that_is_there_soon_is_ended_in_order(
+    ray: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else some of its processes would go on for a minute."""
+    monkeypatch.setattr(cluster, "LEAVE_STARTING_TIMEOUT", AT_ONCE)
+    ray.shutdown_may_return.set()
+
+    with trio.fail_after(AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            await started(ray)
+            nursery.cancel_scope.cancel()
+            ray.init_may_return.set()
+
+    assert (ray.calls, ray.is_left_at_the_end, threads()) == (["init", "shutdown"], False, [])
 
 
 async def test_one_who_goes_leaves_it_to_another_who_waits(ray: Hanging) -> None:
@@ -156,7 +173,7 @@ async def test_a_visit_that_does_not_end_holds_up_nobody_but_the_shutdown(ray: H
     door = threading.Event()
     ray.init_may_return.set()
     ray.shutdown_may_return.set()
-    connection = cluster.membership.join(LOCAL, 1)
+    connection = membership.membership.join(LOCAL, 1)
     connection.wait_begun()
     visits = Visits()
     visits.begin("a visit", partial(_pass, door))

@@ -26,7 +26,7 @@ from agent_pipeline.engines.messages import (
     Resulted,
     ShardDocument,
 )
-from agent_pipeline.errors import AgentPipelineError, PoisonedError
+from agent_pipeline.errors import AgentPipelineError, LedgerError, PoisonedError
 from agent_pipeline.pipeline.admission import Stop, Tally
 from agent_pipeline.pipeline.document_records import LedgerRecords
 from agent_pipeline.pipeline.ending import Ending
@@ -214,6 +214,8 @@ class Intake:
         opened = self._open.pop(report.document_id, None)
         if opened is not None and opened.error is not None:
             _fail(ending, opened.error)
+        if isinstance(self.stop.error, LedgerError):  # nothing more may be called done: a result of it may be lost
+            _fail(ending, self.stop.error)
         if ending.outcome == "cancelled" and ending.error is None:
             ending.error = run_timeout_passed()
         if report.document is not None and ending.outcome == "succeeded":

@@ -12,6 +12,7 @@ from functools import partial
 import trio
 
 from agent_pipeline.engines.link import OpenWorker
+from agent_pipeline.engines.on_ray.address import LOCAL
 from agent_pipeline.engines.on_ray.library import check_ray_installed
 from agent_pipeline.engines.on_ray.membership import Connection, membership
 from agent_pipeline.engines.on_ray.pulse import Pulse
@@ -21,6 +22,10 @@ from agent_pipeline.engines.on_ray.visits import Visits
 LEAVE_TIMEOUT = 30.0
 LEAVE_LOST_TIMEOUT = 3.0
 """Seconds for which the end of our part in a cluster is waited for; where it was lost, or not even reached."""
+
+LEAVE_STARTING_TIMEOUT = 10.0
+"""Seconds for one of our own that is only being started: soon it is there, and can be ended in order. Of one that is
+left before that the system ends all but Ray's agents, which give up after a minute or so."""
 
 
 @asynccontextmanager
@@ -45,7 +50,7 @@ async def open_cluster(address: str, *, workers: int, main: str) -> AsyncGenerat
     try:
         await trio.to_thread.run_sync(connection.wait_begun, abandon_on_cancel=True)
     except BaseException:
-        await _leave(connection, visits, LEAVE_LOST_TIMEOUT)
+        await _leave(connection, visits, LEAVE_STARTING_TIMEOUT if address == LOCAL else LEAVE_LOST_TIMEOUT)
         raise
     pulse = Pulse(visits)
     try:
