@@ -77,6 +77,14 @@ class _WithAWayOfItsOwn:
         object.__setattr__(self, "words", {**state, "restored": "yes"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Withholding:
+    words: tuple[str, ...]
+
+    def __getstate__(self) -> list[tuple[str, ...]]:
+        return [self.words[:1]]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -110,9 +118,11 @@ def test_who_has_a_way_of_his_own_keeps_it() -> None:
     """It may leave something out, or find something new."""
     line = SpanLine("{}", SdkSpan("item", "s", None, "1", "answer", 1, None))
 
-    restored, with_span = pickle.loads(pack((_WithAWayOfItsOwn({"a": "b"}), SdkTraceItem(line))))  # noqa: S301 - packed here
+    values = (_WithAWayOfItsOwn({"a": "b"}), _Withholding(("a", "b")), SdkTraceItem(line))
+    restored, withheld, with_span = pickle.loads(pack(values))  # noqa: S301 - packed here
 
     assert restored.words == {"a": "b", "restored": "yes"}
+    assert withheld.words == ("a",)
     assert with_span.line.span == line.span
 
 

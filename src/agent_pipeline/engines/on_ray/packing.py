@@ -43,8 +43,9 @@ def _restored(kind: type, *values: object) -> object:
 @cache
 def _reader(kind: type) -> Callable[[object], tuple[object, ...]] | None:
     """Return what reads the fields of a class that is pickled in this way; None for one that has a way of its own."""
-    restore = getattr(kind, "__setstate__", None)  # of `dataclasses` itself, where frozen and slots meet
-    if not is_dataclass(kind) or restore is None or restore.__module__ != "dataclasses":
+    ways = (getattr(kind, "__getstate__", None), getattr(kind, "__setstate__", None))
+    # Both are of `dataclasses` itself where frozen and slots meet.
+    if not is_dataclass(kind) or any(getattr(way, "__module__", None) != "dataclasses" for way in ways):
         return None
     if kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
         return None
