@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 
 from agent_pipeline.engines.on_ray.connecting import connect
 from agent_pipeline.engines.on_ray.library import load_ray
@@ -77,13 +78,15 @@ class Connection:
             load_ray().shutdown()
 
     def _wait_for_the_last_one(self) -> None:
-        after, self._after = self._after, None
-        if after is not None and not after.wait_ended(LAST_ONE_TIMEOUT):
-            raise ConfigError(
-                f"this process can't leave the Ray cluster that it used before: Ray has not answered for "
-                f"{LAST_ONE_TIMEOUT:g} s; start the run in another process",
-                key="engine",
-            )
+        until = time.monotonic() + LAST_ONE_TIMEOUT
+        while (after := self._after) is not None:
+            if not after.wait_ended(max(0.0, until - time.monotonic())):
+                raise ConfigError(
+                    f"this process can't leave the Ray cluster that it used before: Ray has not answered for "
+                    f"{LAST_ONE_TIMEOUT:g} s; start the run in another process",
+                    key="engine",
+                )
+            self._after = after._after  # noqa: SLF001 - of its own kind: the one that it gave up waiting for
 
 
 class Membership:
