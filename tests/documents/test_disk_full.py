@@ -24,6 +24,7 @@ from tests.documents.writing import (
 from agent_pipeline import failpoints
 from agent_pipeline.documents import ArtifactWriter
 from agent_pipeline.documents.folder import reporting
+from agent_pipeline.documents.publishing import Job, Publisher
 from agent_pipeline.documents.temporary import TemporaryFile, fill
 from agent_pipeline.errors import ArtifactError, DiskFullError
 
@@ -104,6 +105,28 @@ async def test_only_those_it_happened_to_are_told_of_it(tmp_path: Path, point: s
     assert set(artifacts_in(tmp_path)) == {f"{number}.md" for number in told}
     assert len(temporary_in(tmp_path)) == len(told)
     assert all(text == str(number) for number, text in told.items())
+
+
+def test_what_fails_while_one_is_tidied_up_is_not_told_to_those_that_are_on_disk(tmp_path: Path) -> None:
+    """Their files have names and are synced: called failed, they would be in the folder and on no record."""
+    jobs = [Job(document(str(number), document_id=str(number))) for number in range(3)]
+    filled: set[str] = set()
+
+    def fail_with_the_second() -> None:
+        (name,) = {path.name for path in tmp_path.iterdir()} - filled
+        filled.add(name)
+        if len(filled) == 2:
+            (tmp_path / name).unlink()
+            (tmp_path / name).mkdir()  # which no file's removal removes
+            raise OSError(errno.EFBIG, "too large")
+
+    failpoints.arm("artifact.filled", fail_with_the_second)
+    Publisher(tmp_path, TAG).write(jobs)
+
+    assert [text_of(jobs[number].result()) for number in (0, 2)] == ["0", "2"]
+    with pytest.raises(ArtifactError, match="document '1' can't be written: too large"):
+        jobs[1].result()
+    assert artifacts_in(tmp_path) == {"0.md": 1, "2.md": 1}
 
 
 async def test_a_file_that_replaced_a_failed_artifact_is_not_withdrawn(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class Publisher:
         except (OSError, ValueError) as exc:
             error = self._error_of(exc, group)
             for job in group:
-                job.error = job.error or error
+                if job.artifact is None:  # what is published and synced stays so, whatever is said as files are closed
+                    job.error = job.error or error
 
     def _attempt(self, folder: int, group: Sequence[Job], step: Callable[[Job], None]) -> None:
         """Take the next step with all jobs for which no earlier one failed."""
