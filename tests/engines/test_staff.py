@@ -115,6 +115,23 @@ async def test_a_worker_that_never_comes_leaves_its_documents_to_others(
         run.assert_accounted()
 
 
+async def test_a_worker_that_is_coming_is_told_what_changed_meanwhile(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It would have as many documents in flight as when it was wanted, however long ago that was."""
+    async with open_run(tmp_path) as run:
+        driver = run.driver(workers=2, concurrency=10, open_worker=slow_to_open(run, 5))
+
+        async def change() -> None:
+            await trio.sleep(1)
+            driver.set_in_flight(4)
+
+        await run.documents(entries(40), driver, beside=change)
+
+        assert run.pretence.most == 2
+        run.assert_accounted()
+
+
 async def test_a_lost_worker_is_replaced_also_where_it_was_the_only_one(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -165,11 +165,14 @@ class Driver:
         self._numbers += 1
         worker = Employment(self._numbers, trio.current_time() + self._patience.start)
         self._workers[worker.number] = worker
+        plan = replace(self._plan, worker=worker.number)
         try:
             with worker.unneeded:
-                async with self._open_worker(replace(self._plan, worker=worker.number)) as worker.end:
+                async with self._open_worker(plan) as worker.end:
                     # A cluster may let it wait for a place as long as it takes.
                     worker.start_deadline = trio.current_time() + self._patience.start
+                    if self._plan.concurrency != plan.concurrency:  # it changed while nothing could be sent there
+                        worker.send(DocumentsInFlight(self._plan.concurrency))
                     await self._stay_with(worker, failures)
         except WorkerLostError as exc:
             if not worker.is_lost:  # it could not even be opened
