@@ -1,5 +1,6 @@
 """Ray that does not come back, played by a stand-in: whoever waits for it goes on, and nobody else waits for them."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -25,9 +26,10 @@ class Hanging:
         self.shutdown_may_return = threading.Event()
         self.is_connecting = threading.Event()
         self.error: Exception | None = None
+        self.is_used_already = False
 
     def is_initialized(self) -> bool:
-        return False
+        return self.is_used_already
 
     def init(self, **_given: object) -> None:
         self.calls.append("init")
@@ -80,8 +82,8 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "Ray"]
 
 
-async def use(is_open: trio.Event | None = None) -> None:
-    async with open_cluster(LOCAL, workers=1, main="nobody:nothing"):
+async def use(is_open: trio.Event | None = None, *, address: str = LOCAL) -> None:
+    async with open_cluster(address, workers=1, main="nobody:nothing"):
         if is_open is not None:
             is_open.set()
             await trio.sleep_forever()
@@ -210,9 +212,11 @@ async def test_a_visit_that_does_not_end_holds_up_nobody_but_the_shutdown(ray: H
 
     with trio.fail_after(AT_ONCE):
         await cluster._leave(connection, visits, 0.05)
+    is_ended_too_soon = connection.wait_ended(0.25)
     asked = [*ray.calls]
     door.set()
 
+    assert not is_ended_too_soon
     assert connection.wait_ended(AT_ONCE)
     assert (asked, ray.calls) == (["init"], ["init", "shutdown"])
 
@@ -228,3 +232,67 @@ async def test_one_that_fails_leaves_no_thread_and_is_tried_anew(ray: Hanging) -
         assert threads() == []
 
     assert ray.calls == ["init", "init"]
+
+
+async def test_who_comes_after_one_that_failed_does_not_get_its_error(ray: Hanging) -> None:
+    """Who met it may not have left yet: another thread's run, say."""
+    ray.error = OSError("no room for it")
+    ray.init_may_return.set()
+    failed = membership.membership.join(LOCAL, 1)
+    with pytest.raises(ConfigError, match="no room for it"):
+        failed.wait_begun()
+    ray.error = None
+    ray.shutdown_may_return.set()
+
+    await use()
+    membership.membership.leave(failed, Visits())
+
+    assert all_calls(ray) == ["init", "init", "shutdown"]
+
+
+async def test_what_the_program_around_uses_already_is_used_and_stays(ray: Hanging) -> None:
+    """It is not ours to end."""
+    ray.is_used_already = True
+    is_open = trio.Event()
+
+    with trio.fail_after(AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use, is_open)
+            await is_open.wait()
+            nursery.cancel_scope.cancel()
+
+    assert all_calls(ray) == []
+
+
+async def test_where_nobody_listens_ray_is_not_asked(ray: Hanging) -> None:
+    """It would try for minutes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    with trio.fail_after(AT_ONCE), pytest.raises(ConfigError, match=f"there is no Ray cluster at {address}"):
+        await use(address=address)
+
+    assert all_calls(ray) == []
+
+
+async def test_a_cluster_that_nobody_wants_any_more_is_not_even_begun(
+    ray: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head's answer, or Ray's import, may have taken longer than the patience of who wanted it."""
+    door, is_asking = threading.Event(), threading.Event()
+
+    def answer(_address: str) -> None:
+        is_asking.set()
+        door.wait()
+
+    monkeypatch.setattr(connecting, "check_answers", answer)
+
+    with trio.fail_after(AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            await trio.to_thread.run_sync(is_asking.wait)
+            nursery.cancel_scope.cancel()
+    door.set()
+
+    assert all_calls(ray) == []
