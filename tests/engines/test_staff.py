@@ -103,6 +103,18 @@ async def test_the_last_shard_is_for_the_worker_that_is_coming(tmp_path: Path, a
         run.assert_accounted()
 
 
+async def test_a_worker_has_the_next_shard_before_it_is_through_where_all_are_there(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What it says takes up to 0.2 s to the driver: its place would stand empty at each shard's end."""
+    async with open_run(tmp_path) as run:
+        await run.documents(entries(20), run.driver(workers=1, concurrency=1, shard_size=2))
+
+        assert shards(run, 1) == [2] * 10
+        assert 40 < trio.current_time() < 41
+        run.assert_accounted()
+
+
 async def test_a_worker_that_never_comes_leaves_its_documents_to_others(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
