@@ -1,9 +1,10 @@
 """What is packed comes out as pickle would have it, whatever kind of class it is of."""
 
 import pickle
+import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime
 from typing import cast
 
@@ -78,6 +79,11 @@ class _WithAWayOfItsOwn:
 
 
 @dataclass(frozen=True, slots=True)
+class _Greeting:
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Withholding:
     words: tuple[str, ...]
 
@@ -124,6 +130,19 @@ def test_who_has_a_way_of_his_own_keeps_it() -> None:
     assert restored.words == {"a": "b", "restored": "yes"}
     assert withheld.words == ("a",)
     assert with_span.line.span == line.span
+
+
+def test_what_has_one_field_more_here_is_read_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of another version says so in its first words, which have to be read for that."""
+    packed = pack(_Greeting("1"))
+    grown = make_dataclass(
+        "_Greeting", [("version", str), ("more", str)], namespace={"__module__": __name__}, frozen=True, slots=True
+    )
+    monkeypatch.setattr(sys.modules[__name__], "_Greeting", grown)
+
+    restored = pickle.loads(packed)  # noqa: S301 - packed here
+
+    assert (type(restored), restored.version) == (grown, "1")
 
 
 def test_what_can_not_be_packed_says_so() -> None:

@@ -35,7 +35,7 @@ class _Packer(pickle.Pickler):
 def _restored(kind: type, *values: object) -> object:
     """Return an object of this kind; nothing of it is checked again, as where pickle restores it."""
     restored: object = object.__new__(kind)
-    for put, value in zip(_setters(kind), values, strict=True):
+    for put, value in zip(_setters(kind), values, strict=False):  # of another version, it may have others
         put(restored, value)
     return restored
 
