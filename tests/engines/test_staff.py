@@ -168,3 +168,25 @@ async def test_what_waits_for_a_worker_of_its_own_gets_one_where_there_is_a_plac
         assert opened_at(run)[:4] == pytest.approx([0, 1.3, 2.6, 2.9])
         assert [shards(run, number) for number in (1, 2, 3, 4)] == [[10], [10], [10], [5]]
         run.assert_accounted()
+
+
+async def test_nothing_is_read_for_a_worker_that_may_have_nothing_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It is hungry, but has a document that lost others their workers: what is read would only be kept."""
+    ahead: list[int] = []
+
+    async def watch(run: Run) -> None:
+        while True:
+            ahead.append(run.pulled - len(run.finished))
+            await trio.sleep(0.1)
+
+    async with open_run(tmp_path, Pretence(poison=frozenset({"3"}), makes_artifacts=False)) as run:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, run)
+            await run.documents(entries(400), run.driver(workers=1, concurrency=4, shard_size=8))
+            nursery.cancel_scope.cancel()
+
+        assert [document for document, (outcome, _) in run.outcomes().items() if outcome == "failed"] == ["3"]
+        assert max(ahead) <= 3 * 8 + 1
+        run.assert_accounted()

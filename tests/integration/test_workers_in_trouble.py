@@ -2,7 +2,10 @@
 
 import json
 import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -11,6 +14,8 @@ from tests.integration.project import IN_THIS_PROCESS, make_project, prose
 from tests.integration.spread import Disturb, Provider, local, run_over_workers, with_engine
 from tests.integration.test_workers import artifacts, finished, problems, rows
 
+from agent_pipeline.compose.runtime import Runtime
+from agent_pipeline.engines.link import OpenWorker
 from agent_pipeline.simulator import FaultPlan
 
 DOCUMENTS = 30
@@ -67,3 +72,35 @@ def test_every_document_ends_once_whatever_happens(seed: int, tmp_path: Path) ->
     assert finished(result).documents.succeeded == DOCUMENTS - given_up == len(artifacts(project))
     charged = rows(project, "SELECT sum(charged_tokens), count(*) FROM attempts WHERE outcome IS NOT NULL")[0]
     assert charged == (result.usage.charged_tokens, result.usage.attempts)
+
+
+@pytest.mark.parametrize(("timeout", "reason", "at"), [(None, "signal:SIGINT", 1000), (700, "deadline:run", 700)])
+def test_a_run_that_stops_while_it_waits_for_a_cluster_waits_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timeout: int | None, reason: str, at: int
+) -> None:
+    """A head that accepts and says nothing would keep it for ever; a first signal ends it as one with no documents."""
+    project = make_project(tmp_path, prose(3), stages=IN_THIS_PROCESS, limits={"timeouts": {"run": timeout}})
+    with_engine(project)
+    opened: list[Runtime] = []
+    left_at: list[float] = []
+
+    @asynccontextmanager
+    async def never(*_given: object) -> AsyncGenerator[OpenWorker]:
+        try:
+            await trio.Event().wait()
+            yield cast("OpenWorker", None)
+        finally:
+            left_at.append(trio.current_time())
+
+    async def signal(_process: InProcess) -> None:
+        await trio.sleep(1000)
+        opened[0].stop.request("signal:SIGINT", "asked to stop", cancel=False)
+        await trio.sleep(100)
+        raise AssertionError("the run goes on")
+
+    monkeypatch.setattr("agent_pipeline.compose.engine._way_to_workers", never)
+    result = finished(run_over_workers(project, Provider(), disturb=signal, on_open=opened.append))
+
+    assert left_at == [at]
+    assert (result.reason, result.documents.total) == (reason, 0)
+    assert problems(project) == []

@@ -108,8 +108,7 @@ class ArtifactWriter:
             await trio.lowlevel.checkpoint()
             self._publisher.write([job])
             return job.result()
-        await trio.lowlevel.checkpoint_if_cancelled()  # whatever follows, it waits
-        self._waiting.append(job)
+        self._waiting.append(job)  # whatever follows waits, and a cancelled one is taken out again there
         if self._has_writer:
             await self._wait_for_turn(job)
         if self._waiting[:1] == [job]:  # its turn, since nobody has written it

@@ -27,6 +27,7 @@ class Hanging:
         self.is_connecting = threading.Event()
         self.error: Exception | None = None
         self.is_used_already = False
+        self.has_nodes = False
 
     def is_initialized(self) -> bool:
         return self.is_used_already
@@ -45,8 +46,16 @@ class Hanging:
     def leave_at_the_end(self) -> None:
         self.is_left_at_the_end = True
 
-    def get_runtime_context(self) -> object:
-        raise RuntimeError("a stand-in has no nodes")
+    def get_runtime_context(self) -> "Hanging":
+        if not self.has_nodes:
+            raise RuntimeError("a stand-in has no nodes")
+        return self
+
+    def get_node_id(self) -> str:
+        return "here"
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"Alive": True, "NodeID": "here"}]
 
 
 @pytest.fixture
@@ -219,6 +228,49 @@ async def test_a_visit_that_does_not_end_holds_up_nobody_but_the_shutdown(ray: H
     assert not is_ended_too_soon
     assert connection.wait_ended(AT_ONCE)
     assert (asked, ray.calls) == (["init"], ["init", "shutdown"])
+
+
+async def test_who_is_not_the_last_waits_for_his_own_visits_and_not_for_the_end(
+    ray: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run goes on for as long as it likes."""
+    monkeypatch.setattr(cluster, "LEAVE_TIMEOUT", AT_ONCE)
+    door, is_left = threading.Event(), trio.Event()
+    ray.init_may_return.set()
+    ray.shutdown_may_return.set()
+    other = membership.membership.join(LOCAL, 1)
+    other.wait_begun()
+    visits = Visits()
+    visits.begin("a visit", partial(_pass, door))
+
+    async def leave() -> None:
+        await cluster._leave(membership.membership.join(LOCAL, 1), visits, AT_ONCE)
+        is_left.set()
+
+    with trio.fail_after(AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave)
+            await trio.sleep(0.1)
+            is_left_too_soon = is_left.is_set()
+            door.set()
+    membership.membership.leave(other, Visits())
+
+    assert (is_left_too_soon, is_left.is_set(), ray.is_left_at_the_end) == (False, True, False)
+    assert all_calls(ray) == ["init", "shutdown"]
+
+
+async def test_the_pulse_ends_with_its_cluster(ray: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks every few seconds, and would keep the cluster from being left."""
+    monkeypatch.setattr(cluster, "LEAVE_TIMEOUT", AT_ONCE)
+    ray.has_nodes = True
+    ray.init_may_return.set()
+    ray.shutdown_may_return.set()
+
+    with trio.fail_after(AT_ONCE):
+        async with open_cluster(LOCAL, workers=1, main="nobody:nothing"):
+            pass
+
+    assert (ray.is_left_at_the_end, all_calls(ray)) == (False, ["init", "shutdown"])
 
 
 async def test_one_that_fails_leaves_no_thread_and_is_tried_anew(ray: Hanging) -> None:
