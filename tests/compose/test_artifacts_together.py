@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agent_pipeline.documents import ArtifactWriter
+from agent_pipeline.documents.artifacts import GATHER_DELAY
 from agent_pipeline.domain.document import Document
 
 
@@ -65,3 +66,24 @@ async def test_who_is_cancelled_as_he_is_given_the_turn_passes_it_on(
         goes_on.set()
 
     assert written == _names(tmp_path) == ["first", "other"]
+
+
+async def test_who_is_cancelled_while_his_group_waits_for_the_thread_takes_nobody_along(tmp_path: Path) -> None:
+    """What was taken to be written is written by whoever took it, or by nobody."""
+    writer = ArtifactWriter(tmp_path)
+    written: list[str] = []
+    cancelled = trio.CancelScope()
+
+    async def write(document_id: str, scope: trio.CancelScope) -> None:
+        with scope:
+            written.append((await writer.write(Document(document_id, "text"))).document_id)
+
+    async with trio.open_nursery() as nursery, writer._thread:
+        nursery.start_soon(write, "first", cancelled)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(write, "other", trio.CancelScope())
+        await wait_all_tasks_blocked(2 * GATHER_DELAY)
+        cancelled.cancel()
+        await wait_all_tasks_blocked()
+
+    assert sorted(written) == _names(tmp_path) == ["first", "other"]

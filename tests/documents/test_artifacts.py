@@ -12,7 +12,9 @@ from tests.documents.writing import TAG, artifacts_in, document, sizes_in, tempo
 from tests.unprivileged import read_only_folder, unprivileged
 from trio.testing import MockClock
 
+from agent_pipeline import failpoints
 from agent_pipeline.documents import ArtifactWriter
+from agent_pipeline.documents.artifacts import MOST_TOGETHER
 from agent_pipeline.documents.publishing import Job, Publisher
 from agent_pipeline.documents.temporary import rename_over_placeholder
 from agent_pipeline.domain.document import Artifact
@@ -238,3 +240,23 @@ def test_each_step_is_taken_with_all_of_a_group_before_the_next(tmp_path: Path) 
     filled = ["write", "posix_fadvise"] if sys.platform == "linux" else ["write"]
     assert calls == [*filled * 2, *["fsync"] * 2, *["link"] * 2, "fsync", *["close"] * 3]
     assert [job.result().path for job in jobs] == [str(tmp_path / name) for name in ("0.md", "1.md")]
+
+
+async def test_a_group_holds_no_more_descriptors_than_it_may(tmp_path: Path) -> None:
+    """A process has a thousand, as a rule, and sockets want most of them; who finds no place waits for the next."""
+    writer = ArtifactWriter(tmp_path)
+    groups: list[int] = []
+    failpoints.arm("artifact.synced", lambda: groups.append(len(list(tmp_path.glob("*.md")))))
+
+    async def write(number: int) -> None:
+        writer.confirm(await writer.write(document(document_id=str(number))))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for number in range(MOST_TOGETHER + 1):
+                nursery.start_soon(write, number)
+    finally:
+        failpoints.disarm_all()
+        await writer.aclose()
+
+    assert groups == [MOST_TOGETHER, MOST_TOGETHER + 1]

@@ -64,22 +64,22 @@ def failing(number: int, *, after: int = 0) -> Callable[[], None]:
 async def test_a_failed_write_leaves_nothing_and_the_name_free(
     tmp_path: Path, point: str, number: int, error: type[ArtifactError]
 ) -> None:
-    """Whichever step failed; only what every other document would meet ends the run."""
+    """Whichever step failed; only what every other document would meet ends the run. Case makes two names of one."""
     writer = ArtifactWriter(tmp_path, run_tag=TAG)
     failpoints.arm(point, failing(number))
 
     with pytest.raises(ArtifactError, match=f"document '7' can't be written: {os.strerror(number)}") as caught:
-        await writer.write(document(file_slug="notes"))
+        await writer.write(document(file_slug="Notes"))
     left = sizes_in(tmp_path)
     failpoints.disarm_all()
-    artifact = await writer.write(document("again", file_slug="notes"))
+    artifact = await writer.write(document("again", file_slug="Notes"))
     writer.confirm(artifact)
     await writer.aclose()
 
     assert type(caught.value) is error
     assert str(tmp_path) in str(caught.value)
     assert left == {}
-    assert sizes_in(tmp_path) == {"notes.md": 5}
+    assert sizes_in(tmp_path) == {"Notes.md": 5}
 
 
 @pytest.mark.parametrize(("point", "failed"), [("artifact.filled", [2, 3]), ("artifact.synced", [0, 1, 2, 3])])

@@ -11,6 +11,8 @@ class Staff:
     >>> staff = Staff(places=3, concurrency=10)
     >>> staff.hire(2), staff.coming, staff.hire(2), staff.has_place
     (2, 2, 1, False)
+    >>> staff.hire(-1), staff.coming  # more are coming than are wanted by now
+    (0, 3)
     >>> staff.come(1)
     >>> staff.coming
     2
