@@ -144,6 +144,24 @@ async def test_a_worker_that_is_coming_is_told_what_changed_meanwhile(
         run.assert_accounted()
 
 
+async def test_a_worker_gets_as_many_as_it_may_have_by_now_while_another_is_coming(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """One document at a time would be 40 s."""
+    async with open_run(tmp_path) as run:
+        driver = run.driver(workers=2, concurrency=1, shard_size=1, open_worker=slow_to_open(run, 0, 100))
+
+        async def change() -> None:
+            await trio.sleep(0.5)
+            driver.set_in_flight(20)
+
+        await run.documents(entries(20), driver, beside=change)
+
+        assert run.pretence.most == 10
+        assert trio.current_time() < 8
+        run.assert_accounted()
+
+
 async def test_a_lost_worker_is_replaced_also_where_it_was_the_only_one(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
