@@ -62,14 +62,19 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     yield hanging
     hanging.init_may_return.set()
     hanging.shutdown_may_return.set()
-    for thread in threads():
-        thread.join(AT_ONCE)
+    wait_for_threads()
     assert not threads()
 
 
 def threads() -> list[threading.Thread]:
     """Return those of connections."""
     return [thread for thread in threading.enumerate() if thread.name == "Ray"]
+
+
+def wait_for_threads() -> None:
+    """Wait until all have ended that Ray does not hold: who leaves waits for them in vain on a busy machine."""
+    for thread in threads():
+        thread.join(AT_ONCE)
 
 
 async def use(is_open: trio.Event | None = None) -> None:
@@ -97,7 +102,7 @@ async def test_who_does_not_want_a_cluster_any_more_does_not_wait_for_it(ray: Ha
     asked, is_left = [*ray.calls], ray.is_left_at_the_end
     ray.shutdown_may_return.set()
     ray.init_may_return.set()
-    threads()[0].join(AT_ONCE)
+    wait_for_threads()
 
     assert (asked, is_left) == (["init"], True)
     assert ray.calls == ["init", "shutdown"]
@@ -135,6 +140,7 @@ async def test_one_who_goes_leaves_it_to_another_who_waits(ray: Hanging) -> None
             await is_open.wait()
             asked = [*ray.calls]
             nursery.cancel_scope.cancel()
+    wait_for_threads()
 
     assert asked == ["init"]
     assert ray.calls == ["init", "shutdown"]
@@ -164,6 +170,7 @@ async def test_a_cluster_that_is_left_late_is_followed_by_the_next(ray: Hanging)
         await use()
         ray.shutdown_may_return.set()
         await use()
+    wait_for_threads()
 
     assert ray.calls == ["init", "shutdown", "init", "shutdown"]
 
