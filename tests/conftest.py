@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sniffio
 from hypothesis import settings
 
 # Light by default, with the same examples in every run; `--hypothesis-profile=thorough` (`just check-all`) explores.
@@ -78,3 +79,13 @@ def only_loopback() -> Iterator[None]:
     before = len(_refused)
     yield
     assert not _refused[before:], f"this test tried to reach {', '.join(_refused[before:])}"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_seems_to_run_us() -> Iterator[None]:
+    """Let a test fail that leaves the mark of an event loop on this thread, and not all those after it."""
+    yield
+    left = sniffio.thread_local.name or sniffio.current_async_library_cvar.get()
+    sniffio.thread_local.name = None
+    sniffio.current_async_library_cvar.set(None)
+    assert left is None, f"this test left a thread that seems to be run by {left}"

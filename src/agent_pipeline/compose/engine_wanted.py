@@ -29,18 +29,6 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
             on_ray.check_room_here(config.engine.workers)
 
 
-def check_cluster(config: PipelineConfig) -> None:
-    """See that somebody listens at the head's address, where the engine has one; for who wants to know before a run.
-
-    A run finds out by itself. Nothing is said there, Ray is not imported; blocks for some seconds where nobody answers.
-
-    Raises:
-        ConfigError: nobody does; in the words of a run.
-    """
-    if config.engine.kind == "ray":
-        on_ray.check_answers(config.engine.address)
-
-
 def documents_in_flight(config: PipelineConfig) -> int:
     """Return how many documents are in flight at most, wherever that is."""
     wanted = config.limits.documents_in_flight

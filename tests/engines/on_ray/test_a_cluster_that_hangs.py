@@ -73,22 +73,26 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     yield hanging
     hanging.init_may_return.set()
     hanging.shutdown_may_return.set()
-    for thread in threads():
-        thread.join(AT_ONCE)
+    wait_for_threads()
     assert not threads()
-
-
-def all_calls(ray: Hanging) -> list[str]:
-    """Return what Ray was asked in the end; on a busy machine the last of it follows late."""
-    for thread in threads():
-        thread.join(AT_ONCE)
-    assert not threads()
-    return ray.calls
 
 
 def threads() -> list[threading.Thread]:
     """Return those of connections."""
     return [thread for thread in threading.enumerate() if thread.name == "Ray"]
+
+
+def wait_for_threads() -> None:
+    """Wait until all have ended that Ray does not hold: who leaves waits for them in vain on a busy machine."""
+    for thread in threads():
+        thread.join(AT_ONCE)
+
+
+def all_calls(ray: Hanging) -> list[str]:
+    """Return what Ray was asked in the end."""
+    wait_for_threads()
+    assert not threads()
+    return ray.calls
 
 
 async def use(is_open: trio.Event | None = None, *, address: str = LOCAL) -> None:
@@ -191,6 +195,7 @@ async def test_a_cluster_that_can_not_be_left_is_not_forgotten_by_those_who_gave
             await use()
         asked = [*ray.calls]
         ray.shutdown_may_return.set()
+        wait_for_threads()
         await use()
 
     assert asked == ["init", "shutdown"]

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from agent_pipeline.engines.on_ray import check_answers, check_room_here
+from agent_pipeline.engines.on_ray import check_room_here
+from agent_pipeline.engines.on_ray.address import check_answers
 from agent_pipeline.engines.on_ray.library import WORKERS_PER_CORE
 from agent_pipeline.engines.on_ray.visits import Visits
 from agent_pipeline.errors import ConfigError

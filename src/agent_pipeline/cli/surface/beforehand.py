@@ -28,8 +28,7 @@ class RehearseCommandFlags(RehearseFlags):
 def check(config: ConfigArgument = None, *, json: JsonFlag = False, debug: DebugFlag = False) -> int:
     """Validate a pipeline without network, key or heavy import: config, roles, stages, source, directories.
 
-    Exits 0 when a run could begin (a key that is missing is a warning), else 3. Only where the file names the head of a
-    Ray cluster by its address, it is seen whether somebody listens there.
+    Exits 0 when a run could begin (a key that is missing is a warning), else 3.
     """
     del debug  # read at the border of the process
     return commands.check_config(config, as_json=json)
@@ -38,9 +37,9 @@ def check(config: ConfigArgument = None, *, json: JsonFlag = False, debug: Debug
 def plan(flags: PlanCommandFlags) -> int:
     """Say what a run would need: documents, requests, tokens, money, time, and which limit binds first.
 
-    Low, expected and high; expected comes from the newest earlier run of the pipeline, where there is one. No network
-    (but as `check`), no key, nothing is made or spent. What can't be known is shown as unknown. Exits 0, or 3 where
-    config or input is invalid.
+    Low, expected and high; expected comes from the newest earlier run of the pipeline, where there is one. No network,
+    no key, nothing is made or spent. What can't be known is shown as unknown. Exits 0, or 3 where config or input is
+    invalid.
     """
     return commands.plan_and_show(flags, flags.config)
 

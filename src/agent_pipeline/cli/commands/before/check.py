@@ -1,4 +1,4 @@
-"""`check`: everything that can be known to be wrong before a run, without key or heavy import."""
+"""`check`: everything that can be known to be wrong before a run, without network, key or heavy import."""
 
 import dataclasses
 from collections import Counter
@@ -15,7 +15,7 @@ from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.stage_names import check_stage
 from agent_pipeline.cli.output import out, paragraphs, print_json, say
 from agent_pipeline.compose import RunOptions
-from agent_pipeline.compose.engine_wanted import check_cluster, check_engine
+from agent_pipeline.compose.engine_wanted import check_engine
 from agent_pipeline.compose.source import source_name, source_spec
 from agent_pipeline.compose.tables import check_tables
 from agent_pipeline.config.limits import LimitsConfig, RequestsInFlightConfig
@@ -40,10 +40,10 @@ class _Counts:
 def check_config(config: Path | None, *, as_json: bool) -> int:
     """Check a pipeline and print what it would run; return 0.
 
-    Nothing is created, no stage is imported, no provider is asked; of a cluster's head only whether it is there.
+    Nothing is created, no stage is imported, no provider is asked.
 
     Raises:
-        ConfigError: a file or a stage in it is wrong, or its engine or cluster is not there.
+        ConfigError: a file or a stage in it is wrong, or its engine is not there.
         UnknownRoleError: a stage needs a role that is not there.
         InputError: the source or a directory can't be used.
     """
@@ -59,7 +59,6 @@ def check_config(config: Path | None, *, as_json: bool) -> int:
     check_folder(loaded.logs, "logs")
     check_tables(loaded)
     check_engine(loaded, RunOptions())
-    check_cluster(loaded)
     for table in loaded.results:
         check_folder(table.parent, "results")
     spec = source_spec(loaded.source)

@@ -17,7 +17,7 @@ from agent_pipeline.cli.flags import PlanFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
 from agent_pipeline.compose import RunOptions
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
-from agent_pipeline.compose.engine_wanted import check_cluster, check_engine
+from agent_pipeline.compose.engine_wanted import check_engine
 from agent_pipeline.compose.process import raise_descriptor_limit
 from agent_pipeline.config.environment import load_env
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
@@ -41,7 +41,6 @@ def plan_and_show(flags: PlanFlags, config: Path | None) -> int:
     loaded, options = _resumed(flags, config) if flags.run is not None else _begun(flags, config)
     hide(redactor_of(loaded.runtime))
     check_engine(loaded, options)
-    check_cluster(loaded)
     raise_descriptor_limit()
     with only_reading():
         plan = make_plan(loaded, options)
