@@ -11,7 +11,7 @@ from tests.engines.world import Run, open_run
 from trio.testing import MockClock
 
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.engines.link import DriverEnd, OpenWorker
+from agent_pipeline.engines.link import DriverEnd, OpenWorker, WorkerLostError
 from agent_pipeline.engines.messages import Finish, Take, WorkerPlan
 
 
@@ -159,6 +159,40 @@ async def test_a_worker_gets_as_many_as_it_may_have_by_now_while_another_is_comi
 
         assert run.pretence.most == 10
         assert trio.current_time() < 8
+        run.assert_accounted()
+
+
+async def test_a_worker_has_its_time_to_be_ready_from_when_it_has_a_place(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It may wait for a place longer than it may take to start."""
+    async with open_run(tmp_path) as run:
+        driver = run.driver(workers=2, open_worker=slow_to_open(run, 100))
+
+        await run.documents(entries(5), driver)
+
+        assert (opened_at(run), driver.statistics().lost) == ([100], 0)
+        run.assert_accounted()
+
+
+async def test_nobody_follows_a_lost_worker_when_all_is_done(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Nobody would tell him that it is, and the run would wait for him."""
+    wanted: list[int] = []
+
+    @asynccontextmanager
+    async def only_the_first(plan: WorkerPlan) -> AsyncGenerator[DriverEnd]:
+        wanted.append(plan.worker)
+        if plan.worker > 1:
+            raise WorkerLostError("no room")
+        async with run.process.open(plan) as end:
+            yield end
+
+    async with open_run(tmp_path, Pretence(seconds=lambda _: 0.1)) as run:
+        with trio.fail_after(60):
+            await run.documents(entries(40), run.driver(workers=2, concurrency=20, open_worker=only_the_first))
+
+        assert (wanted, run.stop.reason) == ([1, 2, 3], None)
+        assert len(run.outcomes()) == 40
         run.assert_accounted()
 
 
