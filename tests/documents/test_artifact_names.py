@@ -26,6 +26,8 @@ def name_of(made: Document) -> str:
     ("slug", "extension", "name"),
     [
         ("notes", "md", "notes.md"),
+        ("a-.-b c", "md", "a.b-c.md"),
+        ("q\u0301x \u20ac", "md", "q\u0301x.md"),
         ("notes", ".PY", "notes.py"),
         ("notes.md", "md", "notes.md"),
         ("notes.md.MD", "md", "notes.md"),

@@ -34,6 +34,11 @@ def test_a_secret_in_json_goes_and_the_rest_stays_json(secret: str) -> None:
     assert json.loads(clean) == {"text": "it is [redacted].", "more": ["[redacted]", 1.5]}
 
 
+def test_a_token_that_only_the_word_before_it_gives_away_goes() -> None:
+    """It has no form of its own, and nobody here knows it."""
+    assert RecordedSecrets().text("Authorization: BEARER abcdef0123456789") == "Authorization: BEARER [redacted]"
+
+
 @pytest.mark.parametrize("secret", [KNOWN, FORM])
 @pytest.mark.parametrize("cut", [1, 4, 12])
 def test_a_secret_told_in_bits_is_found(secret: str, cut: int) -> None:

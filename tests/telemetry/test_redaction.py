@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from agent_pipeline.config.key_guard import BEARER_TOKEN, KEY_MARKERS, KNOWN_KEY, looks_like_known_key
+from agent_pipeline.config.marker_search import MarkerSearch
 from agent_pipeline.telemetry import REDACTED, Redactor
 from agent_pipeline.telemetry.log_line import quoted
 
@@ -222,3 +223,10 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, dict):
         return [text for pair in value.items() for item in pair for text in _texts(item)]
     return [text for item in value for text in _texts(item)] if isinstance(value, list) else []
+
+
+def test_a_word_that_can_not_be_looked_for_is_everywhere() -> None:
+    """Half a surrogate pair: the slow look decides, and nothing is missed for the quick one."""
+    assert MarkerSearch(["\ud800", "key"]).finds("anything")
+    assert MarkerSearch(["key"]).finds("\ud800")
+    assert not MarkerSearch([]).finds("key")
