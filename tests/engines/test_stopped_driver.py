@@ -26,6 +26,7 @@ from agent_pipeline.errors import (
     BudgetExceededError,
     CredentialsRejectedError,
     DiskFullError,
+    LedgerError,
 )
 from agent_pipeline.pipeline.document_records import LedgerRecords
 
@@ -269,3 +270,14 @@ async def test_a_document_that_cant_be_begun_is_not_worked_on(tmp_path: Path, au
         assert run.outcomes() == {"1": ("succeeded", None), "3": ("succeeded", None)}
         assert run.tally.counts() == DocumentCounts(3, 2, 0, 0, 1)
         assert run.rows("select * from stage_results where document_id = '2'") == []
+
+
+async def test_nothing_is_called_done_once_the_ledger_has_failed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A result of it may be lost; what its worker says after that makes no artifact."""
+    async with open_run(tmp_path) as run:
+        run.stop.error = LedgerError("a result could not be kept")
+        await run.documents(entries(1))
+
+        assert run.outcomes() == {"1": ("cancelled", LedgerError.code)}
+        assert run.artifacts == []
+        run.assert_accounted()
