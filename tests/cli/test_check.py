@@ -149,6 +149,26 @@ def test_whether_a_cluster_is_there_is_for_a_run_to_find_out(cli: Cli, project: 
             head.accept()
 
 
+def test_a_run_that_finds_nobody_at_the_address_leaves_nothing_behind(cli: Cli, project: Path) -> None:
+    """Nothing was begun: `last` stays what it was, and nothing is recorded or announced."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    ran = cli("run", "--offline", "--engine", "ray", "--ray-address", address)
+
+    assert ran.code == 3
+    assert ran.err.count("there is no Ray cluster at") == 1
+    assert not (project / "logs").exists()
+
+
+def test_what_can_not_be_recorded_is_not_announced(cli: Cli) -> None:
+    """A promise in one line and its refusal in the next."""
+    ran = cli("run", "--offline", "--engine", "ray", "--record", "tape")
+
+    assert (ran.code, "recording into" in ran.err) == (3, False)
+
+
 def test_an_engine_that_is_not_wanted_is_looked_for_nowhere(cli: Cli, project: Path) -> None:
     """The other keys are for `ray`."""
     (project / "pipeline.yaml").write_text(f"{PIPELINE}engine: {{kind: local, address: '127.0.0.1:1'}}\n")

@@ -160,6 +160,32 @@ def test_results_that_did_not_fit_are_no_success(project: Path, cli: Cli, comman
     assert process.stderr == "error: the results can't be written on standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("asked", [["--help"], ["stage", "new", "--help"], ["--version"]])
+def test_a_reader_of_help_may_leave(project: Path, asked: list[str]) -> None:
+    """`--help | head`: typer writes that, not we."""
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = subprocess.run(
+        [sys.executable, *COMMAND, *asked], cwd=project, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_broken_pipe_of_something_else_is_a_bug(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    """Only the reader of what we say may leave."""
+    monkeypatch.setattr("agent_pipeline.cli.commands.list_runs", _break_a_pipe)
+
+    assert (ran := cli("runs")).code == 70
+    assert "BrokenPipeError" in ran.err
+
+
+def _break_a_pipe(**_: object) -> int:
+    raise BrokenPipeError("of a child")
+
+
 @pytest.mark.parametrize("failing", [False, True])
 def test_a_reader_that_leaves_costs_neither_the_run_nor_its_exit_code(project: Path, failing: bool) -> None:  # noqa: FBT001
     """`run | head -1`: Python gets no SIGPIPE, and what nobody reads is not written."""

@@ -327,6 +327,9 @@ def test_a_wrong_plan_is_refused_by_key(data: JsonObject, key: str) -> None:
         ("faults:\n  - kind: status\n    status: 200\n", ":3:5: faults.0.status: "),
         ("faults:\n  - {kind: hang, rtae: 1}\n", ":2:18: faults.0.rtae: "),
         ("faults:\n  - {kind: rate_limit, requests_per_minute: 0}\n", ":2:24: faults.0.requests_per_minute: "),
+        ("faults:\n  - {kind: statsu}\n", ":2:5: faults.0: there is no 'kind' 'statsu'; did you mean 'status'?"),
+        ("faults:\n  - {kind: odd}\n", ":2:5: faults.0: there is no 'kind' 'odd'; known are capacity, empty_object, "),
+        ("faults:\n  - {rate: 1}\n", ":2:5: faults.0: the key 'kind' is missing"),
         ("seed: 1\nfaults:\n  - kind: capacity\n", ":3:5: faults.0: give requests_in_flight"),
     ],
 )

@@ -135,10 +135,20 @@ def _invoke(app: typer.Typer, given: list[str], name: str) -> int:
         except SystemExit as exc:
             return exc.code if isinstance(exc.code, int) else BUG
     # Not `main`: it would turn some exceptions into exit codes on its own.
-    with command.make_context(name, given) as context:
-        code = command.invoke(context)
+    try:
+        with command.make_context(name, given) as context:
+            code = command.invoke(context)
+    except (BrokenPipeError, SystemExit) as exc:
+        if not _reader_left(exc):
+            raise
+        return 0
     out().flush()
     return code if isinstance(code, int) else 0
+
+
+def _reader_left(exc: BrokenPipeError | SystemExit) -> bool:
+    """Say whether whoever read help has seen enough: typer writes that, and rich would end the process then."""
+    return isinstance(exc.__context__, BrokenPipeError) if isinstance(exc, SystemExit) else out().is_left()
 
 
 def _usage(exc: typer.TyperException, *, as_json: bool) -> int:

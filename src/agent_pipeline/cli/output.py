@@ -75,6 +75,11 @@ class Channel:
             except (OSError, ValueError) as exc:
                 self._give_up(exc)
 
+    def is_left(self) -> bool:
+        """Say whether its reader has gone, as far as that shows: it does where something is still to be handed over."""
+        self.flush()
+        return self._broken and self.problem is None
+
     def end(self) -> None:
         """Hand over the last of it; the stream stays open."""
         self.flush()

@@ -1,5 +1,7 @@
 """The engine that a config wants: whether it can be used, before anything is created; how much is in flight in it."""
 
+import trio
+
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.engines import on_ray
@@ -27,6 +29,16 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
         on_ray.check_ray_installed()
         if config.engine.address == on_ray.LOCAL:
             on_ray.check_room_here(config.engine.workers)
+
+
+async def see_engine(config: PipelineConfig, options: RunOptions) -> None:
+    """See that somebody answers where a cluster is said to be, before anything is created; ten seconds at most.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    if config.engine.kind == "ray" and options.open_worker is None:
+        await trio.to_thread.run_sync(on_ray.check_answers, config.engine.address, abandon_on_cancel=True)
 
 
 def documents_in_flight(config: PipelineConfig) -> int:

@@ -10,7 +10,7 @@ import trio
 from agent_pipeline import bridge as bridges
 from agent_pipeline.compose.earlier_artifacts import clean_artifacts
 from agent_pipeline.compose.earlier_run import find_earlier_run, merge
-from agent_pipeline.compose.engine_wanted import check_engine
+from agent_pipeline.compose.engine_wanted import check_engine, see_engine
 from agent_pipeline.compose.export import with_export
 from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.process import raise_descriptor_limit
@@ -131,6 +131,7 @@ class Pipeline:
         check_engine(self.config, options)
         source = self._open_source(options)
         provider = choose_provider(self.config, options)
+        await see_engine(self.config, options)
         options = with_export(self.config, options)
         if options.own_process:
             raise_descriptor_limit()

@@ -6,6 +6,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -17,6 +18,10 @@ from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_QUOTED = re.compile(r"'([^']*)'")
+"""One of the words that pydantic lists."""
 
 _WORDS: Mapping[str, str] = {
     "missing": "this key is missing",
@@ -130,7 +135,7 @@ def _first_problem(exc: ValidationError, model: type[BaseModel], source: SourceM
     found: list[tuple[bool, Place, KeyPath, str]] = []
     for error in exc.errors(include_url=False, include_input=False):
         path = _written_path(error["loc"], source)
-        problem = _problem(error["type"], error["msg"], path, model) + _near(error, path, source)
+        problem = _problem(error, path, model) + _near(error, path, source)
         # A key that is missing is often there under a misspelt name, and that is the better message.
         found.append((error["type"] == "missing", source.places.get(path, (0, 0)), path, problem))
     # Python's sort is stable, so a value without places keeps the order in which the models name their keys.
@@ -149,7 +154,7 @@ def _near(error: ErrorDetails, path: KeyPath, source: SourceMap) -> str:
     """Return which of the words that may stand there was probably meant."""
     expected = str(error.get("ctx", {}).get("expected", "")) if error["type"] == "literal_error" else ""
     value = functools.reduce(_member, path, source.value)
-    near = nearest(value, re.findall("'([^']*)'", expected)) if isinstance(value, str) else None
+    near = nearest(value, _QUOTED.findall(expected)) if isinstance(value, str) else None
     return "" if near is None else f"; did you mean {near!r}?"
 
 
@@ -167,14 +172,19 @@ def _written_path(loc: tuple[int | str, ...], source: SourceMap) -> KeyPath:
     return path
 
 
-def _problem(kind: str, message: str, path: KeyPath, model: type[BaseModel]) -> str:
-    if kind == "extra_forbidden":
+def _problem(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
         return f"unknown key{did_you_mean(shown(str(path[-1])), _keys_beside(model, path))}"
-    return wording(kind, message)
+    return wording(error["type"], error["msg"], error.get("ctx", {}))
 
 
-def wording(kind: str, message: str) -> str:
+def wording(kind: str, message: str, context: Mapping[str, object] = _NOTHING) -> str:
     """Return what pydantic says about a value in the words of our messages."""
+    if kind == "union_tag_not_found":
+        return f"the key {context['discriminator']} is missing"
+    if kind == "union_tag_invalid":
+        tag, known = shown(str(context["tag"])), _QUOTED.findall(str(context["expected_tags"]))
+        return f"there is no {context['discriminator']} {tag!r}{did_you_mean(tag, known)}"
     return _WORDS.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "the value should be")
 
 

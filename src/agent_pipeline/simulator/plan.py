@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from agent_pipeline.config.key_guard import shown
 from agent_pipeline.config.source_map import KeyPath, SourceMap, load_source_map
+from agent_pipeline.config.validation import wording
 from agent_pipeline.simulator.faults import Fault, Seconds, Strict
 
 _UNION_MEMBERS: Final = {"bool", "float", "constrained-float", "str", "constrained-str", "LatencyRange"}
@@ -75,9 +77,9 @@ def _validated(value: object, source: SourceMap) -> FaultPlan:
     try:
         return FaultPlan.model_validate(value)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False, include_context=False)
+        errors = exc.errors(include_url=False)
         first = max(errors, key=lambda error: len(error["loc"]))  # the union member that was got furthest into
-        raise source.error(_problem(str(first["msg"]), first["input"]), _path(first["loc"])) from None
+        raise source.error(_problem(first), _path(first["loc"])) from None
 
 
 def _path(location: tuple[int | str, ...]) -> KeyPath:
@@ -86,7 +88,8 @@ def _path(location: tuple[int | str, ...]) -> KeyPath:
     return tuple(part for part in parts if part not in _UNION_MEMBERS and "[" not in str(part))
 
 
-def _problem(message: str, given: object) -> str:
+def _problem(error: ErrorDetails) -> str:
+    given = error["input"]
     told = shown(given) if isinstance(given, str) else given
     words = f" (given: {told!r})" if isinstance(told, str | int | float | None) else ""
-    return message.removeprefix("Value error, ") + words
+    return wording(error["type"], error["msg"], error.get("ctx", {})) + words

@@ -16,6 +16,7 @@ from agent_pipeline.cli.flags import ContinuedFlags, RunFlags
 from agent_pipeline.cli.output import out, print_json, say
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
 from agent_pipeline.compose import Pipeline, RunOptions
+from agent_pipeline.compose.engine_wanted import check_engine
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.config.worst_case import crowded_minute
 from agent_pipeline.domain.result import RunResult
@@ -51,6 +52,7 @@ def run_and_show(
     loaded: PipelineConfig, options: RunOptions, flags: ContinuedFlags, *, expect: int | None = None
 ) -> int:
     """Run what is loaded under a display, print how it ended, return the exit code."""
+    check_engine(loaded, options)
     if not flags.quiet:
         _announce_recording(options)
     if crowd := crowded_minute(loaded.limits, options.limit):
