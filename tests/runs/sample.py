@@ -17,6 +17,7 @@ from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.runs.directory import RunDirectory, find_run
+from agent_pipeline.runs.story import LeftBy
 from agent_pipeline.runs.verify import Report
 from agent_pipeline.simulator import DEFECT, LASTING_DEFECT, FaultPlan, Simulator
 
@@ -107,6 +108,30 @@ def go_on(sample: Sample) -> None:
     )
     result = Pipeline.from_run(sample.run.path, options=options).run_sync()
     assert (result.outcome, result.session.number) == ("completed", 2)
+
+
+def cut_off(sample: Sample, document_id: str, stage: str, by: LeftBy) -> None:
+    """Let a document's first pass through a stage look like its second, after a killed session or a lost worker."""
+    words = {"session": "the process was killed", "worker": "the worker was lost"}[by]
+    of_pass = f"document_id = '{document_id}' AND stage = '{stage}' AND cycle = 1"
+    began = f"(SELECT started_at FROM stage_results WHERE {of_pass})"
+    earlier = f"strftime('%Y-%m-%dT%H:%M:%f+00:00', {began}, '-0.002 seconds')"
+    sample.sql(
+        f"CREATE TEMP TABLE sent AS SELECT * FROM attempts WHERE {of_pass} ORDER BY started_at LIMIT 1",
+        f"UPDATE sent SET attempt_id = 'cut-off', call_id = 'cut-off', span_id = NULL, started_at = {earlier}, "
+        f"outcome = 'failed', error_code = 'interrupted', error = '{words} before the answer was recorded', "
+        f"latency_seconds = 0, input_tokens = NULL, output_tokens = NULL",
+        "INSERT INTO attempts SELECT * FROM sent",
+        "DROP TABLE sent",
+    )
+    if by == "session":
+        sample.sql(
+            f"INSERT INTO sessions SELECT 2, pid, host, version, config_sha256, {began}, ended_at, outcome, reason "
+            f"FROM sessions WHERE session = 1",
+            f"UPDATE sessions SET ended_at = {began}, outcome = 'incomplete', reason = 'killed' WHERE session = 1",
+            f"UPDATE attempts SET session = 2 WHERE started_at >= {began}",
+            f"UPDATE documents SET session = 2 WHERE document_id = '{document_id}'",
+        )
 
 
 def copy_sample(sample: Sample, root: Path) -> Sample:
