@@ -47,6 +47,18 @@ def test_why_a_run_ended_early_is_what_the_last_session_said_first(look: Cli, pa
     assert "received" not in resumed
 
 
+def test_a_document_whose_artifact_has_no_recorded_size_is_shown(look: Cli, past: Sample) -> None:
+    """What is wrong with a ledger is `verify`'s business, and no bug of ours."""
+    past.sql("UPDATE documents SET artifact_size_bytes = NULL WHERE document_id = '1'")
+
+    shown, told = look("show", "trial", "1"), look("why", "trial", "1")
+
+    assert (shown.code, told.code, look("show", "trial", "1", "--json").code) == (0, 0, 0)
+    for one in (shown, told):
+        assert labelled(one.out, "artifact:").endswith(" bytes, not recorded how many it had)")
+    assert look("verify", "trial").code == 1
+
+
 def test_limits_that_changed_are_told(look: Cli, past: Sample) -> None:
     """From the events: what was 20 at first may be 7 at the end, for a reason."""
     events: list[dict[str, Any]] = [

@@ -137,8 +137,14 @@ def artifact_in_words(row: DocumentRow) -> list[str]:
         size = Path(row.artifact.path).stat().st_size
     except (OSError, ValueError):
         return [f"{shown(near(row.artifact.path))}, which is gone"]
-    changed = "" if size == row.artifact.size_bytes else f", changed since: it had {row.artifact.size_bytes:,}"
-    return [f"{shown(near(row.artifact.path))} ({size:,} bytes{changed})"]
+    return [f"{shown(near(row.artifact.path))} ({size:,} bytes{_changed(size, row.artifact.size_bytes)})"]
+
+
+def _changed(size: int, recorded: int | None) -> str:
+    """Return what the ledger makes of a file's size; None is what a row has that somebody changed."""
+    if recorded is None:
+        return ", not recorded how many it had"
+    return "" if size == recorded else f", changed since: it had {recorded:,}"
 
 
 def result_in_words(result: StageResultRow) -> str:
