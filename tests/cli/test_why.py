@@ -5,7 +5,7 @@ import re
 
 from tests.cli.conftest import Cli
 from tests.cli.looked import killed_in_flight, labelled, lines, listed
-from tests.runs.sample import Sample, cut_off
+from tests.runs.sample import Sample, cut_off_review
 
 
 def test_why_a_document_ended_well(look: Cli) -> None:
@@ -151,7 +151,7 @@ def test_what_happened_in_an_earlier_session_is_not_told_as_a_cause(look: Cli, p
 
 def test_what_an_earlier_session_left_is_told_as_that_session_s(look: Cli, past: Sample) -> None:
     """Under the pass of the last session it would look as if that one had been interrupted."""
-    cut_off(past, "1", "review", "session")
+    cut_off_review(past, "session")
 
     told = look("why", "trial", "1").out
     (table,) = [one for one in lines(look("show", "trial", "1").out) if "no result" in one]
@@ -166,7 +166,7 @@ def test_what_an_earlier_session_left_is_told_as_that_session_s(look: Cli, past:
 
 def test_what_a_lost_worker_left_is_told_as_such(look: Cli, past: Sample) -> None:
     """Its session went on."""
-    cut_off(past, "1", "review", "worker")
+    cut_off_review(past, "worker")
 
     told = look("why", "trial", "1").out
 

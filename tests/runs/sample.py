@@ -110,27 +110,26 @@ def go_on(sample: Sample) -> None:
     assert (result.outcome, result.session.number) == ("completed", 2)
 
 
-def cut_off(sample: Sample, document_id: str, stage: str, by: LeftBy) -> None:
-    """Let a document's first pass through a stage look like its second, after a killed session or a lost worker."""
-    words = {"session": "the process was killed", "worker": "the worker was lost"}[by]
-    of_pass = f"document_id = '{document_id}' AND stage = '{stage}' AND cycle = 1"
-    began = f"(SELECT started_at FROM stage_results WHERE {of_pass})"
-    earlier = f"strftime('%Y-%m-%dT%H:%M:%f+00:00', {began}, '-0.002 seconds')"
+def cut_off_review(sample: Sample, by: LeftBy) -> None:
+    """Let the review of document 1 look like its second, after a killed session or a lost worker cut off the first."""
     sample.sql(
-        f"CREATE TEMP TABLE sent AS SELECT * FROM attempts WHERE {of_pass} ORDER BY started_at LIMIT 1",
-        f"UPDATE sent SET attempt_id = 'cut-off', call_id = 'cut-off', span_id = NULL, started_at = {earlier}, "
-        f"outcome = 'failed', error_code = 'interrupted', error = '{words} before the answer was recorded', "
-        f"latency_seconds = 0, input_tokens = NULL, output_tokens = NULL",
+        "CREATE TEMP TABLE made AS SELECT * FROM stage_results WHERE document_id = '1' AND stage = 'review'",
+        "CREATE TEMP TABLE sent AS SELECT * FROM attempts WHERE document_id = '1' AND stage = 'review' LIMIT 1",
+        "UPDATE sent SET attempt_id = 'cut-off', call_id = 'cut-off', span_id = NULL, "
+        "started_at = strftime('%Y-%m-%dT%H:%M:%f+00:00', (SELECT started_at FROM made), '-0.002 seconds'), "
+        "outcome = 'failed', error_code = 'interrupted', error = 'cut off before the answer was recorded', "
+        "latency_seconds = 0, input_tokens = NULL, output_tokens = NULL",
         "INSERT INTO attempts SELECT * FROM sent",
-        "DROP TABLE sent",
     )
     if by == "session":
         sample.sql(
-            f"INSERT INTO sessions SELECT 2, pid, host, version, config_sha256, {began}, ended_at, outcome, reason "
-            f"FROM sessions WHERE session = 1",
-            f"UPDATE sessions SET ended_at = {began}, outcome = 'incomplete', reason = 'killed' WHERE session = 1",
-            f"UPDATE attempts SET session = 2 WHERE started_at >= {began}",
-            f"UPDATE documents SET session = 2 WHERE document_id = '{document_id}'",
+            "CREATE TEMP TABLE made AS SELECT * FROM stage_results WHERE document_id = '1' AND stage = 'review'",
+            "INSERT INTO sessions SELECT 2, pid, host, version, config_sha256, (SELECT started_at FROM made), "
+            "ended_at, outcome, reason FROM sessions",
+            "UPDATE sessions SET ended_at = (SELECT started_at FROM made), outcome = 'incomplete', reason = 'killed' "
+            "WHERE session = 1",
+            "UPDATE attempts SET session = 2 WHERE started_at >= (SELECT started_at FROM made)",
+            "UPDATE documents SET session = 2 WHERE document_id = '1'",
         )
 
 

@@ -1,7 +1,7 @@
 """A document's story has all that the ledger holds of it, and nothing of others."""
 
 import pytest
-from tests.runs.sample import Sample, cut_off
+from tests.runs.sample import Sample, cut_off_review
 
 from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.story import DocumentStory, LeftBy, stories, story_of
@@ -48,7 +48,7 @@ def test_attempts_of_one_call_are_together(sample: Sample) -> None:
 @pytest.mark.parametrize(("by", "sessions"), [("session", [1, 2]), ("worker", [1, 1])])
 def test_what_was_cut_off_is_a_pass_of_its_own(sample: Sample, by: LeftBy, sessions: list[int]) -> None:
     """Under the pass that was made later its requests would look as if that one had made them."""
-    cut_off(sample, "1", "review", by)
+    cut_off_review(sample, by)
 
     (story,) = [one for one in told(sample) if one.document.document_id == "1"]
 
@@ -63,7 +63,7 @@ def test_what_was_cut_off_is_a_pass_of_its_own(sample: Sample, by: LeftBy, sessi
 
 def test_what_the_last_session_has_not_ended_is_left_by_nobody(sample: Sample) -> None:
     """It may still come to a result; and requests of no stage never have one."""
-    cut_off(sample, "1", "review", "session")
+    cut_off_review(sample, "session")
     sample.sql(
         "DELETE FROM stage_results WHERE document_id = '1' AND stage = 'name'",
         "UPDATE attempts SET stage = NULL, cycle = NULL WHERE document_id = '1' AND stage = 'route'",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.runs.sample import Sample, cut_off
+from tests.runs.sample import Sample, cut_off_review
 
 from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.causes import causes_of
@@ -117,7 +117,7 @@ def test_what_an_earlier_session_began_is_over(sample: Sample) -> None:
 @pytest.mark.parametrize("by", ["session", "worker"])
 def test_what_was_cut_off_stands_apart_from_the_pass_that_ended_well(sample: Sample, by: LeftBy) -> None:
     """Agents and events are those of the later one."""
-    cut_off(sample, "1", "review", by)
+    cut_off_review(sample, by)
 
     root = tree(sample, "1")
 
@@ -133,7 +133,7 @@ def test_what_was_cut_off_stands_apart_from_the_pass_that_ended_well(sample: Sam
 
 def test_a_stage_that_ends_before_its_first_request_is_not_told_by_an_earlier_session(sample: Sample) -> None:
     """Its event would be put to what that session sent."""
-    cut_off(sample, "1", "review", "session")
+    cut_off_review(sample, "session")
     sample.sql(
         "DELETE FROM stage_results WHERE document_id = '1' AND stage = 'review'",
         "DELETE FROM attempts WHERE document_id = '1' AND stage = 'review' AND session = 2",
@@ -154,7 +154,7 @@ def test_a_stage_that_ends_before_its_first_request_is_not_told_by_an_earlier_se
 
 def test_a_result_that_was_kept_is_that_of_its_session_though_later_ones_asked_again(sample: Sample) -> None:
     """A document that was changed and changed back finds its first result."""
-    cut_off(sample, "1", "review", "session")
+    cut_off_review(sample, "session")
     told = story(sample, "1")
     kept = next(one for one in told.passes if one.stage == "route")
     again = replace(
@@ -172,7 +172,7 @@ def test_a_result_that_was_kept_is_that_of_its_session_though_later_ones_asked_a
 
 def test_a_request_of_an_earlier_session_is_no_cause(sample: Sample) -> None:
     """What became of the document since was not its doing."""
-    cut_off(sample, "1", "review", "session")
+    cut_off_review(sample, "session")
     sample.sql(
         "DELETE FROM attempts WHERE document_id = '1' AND session = 2",
         "UPDATE documents SET outcome = 'failed', error_code = 'stage_failed', error = 'no' WHERE document_id = '1'",

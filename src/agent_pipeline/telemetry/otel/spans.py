@@ -209,7 +209,7 @@ class RunSpans:
     def _place(self, attempt: AttemptRecord) -> tuple[int, int]:
         """Return the trace of an attempt and the span it belongs under: the SDK's that asked, else stage, else run.
 
-        What a lost worker had under way is the document's: the spans that asked never end, and the stage's is another's.
+        What a lost worker had under way is the document's: the span that asked never ends, the stage's is of another.
         """
         trace_id = None if attempt.document_id is None else self.trace_of(attempt.document_id)
         if trace_id is None:
