@@ -113,6 +113,15 @@ def test_a_run_over_workers_says_what_it_waits_for_and_who_was_lost(plain: Plain
     assert working == ["21.0 s  0 of 3 documents, 2 in flight"]
 
 
+def test_a_run_that_stops_does_not_say_that_it_waits_for_workers(plain: Plain) -> None:
+    """It did when it was stopped; whoever pressed Ctrl-C would think that it was not."""
+    plain.give(0, replace(_started(), engine="ray", workers=2))
+
+    plain.give(5, RunStopping("signal:SIGINT", "SIGINT received"))
+
+    assert plain.give(15, StageStarted("a", "route", 1)) == ["15.0 s  0 of 3 documents, 1 in flight"]
+
+
 def test_why_a_run_stops_is_told_at_once(plain: Plain) -> None:
     """Ctrl-C deserves an answer."""
     assert plain.give(3, RunStopping("signal:SIGINT", "SIGINT received")) == ["3.0 s  stopping: SIGINT received"]

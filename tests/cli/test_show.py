@@ -27,6 +27,38 @@ def test_a_run_is_shown_on_one_screen(look: Cli, past: Sample) -> None:
     assert f"agent-pipeline resume out/logs/{past.run.run_id} --retry-failed" in shown
 
 
+def test_why_a_run_ended_early_is_what_the_last_session_said_first(look: Cli, past: Sample) -> None:
+    """As the reason is: neither an earlier session's nor what came to a run that was stopping."""
+
+    def stopping(detail: str) -> str:
+        return f'{{"at":"2026-01-01T00:00:00Z","event":"PIPELINE_STOPPING","detail":"{detail}"}}\n'
+
+    begun = '{"at":"2026-01-01T00:00:00Z","event":"PIPELINE_STARTED"}\n'
+    said = [stopping(one) for one in ("SIGTERM received", "no room", "SIGINT received")]
+    past.sql("UPDATE run SET outcome = 'incomplete', reason = 'budget:tokens'")
+
+    past.edit(past.run.events, lambda before: [*before, said[0], begun, *said[1:]])
+    stopped = lines(look("show", "trial").out)
+    past.edit(past.run.events, lambda before: [*before, begun])
+    resumed = look("show", "trial").out
+
+    assert stopped[1:3] == ["reason:    the token budget was reached; what is finished is kept", "           no room"]
+    assert "no room" not in resumed
+    assert "received" not in resumed
+
+
+def test_a_document_whose_artifact_has_no_recorded_size_is_shown(look: Cli, past: Sample) -> None:
+    """What is wrong with a ledger is `verify`'s business, and no bug of ours."""
+    past.sql("UPDATE documents SET artifact_size_bytes = NULL WHERE document_id = '1'")
+
+    shown, told = look("show", "trial", "1"), look("why", "trial", "1")
+
+    assert (shown.code, told.code, look("show", "trial", "1", "--json").code) == (0, 0, 0)
+    for one in (shown, told):
+        assert labelled(one.out, "artifact:").endswith(" bytes, not recorded how many it had)")
+    assert look("verify", "trial").code == 1
+
+
 def test_limits_that_changed_are_told(look: Cli, past: Sample) -> None:
     """From the events: what was 20 at first may be 7 at the end, for a reason."""
     events: list[dict[str, Any]] = [

@@ -4,8 +4,8 @@ import json
 import re
 
 from tests.cli.conftest import Cli
-from tests.cli.looked import killed_in_flight, labelled, lines
-from tests.runs.sample import Sample
+from tests.cli.looked import killed_in_flight, labelled, lines, listed
+from tests.runs.sample import Sample, cut_off_review
 
 
 def test_why_a_document_ended_well(look: Cli) -> None:
@@ -147,3 +147,44 @@ def test_what_happened_in_an_earlier_session_is_not_told_as_a_cause(look: Cli, p
 
     assert "fallback:" not in before
     assert labelled(after, "fallback:").startswith("route: server_error: role writer could not answer (unavailable)")
+
+
+def test_what_an_earlier_session_left_is_told_as_that_session_s(look: Cli, past: Sample) -> None:
+    """Under the pass of the last session it would look as if that one had been interrupted."""
+    cut_off_review(past, "session")
+
+    told = look("why", "trial", "1").out
+    (table,) = [one for one in lines(look("show", "trial", "1").out) if "no result" in one]
+    stages = [one for one in listed(look("show", "trial", "1", "--json").json()["stages"]) if one["stage"] == "review"]
+
+    place = next(number for number, line in enumerate(lines(told)) if "stage review: no result in session 1" in line)
+    assert "interrupted in 0 ms" in lines(told)[place + 1]
+    assert "stage review: succeeded in" in lines(told)[place + 2]
+    assert table.split() == ["review", "1", "1", "no", "result", "in", "session", "1"]
+    assert [(one["session"], one["left_by"]) for one in stages] == [(1, "session"), (2, None)]
+
+
+def test_what_a_lost_worker_left_is_told_as_such(look: Cli, past: Sample) -> None:
+    """Its session went on."""
+    cut_off_review(past, "worker")
+
+    told = look("why", "trial", "1").out
+
+    assert "stage review: no result by a worker that was lost" in told
+    assert "went through route, transform, review, name and remark in 6 passes." in lines(told)[2]
+
+
+def test_an_open_step_of_an_earlier_session_is_not_what_a_document_is_at(look: Cli, past: Sample) -> None:
+    """Its end is not on record, and it is over."""
+    killed_in_flight(past)
+    past.sql(
+        "INSERT INTO sessions SELECT 2, pid, host, version, config_sha256, '2100-01-01T00:00:00+00:00', NULL, NULL, "
+        "NULL FROM sessions",
+        "UPDATE documents SET session = 2 WHERE document_id = '6'",
+        "UPDATE attempts SET outcome = 'succeeded' WHERE document_id = '6'",
+    )
+    past.edit(past.run.events, lambda before: [line for line in before if '"6"' not in line])
+
+    told = look("why", "trial", "6").out
+
+    assert labelled(told, "why:") == "the process that worked on it was killed while it was between two stages"

@@ -181,6 +181,40 @@ async def test_waiting_for_budget_eats_no_attempt_time(autojump_clock: MockClock
     assert [record.wait_reason for record in world.records] == [None, "budget", "budget"]
 
 
+async def test_a_place_that_one_who_waits_for_budget_keeps_is_waited_for_because_of_the_budget(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever reads of places would raise their number, and nothing would go sooner."""
+    world = make_world(tokens=WORST + 7, in_flight=2)
+    provider = ScriptedProvider(Step(usage=Usage(1, 1), latency=9))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(world.gate.call, make_call(), provider.send)
+
+    assert [record.wait_seconds for record in world.records] == [0, 9, 18, 27]
+    assert [record.wait_reason for record in world.records] == [None, "budget", "budget", "budget"]
+
+
+async def test_a_place_in_use_again_is_waited_for_because_there_are_too_few(autojump_clock: MockClock) -> None:
+    """Its request got its budget after two seconds, and took twenty."""
+    world, usage = make_world(tokens=WORST + 9, in_flight=1), Usage(1, 1)
+    hog, first = ScriptedProvider(Step(usage=usage, latency=2)), ScriptedProvider(Step(usage=usage, latency=20))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.gate.call, make_call(model="large"), hog.send)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(world.gate.call, make_call(), first.send)
+        await wait_all_tasks_blocked()
+        await world.gate.call(make_call(), ScriptedProvider(Step(usage=usage)).send)
+
+    assert [(record.wait_seconds, record.wait_reason) for record in world.records] == [
+        (0, None),
+        (2, "budget"),
+        (22, "admission"),
+    ]
+
+
 async def test_who_waits_for_budget_is_refused_as_soon_as_it_can_never_fit(autojump_clock: MockClock) -> None:
     """While others hold, it may still fit; once they have spent, it can't, and waiting on would be for ever."""
     world = make_world(tokens=WORST + 5)

@@ -97,8 +97,8 @@ async def test_a_document_that_is_too_dear_does_not_end_the_run(autojump_clock: 
 
     assert caught.value.dimensions == ("tokens", "usd")
     assert str(caught.value) == (
-        "this document's budget of 1 tokens has 1 left and this document's budget of 1 micro-dollars has 1 left, and "
-        "the next request of role writer may cost 40 tokens and 120 micro-dollars; raise the budget to go on"
+        "this document's budget of 1 token has 1 left and this document's budget of $0.000001 has $0.000001 left, and "
+        "the next request of role writer may cost 40 tokens and $0.000120; raise the budget to go on"
     )
 
 

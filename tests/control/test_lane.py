@@ -7,6 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agent_pipeline.control.concurrency import AdaptiveLimit
 from agent_pipeline.control.lane import Lane, LaneStatistics
 from agent_pipeline.control.line import WaitIsTooLongError
+from agent_pipeline.domain.usage import WaitReason
 
 
 def fixed(limit: int) -> Lane:
@@ -48,6 +49,24 @@ async def test_a_waiter_that_is_cancelled_holds_no_place(autojump_clock: MockClo
 
     assert lane.statistics().in_flight == 0
     assert lane.acquire_nowait(0) is not None
+
+
+@pytest.mark.parametrize(("bound", "reason"), [(2, "budget"), (1, "admission")])
+async def test_what_a_suspended_place_stands_for_is_waited_for(
+    bound: int, reason: WaitReason, autojump_clock: MockClock
+) -> None:
+    """One place of two is kept by who waits for budget; where only one is left, that one is in use."""
+    lane, waits = Lane(AdaptiveLimit(2, 1, 2)), dict[WaitReason, float]()
+    sent, kept = [await lane.acquire(None, tokens=0) for _ in range(2)]
+    lane.suspend(kept)
+    lane.set_bounds(1, bound)
+
+    with trio.move_on_after(5):
+        await lane.acquire(None, tokens=0, waits=waits)
+
+    assert waits == {reason: 5}
+    lane.release(sent)
+    lane.release(kept)
 
 
 async def test_a_pause_is_never_shortened(autojump_clock: MockClock) -> None:

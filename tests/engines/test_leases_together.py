@@ -90,7 +90,7 @@ def test_a_budget_is_used_up_by_many_workers_as_by_one(seed: int) -> None:
         assert office.budget.tokens.statistics() == BudgetStatistics(CAP, spent, reserved=0, unknown=0)
         assert CAP - spent <= 0.03 * CAP
         assert [one.dimensions for one in refused] == [("tokens",)] * 8 * workers
-        assert str(refused[0]).startswith(f"the budget of {CAP} tokens has ")
+        assert str(refused[0]).startswith(f"the budget of {CAP:,} tokens has ")
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 

@@ -12,14 +12,18 @@ from platform import node
 from typing import Any
 
 import pytest
+import trio
+from tests.engines.in_process import InProcess
 from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 from tests.integration.spread import Provider, local, run_over_workers, with_engine
-from tests.integration.test_workers import finished
+from tests.integration.test_workers import SLOW, finished
 from tests.integration.test_workers_do_the_same import PRICES, REWORKED, kind, of
 
 from agent_pipeline.cli import main
 from agent_pipeline.compose import RunOptions
 from agent_pipeline.domain.snapshot import RunSnapshot
+from agent_pipeline.ledger import open_reader
+from agent_pipeline.runs.story import stories
 from agent_pipeline.simulator import FaultPlan
 
 OF_THE_MOMENT = re.compile(
@@ -129,3 +133,22 @@ def test_who_watches_sees_what_waits_and_how_long_over_workers(tmp_path: Path) -
     assert 25 < max(one.oldest.seconds for one in seen if one.oldest is not None) < 31
     assert max(one.lanes[0].in_flight for one in seen if one.lanes) == 2
     assert (seen[-1].waiting, seen[-1].oldest) == ({}, None)
+
+
+def test_what_a_lost_worker_had_under_way_stands_apart_from_what_came_after_it(tmp_path: Path) -> None:
+    """Another worker's pass would look as if it had been interrupted."""
+    project = with_engine(make_project(tmp_path, prose(6), stages=IN_THIS_PROCESS, env_key=None), workers=1)
+
+    async def disturb(process: InProcess) -> None:
+        await trio.sleep(0.5)
+        process.alive[0].crash()
+
+    finished(run_over_workers(project, Provider(SLOW), disturb=disturb))
+    with open_reader(project.runs()[0] / "ledger.sqlite3") as ledger:
+        passes = [one for story in stories(ledger) for one in story.passes]
+
+    left = [one for one in passes if one.left_by is not None]
+    cut_off = [attempt.error_code == "interrupted" for one in left for attempt in one.attempts]
+    assert [one.left_by for one in left] == ["worker"] * 6
+    assert cut_off == [True] * 6
+    assert {attempt.outcome for one in passes if one not in left for attempt in one.attempts} == {"succeeded"}

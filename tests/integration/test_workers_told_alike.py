@@ -22,8 +22,10 @@ from agent_pipeline.simulator import FaultPlan
 
 KINDS = ("rework", "fallback", "price_of_document", "odd", "retried", "refused_documents")
 
-OF_A_CLOCK = re.compile(r"\d{4}-\d\d-\d\d[ T_]\d\dh?:?\d\dm?:?\d\d(\.\d+)?s?|\d[\d.,]* ?(ms|s|min)\b")
-"""Points in time, and spans of it."""
+OF_A_CLOCK = re.compile(
+    r"\d{4}-\d\d-\d\d[ T_]\d\dh?:?\d\dm?:?\d\d(\.\d+)?s?|\d[\d.,]* ?(ms|s|min)\b|at most [\d,]+ at once"
+)
+"""Points in time, spans of it, and how many of those overlapped."""
 
 ENGINE = re.compile(r", &#34;engine&#34;: \{.*?\}")
 DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)

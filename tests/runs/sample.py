@@ -17,6 +17,7 @@ from agent_pipeline.compose import Pipeline, RunOptions
 from agent_pipeline.domain.document import JsonValue
 from agent_pipeline.gateway.inprocess import simulator_pool
 from agent_pipeline.runs.directory import RunDirectory, find_run
+from agent_pipeline.runs.story import LeftBy
 from agent_pipeline.runs.verify import Report
 from agent_pipeline.simulator import DEFECT, LASTING_DEFECT, FaultPlan, Simulator
 
@@ -107,6 +108,29 @@ def go_on(sample: Sample) -> None:
     )
     result = Pipeline.from_run(sample.run.path, options=options).run_sync()
     assert (result.outcome, result.session.number) == ("completed", 2)
+
+
+def cut_off_review(sample: Sample, by: LeftBy) -> None:
+    """Let the review of document 1 look like its second, after a killed session or a lost worker cut off the first."""
+    sample.sql(
+        "CREATE TEMP TABLE made AS SELECT * FROM stage_results WHERE document_id = '1' AND stage = 'review'",
+        "CREATE TEMP TABLE sent AS SELECT * FROM attempts WHERE document_id = '1' AND stage = 'review' LIMIT 1",
+        "UPDATE sent SET attempt_id = 'cut-off', call_id = 'cut-off', span_id = NULL, "
+        "started_at = strftime('%Y-%m-%dT%H:%M:%f+00:00', (SELECT started_at FROM made), '-0.002 seconds'), "
+        "outcome = 'failed', error_code = 'interrupted', error = 'cut off before the answer was recorded', "
+        "latency_seconds = 0, input_tokens = NULL, output_tokens = NULL",
+        "INSERT INTO attempts SELECT * FROM sent",
+    )
+    if by == "session":
+        sample.sql(
+            "CREATE TEMP TABLE made AS SELECT * FROM stage_results WHERE document_id = '1' AND stage = 'review'",
+            "INSERT INTO sessions SELECT 2, pid, host, version, config_sha256, (SELECT started_at FROM made), "
+            "ended_at, outcome, reason FROM sessions",
+            "UPDATE sessions SET ended_at = (SELECT started_at FROM made), outcome = 'incomplete', reason = 'killed' "
+            "WHERE session = 1",
+            "UPDATE attempts SET session = 2 WHERE started_at >= (SELECT started_at FROM made)",
+            "UPDATE documents SET session = 2 WHERE document_id = '1'",
+        )
 
 
 def copy_sample(sample: Sample, root: Path) -> Sample:

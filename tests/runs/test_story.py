@@ -1,9 +1,10 @@
 """A document's story has all that the ledger holds of it, and nothing of others."""
 
-from tests.runs.sample import Sample
+import pytest
+from tests.runs.sample import Sample, cut_off_review
 
 from agent_pipeline.ledger import open_reader
-from agent_pipeline.runs.story import DocumentStory, stories, story_of
+from agent_pipeline.runs.story import DocumentStory, LeftBy, stories, story_of
 
 
 def told(sample: Sample) -> list[DocumentStory]:
@@ -42,6 +43,39 @@ def test_attempts_of_one_call_are_together(sample: Sample) -> None:
 
     assert numbers == [list(range(1, len(call) + 1)) for call in calls]
     assert sum(map(len, calls)) == len(calls) + 2
+
+
+@pytest.mark.parametrize(("by", "sessions"), [("session", [1, 2]), ("worker", [1, 1])])
+def test_what_was_cut_off_is_a_pass_of_its_own(sample: Sample, by: LeftBy, sessions: list[int]) -> None:
+    """Under the pass that was made later its requests would look as if that one had made them."""
+    cut_off_review(sample, by)
+
+    (story,) = [one for one in told(sample) if one.document.document_id == "1"]
+
+    left, made = [one for one in story.passes if one.stage == "review"]
+    assert [one.attempt_id for one in left.attempts] == ["cut-off"]
+    assert "cut-off" not in {one.attempt_id for one in made.attempts}
+    assert [left.session, made.session] == sessions
+    assert (left.result, left.left_by, made.left_by) == (None, by, None)
+    assert made.result is not None
+    assert [one.stage for one in story.passes] == ["route", "transform", "review", "review", "name", "remark"]
+
+
+def test_what_the_last_session_has_not_ended_is_left_by_nobody(sample: Sample) -> None:
+    """It may still come to a result; and requests of no stage never have one."""
+    cut_off_review(sample, "session")
+    sample.sql(
+        "DELETE FROM stage_results WHERE document_id = '1' AND stage = 'name'",
+        "UPDATE attempts SET stage = NULL, cycle = NULL WHERE document_id = '1' AND stage = 'route'",
+    )
+
+    (story,) = [one for one in told(sample) if one.document.document_id == "1"]
+
+    assert [(one.stage, one.session, one.left_by) for one in story.passes if one.result is None] == [
+        (None, 1, None),
+        ("review", 1, "session"),
+        ("name", 2, None),
+    ]
 
 
 def test_a_document_that_is_not_there_is_none(sample: Sample) -> None:

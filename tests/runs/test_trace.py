@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.runs.sample import Sample
+from tests.runs.sample import Sample, cut_off_review
 
 from agent_pipeline.ledger import open_reader
 from agent_pipeline.runs.causes import causes_of
 from agent_pipeline.runs.happenings import Happening, happenings_named, happenings_of
 from agent_pipeline.runs.spans import Span, spans_of
-from agent_pipeline.runs.story import DocumentStory, StagePass, story_of
+from agent_pipeline.runs.story import DocumentStory, LeftBy, StagePass, story_of
 from agent_pipeline.runs.trace import Step, pruned, trace_of
 from agent_pipeline.runs.waits import CAUSES, waits_of
 
@@ -112,6 +112,73 @@ def test_what_an_earlier_session_began_is_over(sample: Sample) -> None:
     events = [Happening(at, "STAGE_STARTED", {"stage": "old", "cycle": 1}), Happening(at, "DOCUMENT_STARTED", {})]
 
     assert "old" not in {step.name for step in trace_of(told, (), events).children}
+
+
+@pytest.mark.parametrize("by", ["session", "worker"])
+def test_what_was_cut_off_stands_apart_from_the_pass_that_ended_well(sample: Sample, by: LeftBy) -> None:
+    """Agents and events are those of the later one."""
+    cut_off_review(sample, by)
+
+    root = tree(sample, "1")
+
+    left, made = [step for step in root.children if step.name == "review"]
+    assert (left.left_by, left.outcome, left.code) == (by, "failed", "interrupted")
+    assert [(step.kind, step.code) for step in all_of(left)][1:] == [
+        ("call", "interrupted"),
+        ("attempt", "interrupted"),
+    ]
+    assert (made.left_by, made.outcome, made.approved) == (None, "succeeded", True)
+    assert [step.kind for step in all_of(made)] == ["stage", "agent", "call", "attempt"]
+
+
+def test_a_stage_that_ends_before_its_first_request_is_not_told_by_an_earlier_session(sample: Sample) -> None:
+    """Its event would be put to what that session sent."""
+    cut_off_review(sample, "session")
+    sample.sql(
+        "DELETE FROM stage_results WHERE document_id = '1' AND stage = 'review'",
+        "DELETE FROM attempts WHERE document_id = '1' AND stage = 'review' AND session = 2",
+    )
+    told = story(sample, "1")
+    at = told.document.ended_at or told.document.started_at
+    values = {"stage": "review", "cycle": 1, "duration_seconds": 0.5, "error_code": "stage_failed"}
+    events = [Happening(at, "STAGE_STARTED", values), Happening(at, "STAGE_FINISHED", values)]
+
+    passes = [step for step in trace_of(told, (), events).children if step.name == "review"]
+
+    assert [(step.session, step.left_by, step.code) for step in passes] == [
+        (1, "session", "interrupted"),
+        (2, None, "stage_failed"),
+    ]
+    assert [len(step.children) for step in passes] == [1, 0]
+
+
+def test_a_result_that_was_kept_is_that_of_its_session_though_later_ones_asked_again(sample: Sample) -> None:
+    """A document that was changed and changed back finds its first result."""
+    cut_off_review(sample, "session")
+    told = story(sample, "1")
+    kept = next(one for one in told.passes if one.stage == "route")
+    again = replace(
+        kept,
+        result=None,
+        attempts=tuple(replace(one, started_at=told.passes[-1].started_at) for one in kept.attempts),
+        session=2,
+    )
+    events = [Happening(told.document.started_at, "STAGE_REUSED", {"stage": "route", "cycle": 1})]
+
+    root = trace_of(replace(told, passes=(*told.passes, again)), (), events)
+
+    assert [(step.session, step.reused) for step in root.children if step.name == "route"] == [(1, True), (2, False)]
+
+
+def test_a_request_of_an_earlier_session_is_no_cause(sample: Sample) -> None:
+    """What became of the document since was not its doing."""
+    cut_off_review(sample, "session")
+    sample.sql(
+        "DELETE FROM attempts WHERE document_id = '1' AND session = 2",
+        "UPDATE documents SET outcome = 'failed', error_code = 'stage_failed', error = 'no' WHERE document_id = '1'",
+    )
+
+    assert [(one.kind, one.code) for one in causes_of(story(sample, "1"), [])] == [("document", "stage_failed")]
 
 
 def test_spans_that_go_round_in_a_circle_do_not_hold_us(sample: Sample) -> None:
@@ -240,7 +307,7 @@ def test_of_a_call_s_errors_the_last_one_is_told_first(sample: Sample) -> None:
         replace(asked, attempt_id=f"a{n}", outcome="failed", number=n, error_code=code, error=code, call_id="c")
         for n, code in enumerate(("server_error", "server_error", "connection_lost"), start=1)
     ]
-    told = replace(known, passes=(StagePass("route", 1, None, tuple(attempts)),))
+    told = replace(known, passes=(StagePass("route", 1, None, tuple(attempts), 1),))
 
     links = causes_of(told, [])
 

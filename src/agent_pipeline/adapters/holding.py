@@ -91,10 +91,11 @@ class Wanted:
         if may_wait and self.tracker.could_fit(self.tokens):
             return None
         now = self.tracker.statistics()
-        held = f" ({now.reserved} of them held by calls under way)" if now.reserved else ""
+        left = max(0, (now.total or 0) - now.spent)
+        held = f" ({now.reserved:,} of them held by calls under way)" if now.reserved else ""
         raise LLMBudgetExceededError(
-            f"the shared budget of {now.total} tokens has {max(0, (now.total or 0) - now.spent)} left{held}, and the "
-            f"next call of {self.who} may use {self.tokens}; raise the budget to go on"
+            f"the shared budget of {now.total or 0:,} tokens has {left:,} left{held}, and the "
+            f"next call of {self.who} may use {self.tokens:,}; raise the budget to go on"
         )
 
 

@@ -148,9 +148,9 @@ class BatchResult(Generic[TOutput, TContext]):
             f"{self.termination}: {self.succeeded} of {self.total_items} items succeeded, {self.failed} failed, "
             f"in {self.seconds:.1f} s" + (f" ({self.reason})" if self.reason else "")
         ]
-        cached = f" ({self.total_cached_input_tokens} cached)" if self.total_cached_input_tokens else ""
-        unknown = f", {self.unknown_tokens} unknown" if self.unknown_tokens else ""
-        lines.append(f"tokens: {self.total_input_tokens} in{cached}, {self.total_output_tokens} out{unknown}")
+        cached = f" ({self.total_cached_input_tokens:,} cached)" if self.total_cached_input_tokens else ""
+        unknown = f", {self.unknown_tokens:,} unknown" if self.unknown_tokens else ""
+        lines.append(f"tokens: {self.total_input_tokens:,} in{cached}, {self.total_output_tokens:,} out{unknown}")
         if self.errors:
             lines.append("errors: " + ", ".join(f"{code} {count}" for code, count in sorted(self.errors.items())))
         return "\n".join(lines)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_pipeline.amounts import dollars, seconds_text
+from agent_pipeline.amounts import counted, dollars, seconds_text
 from agent_pipeline.cli.output import one_line
 from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
@@ -77,8 +77,8 @@ def result_object(ended: Ended) -> dict[str, object]:
 def essential_line(ended: Ended) -> str:
     """Return the one line that `--quiet` leaves."""
     result = ended.result
-    parts = [f"{result.documents.succeeded} of {result.documents.total} documents succeeded"]
-    parts += [f"{count} {name}" for name, count in _unhappy(result)]
+    parts = [f"{result.documents.succeeded:,} of {result.documents.total:,} documents succeeded"]
+    parts += [f"{count:,} {name}" for name, count in _unhappy(result)]
     if result.reason is not None:
         parts.append(result.reason if ended.detail is None else f"{result.reason} ({ended.text(ended.detail, 300)})")
     if word := _stand_in(ended):
@@ -95,19 +95,19 @@ def summary(ended: Ended) -> str:
 def _lines(ended: Ended) -> Iterator[str]:
     result = ended.result
     documents, usage = result.documents, result.usage
-    counts = [f"{documents.succeeded} of {documents.total} succeeded"]
-    counts += [f"{count} {name}" for name, count in _unhappy(result)]
+    counts = [f"{documents.succeeded:,} of {documents.total:,} succeeded"]
+    counts += [f"{count:,} {name}" for name, count in _unhappy(result)]
     yield f"run {result.outcome} in {seconds_text(result.duration_seconds)} (exit code {result.exit_code})"
     if result.reason is not None:
         yield f"reason:     {reason_in_words(result.reason)}"
     if ended.detail is not None:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
-        counts.append(f"{result.session.kept_documents} of them in earlier sessions")
+        counts.append(f"{result.session.kept_documents:,} of them in earlier sessions")
     yield f"documents:  {', '.join(counts)}"
     word = _stand_in(ended)
     by_whom = f", {word}: no model was asked" if word else ""
-    yield f"requests:   {usage.requests}, in {usage.attempts} HTTP attempts{by_whom}"
+    yield f"requests:   {usage.requests:,}, in {counted(usage.attempts, 'HTTP attempt')}{by_whom}"
     unknown = f", {usage.unknown_tokens:,} of them unconfirmed" if usage.unknown_tokens else ""
     yield (
         f"tokens:     {usage.input_tokens:,} in, {usage.output_tokens:,} out; {usage.charged_tokens:,} charged{unknown}"
@@ -119,10 +119,10 @@ def _lines(ended: Ended) -> Iterator[str]:
     yield from _failures(ended)
     for sink, count in result.dropped.items():
         why = result.dropped_because.get(sink)
-        yield f"lost:       {count} events of {sink}" + ("" if why is None else f" ({ended.text(why, 300)})")
+        yield f"lost:       {count:,} events of {sink}" + ("" if why is None else f" ({ended.text(why, 300)})")
     for position, thing in enumerate(result.left_open):
         yield f"{'left open:' if position == 0 else '':<11} {one_line(thing)}"
-    yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts)} written)"
+    yield f"artifacts:  {_near(str(ended.artifacts))} ({len(result.artifacts):,} written)"
     for position, path in enumerate(result.results):
         yield f"{'results:' if position == 0 else '':<11} {_near(path)}"
     if result.results_problem is not None:
@@ -136,9 +136,9 @@ def _workers(totals: WorkerTotals | None) -> Iterator[str]:
     """Yield what became of workers, where any was lost."""
     if totals is None or not totals.lost:
         return
-    given_up = f"; {totals.given_up} documents lost too many and failed" if totals.given_up else ""
+    given_up = f"; {totals.given_up:,} documents lost too many and failed" if totals.given_up else ""
     twice = f"; {totals.duplicate_tokens:,} tokens were paid twice" if totals.duplicate_tokens else ""
-    yield f"workers:    {totals.lost} lost, what they had went to others{given_up}{twice}"
+    yield f"workers:    {totals.lost:,} lost, what they had went to others{given_up}{twice}"
     withheld = [f"{totals.withheld_tokens:,} tokens"] if totals.withheld_tokens else []
     withheld += [dollars(totals.withheld_micro_usd)] if totals.withheld_micro_usd else []
     if withheld:
@@ -177,17 +177,17 @@ def _stand_in(ended: Ended) -> str:
 def _recording(totals: RecordingTotals) -> str:
     where = _near(totals.directory)
     if totals.mode == "record":
-        words = [f"{totals.exchanges} exchanges written to {where}"]
+        words = [f"{totals.exchanges:,} exchanges written to {where}"]
     else:
-        words = [f"{totals.exchanges} exchanges replayed from {where}"]
+        words = [f"{totals.exchanges:,} exchanges replayed from {where}"]
         if totals.missed:
-            words.append(f"{totals.missed} requests not found in it")
+            words.append(f"{totals.missed:,} requests not found in it")
         if totals.unused:
-            words.append(f"{totals.unused} of its exchanges not asked for")
+            words.append(f"{totals.unused:,} of its exchanges not asked for")
         if totals.unused is None:
             words.append("which was cut short")
     if totals.redacted:
-        words.append(f"{totals.redacted} answers lack what looks like a secret")
+        words.append(f"{totals.redacted:,} answers lack what looks like a secret")
     return ", ".join(words)
 
 
@@ -197,7 +197,7 @@ def _failures(ended: Ended) -> Iterator[str]:
         yield f"{'failed:' if position == 0 else '':<11} {_failure(failure, ended)}"
     more = result.documents.failed - min(len(result.failures), SHOWN_FAILURES)
     if more > 0:
-        yield f"{'':<11} and {more} more"
+        yield f"{'':<11} and {more:,} more"
 
 
 def _failure(failure: DocumentFailure, ended: Ended) -> str:

@@ -216,6 +216,7 @@ class Lane:
         place.number = self._limit.on_send()
         place.in_flight = self._in_flight
         place.taken_at = now
+        self._line.move_on()  # what holds the others up is the number of places from now on
         return True
 
     def permits(self, place: Place) -> bool:
@@ -314,7 +315,8 @@ class Lane:
         if not self._cooldown.may_go(now, limit):
             return Obstacle("cooldown", self._cooldown.opens_at())
         if self._in_flight + self._suspended >= limit:
-            return Obstacle("admission")
+            # Who waits for budget keeps a place: without budget enough, more places would let nobody go.
+            return Obstacle("admission" if self._in_flight >= limit else "budget")
         if not self._rate.reserve_nowait(now, tokens):
             # What is in flight may end at any time, or long after what ended before has stopped to count.
             again_at = self._rate.earliest(now, tokens, with_open=True)

@@ -98,7 +98,7 @@ class Line:
         self._drop = drop
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._timekeeper: _Waiter | None = None
-        self._held_up: dict[WaitReason, float] = {"admission": 0.0, "cooldown": 0.0, "rate": 0.0}
+        self._held_up: dict[WaitReason, float] = {"admission": 0.0, "budget": 0.0, "cooldown": 0.0, "rate": 0.0}
         self._reason: WaitReason = "admission"
         self._reason_since = 0.0
 

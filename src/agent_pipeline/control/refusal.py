@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from agent_pipeline.control.budget import Kind, Shortage
+from agent_pipeline.amounts import counted, dollars
+from agent_pipeline.control.budget import Dimension, Kind, Shortage
 from agent_pipeline.errors import BudgetExceededError, DocumentBudgetExceededError, LLMBudgetExceededError
-
-_UNITS = {"tokens": "tokens", "usd": "micro-dollars"}
-
 
 Refusal = BudgetExceededError | DocumentBudgetExceededError | LLMBudgetExceededError
 
@@ -30,7 +28,7 @@ def refusal(role: str, shortages: Sequence[Shortage]) -> Refusal:
 
 
 def _worded(error: type[Refusal], role: str, concerned: Sequence[Shortage]) -> Refusal:
-    wanted = dict.fromkeys(f"{one.wanted} {_UNITS[one.dimension]}" for one in concerned)
+    wanted = dict.fromkeys(_amount(one.dimension, one.wanted) for one in concerned)
     msg = (
         f"{' and '.join(map(_what_is_left, concerned))}, and the next request of role {role} may cost "
         f"{' and '.join(wanted)}; raise the budget to go on"
@@ -48,10 +46,14 @@ def _what_is_left(short: Shortage) -> str:
         "document": "this document's budget",
         "shared": "the shared budget",
     }
-    left = f"{amount} left"
+    left = f"{dollars(amount) if dimension == 'usd' else f'{amount:,}'} left"
     if budget.kind == "shared" and (reserved := budget.tokens.statistics().reserved):
-        left += f" ({reserved} of them held by calls under way)"
-    return f"{whose[budget.kind]} of {total} {_UNITS[dimension]} has {left}"
+        left += f" ({reserved:,} of them held by calls under way)"
+    return f"{whose[budget.kind]} of {_amount(dimension, total)} has {left}"
+
+
+def _amount(dimension: Dimension, amount: int) -> str:
+    return dollars(amount) if dimension == "usd" else counted(amount, "token")
 
 
 def _name(short: Shortage) -> str:

@@ -53,8 +53,8 @@ def _fallbacks(events: Sequence[Happening]) -> Iterator[Link]:
 
 
 def _requests(story: DocumentStory) -> Iterator[Link]:
-    """Yield how the last request ended, where that was not well, and what went wrong before in the same call."""
-    calls = [call for one in story.passes for call in one.calls]
+    """Yield how the last session's last request ended, where not well, and what went wrong before in the same call."""
+    calls = [call for one in story.passes if one.session == story.document.session for call in one.calls]
     if not calls:
         return
     last = max(calls, key=lambda call: call[-1].started_at)

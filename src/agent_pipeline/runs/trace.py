@@ -1,7 +1,7 @@
 """One document's way through a run as a tree in the order of time: passes, agents and tools, calls, attempts."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 from agent_pipeline.domain.usage import AttemptRecord
 from agent_pipeline.runs.happenings import Happening
 from agent_pipeline.runs.spans import Span
-from agent_pipeline.runs.story import DocumentStory, StagePass
+from agent_pipeline.runs.story import DocumentStory, LeftBy, StagePass
 
 StepOutcome = Literal["succeeded", "failed", "cancelled", "skipped"]
 PassKey = tuple[str | None, int | None]
@@ -27,6 +27,8 @@ class Step:
         code: of the error it ended with.
         attempt: of an attempt, the whole record.
         cycle: of a pass.
+        session: of a pass.
+        left_by: of a pass, who left it without a result; what came after it is another pass.
         reused: its result was there from an earlier session, nothing was asked for it.
         approved: the verdict of a pass that gave one.
         attempts: of a call, how many it took, whether they are in `children` or not.
@@ -41,6 +43,8 @@ class Step:
     error: str | None = None
     attempt: AttemptRecord | None = None
     cycle: int | None = None
+    session: int | None = None
+    left_by: LeftBy | None = None
     reused: bool = False
     approved: bool | None = None
     attempts: int = 0
@@ -57,9 +61,10 @@ def trace_of(story: DocumentStory, spans: Sequence[Span] = (), events: Iterable[
     """
     document = story.document
     told = _passes_told(events)
-    known = {(one.stage, one.cycle): one for one in story.passes}
     agents = _Agents(spans)
-    steps = [_pass(known.get(key), key, told.get(key), agents) for key in dict.fromkeys([*known, *told])]
+    steps = [
+        replace(step, children=agents.around(number, step.children)) for number, step in enumerate(_passes(story, told))
+    ]
     steps = agents.put_where_they_belong(steps)
     ended = document.ended_at
     return Step(
@@ -112,12 +117,27 @@ def _passes_told(events: Iterable[Happening]) -> dict[PassKey, _Told]:
     return told
 
 
-def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_Agents") -> Step:
+def _passes(story: DocumentStory, told: dict[PassKey, _Told]) -> Iterator[Step]:
+    """Yield the passes without their agents: those of the ledger, and then those that only events tell of."""
+    last = story.document.session
+    untold = dict(told)
+    for one in reversed(story.passes):
+        key = one.stage, one.cycle
+        said = untold.get(key)
+        if said is not None and (one.result is not None if said.reused else one.session == last):
+            yield _pass(one, key, untold.pop(key), one.session)
+        else:
+            yield _pass(one, key, None, one.session)
+    for key, said in untold.items():
+        yield _pass(None, key, said, last)
+
+
+def _pass(known: StagePass | None, key: PassKey, told: _Told | None, session: int) -> Step:
     calls = [] if known is None else [_call(call) for call in known.calls]
     result = None if known is None else known.result
+    left_by = None if known is None else known.left_by
     outcome: StepOutcome | None = None
     seconds = code = None
-    reused = told is not None and told.reused
     if result is not None:
         began, outcome = result.started_at, "succeeded"
         seconds = (result.ended_at - result.started_at).total_seconds()
@@ -127,7 +147,8 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
             outcome = "succeeded" if code is None else "cancelled" if code == "cancelled" else "failed"
     else:
         began, last = min(call.started_at for call in calls), max(calls, key=lambda call: call.started_at)
-        outcome, code = last.outcome, last.code
+        if left_by is None or last.outcome != "succeeded":  # else how it ended is not on record
+            outcome, code = last.outcome, last.code
         if last.seconds is not None:
             seconds = (last.started_at - began).total_seconds() + last.seconds
     return Step(
@@ -138,9 +159,11 @@ def _pass(known: StagePass | None, key: PassKey, told: _Told | None, agents: "_A
         outcome=outcome,
         code=code,
         cycle=key[1],
-        reused=reused,
+        session=session,
+        left_by=left_by,
+        reused=told is not None and told.reused,
         approved=None if result is None else _verdict(result.output_json),
-        children=agents.around(key, calls),
+        children=tuple(calls),
     )
 
 
@@ -194,7 +217,7 @@ class _Agents:
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = {span.span_id: span for span in spans}
         self._below: dict[str, list[Step]] = {}
-        self._roots: dict[str, PassKey | None] = {}
+        self._roots: dict[str, int | None] = {}
         self._children: dict[str, list[str]] = {}
         for span in spans:
             if span.kind is not None:
@@ -204,8 +227,8 @@ class _Agents:
                 else:
                     self._children.setdefault(parent, []).append(span.span_id)
 
-    def around(self, key: PassKey, calls: Iterable[Step]) -> tuple[Step, ...]:
-        """Give each call of a pass to the agent that made it; return those that no agent made."""
+    def around(self, number: int, calls: Iterable[Step]) -> tuple[Step, ...]:
+        """Give each call of a pass, by its number, to the agent that made it; return those that no agent made."""
         plain = []
         for call in calls:
             asked = call.children[0].attempt
@@ -215,19 +238,19 @@ class _Agents:
                 continue
             self._below.setdefault(owner, []).append(call)
             self._roots.setdefault(self._root(owner), None)
-            self._roots[self._root(owner)] = key
+            self._roots[self._root(owner)] = number
         return tuple(plain)
 
     def put_where_they_belong(self, passes: list[Step]) -> list[Step]:
         """Return the passes with their agents in them; an agent that asked nothing is in the pass it began in."""
-        inside: dict[PassKey, list[Step]] = {}
-        for root, key in self._roots.items():
+        inside: dict[int | None, list[Step]] = {}
+        for root, number in self._roots.items():
             span = self._spans[root]
-            belongs = key if key is not None else _pass_at(passes, span.started_at)
+            belongs = number if number is not None else _pass_at(passes, span.started_at)
             inside.setdefault(belongs, []).append(self._step(root))
         return [
-            replace(one, children=_in_order([*one.children, *inside.get((one.name or None, one.cycle), ())]))
-            for one in passes
+            replace(one, children=_in_order([*one.children, *inside.get(number, ())]))
+            for number, one in enumerate(passes)
         ]
 
     def _step(self, span_id: str) -> Step:
@@ -266,11 +289,10 @@ class _Agents:
         return span_id
 
 
-def _pass_at(passes: Iterable[Step], moment: datetime) -> PassKey:
-    """Return the last pass that had begun by then."""
-    begun = [one for one in passes if one.started_at <= moment]
-    last = max(begun, key=lambda one: one.started_at, default=None)
-    return (None, None) if last is None else (last.name or None, last.cycle)
+def _pass_at(passes: Sequence[Step], moment: datetime) -> int | None:
+    """Return the number of the last pass that had begun by then."""
+    begun = [number for number, one in enumerate(passes) if one.started_at <= moment]
+    return max(begun, key=lambda number: passes[number].started_at, default=None)
 
 
 def _in_order(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -24,7 +24,7 @@ CAUSES: dict[WaitReason, Cause] = {
     "cooldown": Cause("the provider", "for the pause of all requests to the model that a 429 began"),
     "retry_after": Cause("the provider", "as long as the provider's Retry-After said"),
     "breaker": Cause("the provider", "for a provider that failed for all"),
-    "budget": Cause("our budget", "for what others had reserved of the budget"),
+    "budget": Cause("our budget", "for budget that others held or, on Ray, the driver had yet to lend"),
     "backoff": Cause("our retry policy", "between two attempts"),
 }
 

@@ -79,6 +79,17 @@ def test_every_span_hangs_below_the_one_it_is_part_of_though_that_ends_later() -
     assert len({one.span_id for one in (*attempts, *stages, *documents, run)}) == 7
 
 
+def test_what_a_lost_worker_had_under_way_is_the_document_s() -> None:
+    """The agent's span never ends, and the stage's is that of the worker that came after it."""
+    spans = begun()
+    plain = attempt(document_id="1", stage="a", span_id=None, outcome="failed", error_code="interrupted")
+
+    found = [drawn(spans, AttemptFinished(one), 1) for one in (plain, replace(plain, span_id="span_9"))]
+    document = drawn(spans, DocumentFinished("1", "succeeded", 0, None, None, 3.0), 3)
+
+    assert [one.parent_id for one in found] == [document.span_id] * 2
+
+
 def test_passes_through_a_stage_and_sessions_of_a_run_are_spans_of_their_own() -> None:
     """Rework repeats a stage, resume a document; a trace that has ended is never added to."""
     ids = [

@@ -100,7 +100,7 @@ class Progress:
         total: documents there will be, None where nobody knows.
         in_flight: current stage of each document in flight, None before its first and between two.
         stages: by name, in the order of the run.
-        awaited_workers: workers that the run is for; 0 where it is for none, or the first of them is ready.
+        awaited_workers: workers that the run is for; 0 where it is for none, the first of them is ready, or it stops.
         failures: of documents whose end is about to be told.
         last_failures: the newest, the newest last.
         stopping: why the run ends early, as the first to say so put it.
@@ -149,6 +149,7 @@ class Progress:
                 self._take_document(event)
             case RunStopping():
                 self.stopping, self.ending = self.stopping or event.detail, ending_words(event)
+                self.awaited_workers = 0  # those who stop wait for nobody
             case RunCancelling():
                 self.ending = ending_words(event)
             case PipelineStarted():

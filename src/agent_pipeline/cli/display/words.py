@@ -21,12 +21,12 @@ _WHY = {
 
 def status_words(progress: Progress, at: datetime) -> str:
     """Return the state of a run as one line."""
-    of = "" if progress.total is None else f" of {progress.total}"
-    parts = [f"{progress.done}{of} documents"]
+    of = "" if progress.total is None else f" of {progress.total:,}"
+    parts = [f"{progress.done:,}{of} documents"]
     parts += [*progress.unhappy(), progress.under_way()]
     parts += ["; ".join(spent_words(progress))] if progress.state is not None else []
-    parts += [f"{progress.rate_limited} answers 429"] if progress.rate_limited else []
-    parts += [f"{progress.retries} retries"] if progress.retries else []
+    parts += [f"{progress.rate_limited:,} answers 429"] if progress.rate_limited else []
+    parts += [f"{progress.retries:,} retries"] if progress.retries else []
     if progress.state is not None:
         parts += [lane_words(lane) for lane in progress.state.lanes]
     parts += [left] if (left := left_words(progress, at)) else []

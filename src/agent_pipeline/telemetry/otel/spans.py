@@ -207,11 +207,16 @@ class RunSpans:
         )
 
     def _place(self, attempt: AttemptRecord) -> tuple[int, int]:
-        """Return the trace of an attempt and the span it belongs under: the SDK's that asked, else stage, else run."""
+        """Return the trace of an attempt and the span it belongs under: the SDK's that asked, else stage, else run.
+
+        What a lost worker had under way is the document's: the span that asked never ends, the stage's is of another.
+        """
         trace_id = None if attempt.document_id is None else self.trace_of(attempt.document_id)
         if trace_id is None:
             run = self._run.event if self._run else None
             return (0, 0) if run is None else (run_trace(run.run_id, run.session), run_span(run.run_id, run.session))
+        if attempt.error_code == "interrupted":
+            return trace_id, document_span(trace_id)
         if attempt.span_id is not None:
             return trace_id, sdk_span(attempt.span_id)
         if attempt.stage is not None:

@@ -15,6 +15,7 @@ _KINDS = (
     "LIVE_CHANGED",
     "BREAKER",
     "DOCUMENTS_CLAMPED",
+    "PIPELINE_STARTED",
     "PIPELINE_STOPPING",
     "WORKER_READY",
     "WORKER_LOST",
@@ -38,7 +39,7 @@ class LimitChanges:
     """What changed.
 
     Attributes:
-        stopping: why the run ended early, in its own words; empty where it did not.
+        stopping: why the last session ended early, as it first said; empty where it did not.
         hosts: how many workers were ready there, in all sessions; none where one process did all.
         lost: workers that were given up.
     """
@@ -67,8 +68,10 @@ class LimitChanges:
                 self.live.append((one.text("key"), values.get("old"), values.get("new")))
             case "DOCUMENTS_CLAMPED":
                 self.clamped = int(values["wanted"]), int(values["in_flight"])
+            case "PIPELINE_STARTED":
+                self.stopping = ""
             case "PIPELINE_STOPPING":
-                self.stopping = one.text("detail")
+                self.stopping = self.stopping or one.text("detail")  # as with the run's reason, the first one stays
             case "WORKER_READY":
                 self.hosts[one.text("host")] += 1
             case "WORKER_LOST":

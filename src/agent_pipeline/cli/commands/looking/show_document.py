@@ -8,6 +8,7 @@ from typing import Any
 from agent_pipeline.amounts import counted, dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun
+from agent_pipeline.cli.commands.looking.step_text import left_in_words
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
 from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
@@ -79,6 +80,8 @@ def document_object(opened: OpenRun, row: DocumentRow) -> dict[str, object]:
             {
                 "stage": one.stage,
                 "cycle": one.cycle,
+                "session": one.session,
+                "left_by": one.left_by,
                 "started_at": one.started_at.isoformat(),
                 "seconds": _seconds(one.result),
                 "requests": len(one.calls),
@@ -134,14 +137,18 @@ def artifact_in_words(row: DocumentRow) -> list[str]:
         size = Path(row.artifact.path).stat().st_size
     except (OSError, ValueError):
         return [f"{shown(near(row.artifact.path))}, which is gone"]
-    changed = "" if size == row.artifact.size_bytes else f", changed since: it had {row.artifact.size_bytes:,}"
-    return [f"{shown(near(row.artifact.path))} ({size:,} bytes{changed})"]
+    return [f"{shown(near(row.artifact.path))} ({size:,} bytes{_changed(size, row.artifact.size_bytes)})"]
 
 
-def result_in_words(result: StageResultRow | None) -> str:
+def _changed(size: int, recorded: int | None) -> str:
+    """Return what the ledger makes of a file's size; None is what a row has that somebody changed."""
+    if recorded is None:
+        return ", not recorded how many it had"
+    return "" if size == recorded else f", changed since: it had {recorded:,}"
+
+
+def result_in_words(result: StageResultRow) -> str:
     """Return what a stage made of its input: its verdict and the fields it left, not the text."""
-    if result is None:
-        return "no result"
     output = _output(result)
     verdict, fields = output.get("verdict"), output.get("fields")
     parts = []
@@ -162,7 +169,7 @@ def _pass_rows(story: DocumentStory) -> list[list[str]]:
             "" if one.cycle is None else f"{one.cycle}",
             seconds_text(_seconds(one.result)) if one.result is not None else "",
             f"{len(one.calls)}",
-            result_in_words(one.result),
+            left_in_words(one.left_by, one.session) if one.result is None else result_in_words(one.result),
         ]
         for one in story.passes
     ]

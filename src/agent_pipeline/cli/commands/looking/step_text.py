@@ -6,6 +6,7 @@ from agent_pipeline.amounts import counted, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.layout import Branch
 from agent_pipeline.domain.usage import AttemptRecord
+from agent_pipeline.runs.story import LeftBy
 from agent_pipeline.runs.trace import Step
 from agent_pipeline.runs.waits import CAUSES
 
@@ -34,7 +35,8 @@ def step_object(step: Step) -> dict[str, object]:
         "error": step.error,
     }
     if step.kind == "stage":
-        found |= {"cycle": step.cycle, "reused": step.reused, "approved": step.approved}
+        found |= {"cycle": step.cycle, "session": step.session, "left_by": step.left_by}
+        found |= {"reused": step.reused, "approved": step.approved}
     if step.attempt is not None:
         found |= attempt_object(step.attempt)
     return found | {"children": [step_object(child) for child in step.children]}
@@ -72,6 +74,17 @@ def wait_in_words(attempt: AttemptRecord) -> str:
     return f"after {seconds_text(attempt.wait_seconds)} {cause.words} ({cause.owner})"
 
 
+def left_in_words(left_by: LeftBy | None, session: int | None) -> str:
+    """Return of a pass without a result who left it so."""
+    match left_by:
+        case None:
+            return "no result"
+        case "session":
+            return f"no result in session {session}"
+        case "worker":
+            return "no result by a worker that was lost"
+
+
 def _text(step: Step) -> str:
     match step.kind:
         case "attempt":
@@ -95,6 +108,8 @@ def _call(step: Step) -> str:
 
 
 def _ending(step: Step) -> str:
+    if step.left_by is not None:
+        return left_in_words(step.left_by, step.session)
     if step.outcome is None:
         return "not ended"
     code = "" if step.code is None else f" as {shown(step.code)}"

@@ -128,7 +128,7 @@ def _meaning(case: _Case) -> str:
 
 def _under_way(step: Step) -> str:
     """Return what goes on in it, by the innermost step that has not ended."""
-    open_steps = [child for child in step.children if child.outcome is None]
+    open_steps = [child for child in step.children if child.outcome is None and child.left_by is None]
     if open_steps:
         return _under_way(open_steps[-1])
     match step.kind:

@@ -75,8 +75,8 @@ def _requests(attempts: tuple[AttemptRecord, ...]) -> str:
     wrong = Counter(one.error_code or one.outcome or "no answer yet" for one in attempts if one.outcome != "succeeded")
     if not wrong:
         return f"{sent}, in {counted(len(attempts), 'HTTP attempt')}."
-    named = listed([f"{count} x {shown(code)}" for code, count in wrong.most_common()])
-    return f"{sent}, in {counted(len(attempts), 'HTTP attempt')}, of which {wrong.total()} went wrong ({named})."
+    named = listed([f"{count:,} x {shown(code)}" for code, count in wrong.most_common()])
+    return f"{sent}, in {counted(len(attempts), 'HTTP attempt')}, of which {wrong.total():,} went wrong ({named})."
 
 
 def _waits(attempts: tuple[AttemptRecord, ...]) -> str:
