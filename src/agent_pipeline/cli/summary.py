@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_pipeline.amounts import dollars, seconds_text
+from agent_pipeline.amounts import counted, dollars, seconds_text
 from agent_pipeline.cli.output import one_line
 from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
@@ -107,7 +107,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     yield f"documents:  {', '.join(counts)}"
     word = _stand_in(ended)
     by_whom = f", {word}: no model was asked" if word else ""
-    yield f"requests:   {usage.requests}, in {usage.attempts} HTTP attempts{by_whom}"
+    yield f"requests:   {requests_in_words(usage.requests, usage.attempts)}{by_whom}"
     unknown = f", {usage.unknown_tokens:,} of them unconfirmed" if usage.unknown_tokens else ""
     yield (
         f"tokens:     {usage.input_tokens:,} in, {usage.output_tokens:,} out; {usage.charged_tokens:,} charged{unknown}"
@@ -136,13 +136,18 @@ def _workers(totals: WorkerTotals | None) -> Iterator[str]:
     """Yield what became of workers, where any was lost."""
     if totals is None or not totals.lost:
         return
-    given_up = f"; {totals.given_up} documents lost too many and failed" if totals.given_up else ""
-    twice = f"; {totals.duplicate_tokens:,} tokens were paid twice" if totals.duplicate_tokens else ""
-    yield f"workers:    {totals.lost} lost, what they had went to others{given_up}{twice}"
-    withheld = [f"{totals.withheld_tokens:,} tokens"] if totals.withheld_tokens else []
+    given_up = f"; {counted(totals.given_up, 'document')} lost too many and failed" if totals.given_up else ""
+    twice = f"; {counted(totals.duplicate_tokens, 'token')} paid twice" if totals.duplicate_tokens else ""
+    yield f"workers:    {totals.lost:,} lost, what they had went to others{given_up}{twice}"
+    withheld = [counted(totals.withheld_tokens, "token")] if totals.withheld_tokens else []
     withheld += [dollars(totals.withheld_micro_usd)] if totals.withheld_micro_usd else []
     if withheld:
         yield f"{'':<11} {' and '.join(withheld)} of the budget kept back: requests of theirs may have left unheard"
+
+
+def requests_in_words(requests: int, attempts: int) -> str:
+    """Return how many requests left, and how often they were tried: the same words wherever a run is told of."""
+    return f"{requests:,}, in {counted(attempts, 'HTTP attempt')}" if attempts else "none was sent"
 
 
 def reason_in_words(reason: str) -> str:

@@ -19,10 +19,10 @@ class DocumentCounts:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """What the run asked for and was charged, in all its sessions.
+    """What the run sent and was charged, in all its sessions.
 
-    `requests` are calls stages made, `attempts` HTTP requests sent for them, `charged_tokens` what the budget was
-    charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
+    `requests` are calls for which an HTTP request left, `attempts` these HTTP requests, `charged_tokens` what the
+    budget was charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
     """
 
     requests: int = 0
