@@ -78,7 +78,7 @@ def essential_line(ended: Ended) -> str:
     """Return the one line that `--quiet` leaves."""
     result = ended.result
     parts = [f"{result.documents.succeeded} of {result.documents.total} documents succeeded"]
-    parts += [f"{count} {name}" for name, count in _unhappy(result)]
+    parts += _unhappy(result) + _never_begun(result)
     if result.reason is not None:
         parts.append(result.reason if ended.detail is None else f"{result.reason} ({ended.text(ended.detail, 300)})")
     if word := _stand_in(ended):
@@ -96,7 +96,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     result = ended.result
     documents, usage = result.documents, result.usage
     counts = [f"{documents.succeeded} of {documents.total} succeeded"]
-    counts += [f"{count} {name}" for name, count in _unhappy(result)]
+    counts += _unhappy(result)
     yield f"run {result.outcome} in {seconds_text(result.duration_seconds)} (exit code {result.exit_code})"
     if result.reason is not None:
         yield f"reason:     {reason_in_words(result.reason)}"
@@ -104,7 +104,7 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
         counts.append(f"{result.session.kept_documents} of them in earlier sessions")
-    yield f"documents:  {', '.join(counts)}"
+    yield f"documents:  {', '.join(counts + _never_begun(result))}"
     word = _stand_in(ended)
     by_whom = f", {word}: no model was asked" if word else ""
     yield f"requests:   {requests_in_words(usage.requests, usage.attempts)}{by_whom}"
@@ -211,10 +211,14 @@ def _failure(failure: DocumentFailure, ended: Ended) -> str:
     return f"document {one_line(failure.document_id, most=80)}{where}: {failure.code}: {text}"
 
 
-def _unhappy(result: RunResult) -> list[tuple[str, int]]:
+def _unhappy(result: RunResult) -> list[str]:
     documents = result.documents
     counts = (("failed", documents.failed), ("skipped", documents.skipped), ("cancelled", documents.cancelled))
-    return [(name, count) for name, count in counts if count]
+    return [f"{count} {name}" for name, count in counts if count]
+
+
+def _never_begun(result: RunResult) -> list[str]:
+    return [f"{result.never_begun:,} more never begun"] if result.never_begun else []
 
 
 def _near(path: str) -> str:
