@@ -8,7 +8,7 @@ import pytest
 import trio
 from tests.integration.project import IN_THIS_PROCESS, Project, make_project, prose
 from tests.integration.spread import OnOpen, Provider, run_over_workers, with_engine
-from tests.integration.test_workers import finished
+from tests.integration.test_workers import finished, problems
 
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.domain.document import JsonValue
@@ -18,23 +18,24 @@ from agent_pipeline.runs.happenings import happenings_named
 from agent_pipeline.simulator import FaultPlan
 
 AT_ONCE = 10
+COUNT = 60
 
 Make = Callable[..., Project]
 
 
 @pytest.fixture(params=["local", "ray"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Make a project of a hundred documents for one of the engines."""
+    """Make a project of `COUNT` documents for one of the engines."""
 
     def make(documents: JsonValue = None, **limits: JsonValue) -> Project:
         project = make_project(
             tmp_path,
-            documents or prose(100),
+            documents or prose(COUNT),
             stages=IN_THIS_PROCESS,
             env_key=None,
             limits={"documents_in_flight": AT_ONCE, **limits},
         )
-        return with_engine(project) if request.param == "ray" else project
+        return with_engine(project, shard_size=50) if request.param == "ray" else project
 
     return make
 
@@ -52,7 +53,9 @@ def stopped_after(seconds: float) -> OnOpen:
     return on_open
 
 
-def run(project: Project, latency: float = 2, *, on_open: OnOpen = lambda _: None, gone_on: bool = False) -> RunResult:
+def run(
+    project: Project, latency: JsonValue = 2, *, on_open: OnOpen = lambda _: None, gone_on: bool = False
+) -> RunResult:
     """Run it with answers that take so many seconds."""
     provider = Provider(FaultPlan.from_mapping({"latency": latency}))
     return finished(run_over_workers(project, provider, on_open=on_open, gone_on=gone_on))
@@ -67,7 +70,7 @@ def in_ledger(result: RunResult) -> tuple[int, int]:
 
 def test_requests_are_those_of_the_ledger(make: Make) -> None:
     """A call that waits for its turn when the budget is used up sent nothing: nobody else ever counts it."""
-    project = make(budget={"tokens": 8_000}, requests_in_flight=4)
+    project = make(budget={"tokens": 2_500}, requests_in_flight=4)
 
     result = run(project)
 
@@ -88,8 +91,8 @@ def test_requests_are_those_of_the_ledger_when_gone_on_with(make: Make) -> None:
     assert (second.usage.requests, second.usage.attempts) == in_ledger(second)
 
 
-@pytest.mark.parametrize("latency", [0.01, 0.07, 0.3])
-def test_no_more_documents_are_told_of_than_may_be_in_flight(make: Make, latency: float) -> None:
+@pytest.mark.parametrize("latency", [0.01, {"min": 0.01, "max": 0.3}])
+def test_no_more_documents_are_told_of_than_may_be_in_flight(make: Make, latency: JsonValue) -> None:
     """A worker tells of an end and of what begins in its place at once."""
     result = run(make(), latency)
 
@@ -98,27 +101,29 @@ def test_no_more_documents_are_told_of_than_may_be_in_flight(make: Make, latency
     for event in happenings_named(Path(result.run_dir) / "events.jsonl", kinds):
         now += 1 if event.event == "DOCUMENT_STARTED" else -1
         most = max(most, now)
-    assert result.documents.succeeded == 100
-    assert (most, now) == (AT_ONCE, 0)
+    assert result.documents.succeeded == COUNT
+    assert now == 0
+    assert AT_ONCE // 2 < most <= AT_ONCE
 
 
 def test_documents_that_were_never_begun_are_counted(make: Make) -> None:
     """Whoever stops a run wants to know how much is left."""
     project = make()
     first = run(project, on_open=stopped_after(5))
-    second = run(project, on_open=stopped_after(1), gone_on=True)
+    second = run(project, on_open=stopped_after(0), gone_on=True)
     third = run(project, gone_on=True)
 
-    assert 0 < first.documents.total < 100
-    assert first.never_begun == 100 - first.documents.total
-    assert second.never_begun == first.never_begun - AT_ONCE
-    assert (third.documents.total, third.never_begun) == (100, 0)
+    assert 0 < first.documents.total < COUNT
+    assert first.never_begun == COUNT - first.documents.total
+    assert second.documents.total < first.documents.total
+    assert second.never_begun == first.never_begun
+    assert (third.documents.total, third.never_begun) == (COUNT, 0)
 
 
 def test_nothing_is_said_of_what_was_never_begun_where_nobody_knows_how_much_there_is(make: Make) -> None:
     """The rest of a file of lines is not read to be counted."""
     project = make()
-    lines = "\n".join(json.dumps(one) for one in prose(100))
+    lines = "\n".join(json.dumps(one) for one in prose(COUNT))
     (project.root / "documents.jsonl").write_text(lines, encoding="utf-8")
     pipeline = json.loads(project.config.read_text(encoding="utf-8"))
     pipeline["source"] = {"path": "documents.jsonl"}
@@ -132,9 +137,11 @@ def test_nothing_is_said_of_what_was_never_begun_where_nobody_knows_how_much_the
 
 def test_the_manifest_says_nothing_of_what_only_workers_know(tmp_path: Path) -> None:
     """Zero would be a figure, and a wrong one."""
-    result = run(with_engine(make_project(tmp_path, prose(5), stages=IN_THIS_PROCESS, env_key=None)))
+    project = with_engine(make_project(tmp_path, prose(5), stages=IN_THIS_PROCESS, env_key=None))
+    result = run(project)
 
     manifest = json.loads((Path(result.run_dir) / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["requests_at_once_peak"], manifest["requests_open"]) == (None, None)
     assert set(manifest["resources"].values()) == {None}
     assert result.left_open == ()
+    assert problems(project) == []
