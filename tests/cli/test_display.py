@@ -105,12 +105,38 @@ def test_a_run_over_workers_says_what_it_waits_for_and_who_was_lost(plain: Plain
 
     plain.give(0, replace(_started(), engine="ray", workers=2))
     waiting = plain.give(10, StageStarted("a", "route", 1))
-    told = plain.give(11, WorkerReady(1, "here", 7), lost)
+    told = plain.give(11, WorkerReady(1, "here", 7), lost, WorkerReady(2, "here", 8))
     working = plain.give(21, StageStarted("b", "route", 1))
+    complete = plain.give(31, WorkerReady(3, "here", 9))
 
-    assert waiting == ["10.0 s  0 of 3 documents, waiting for the first of 2 workers"]
+    assert waiting == ["10.0 s  0 of 3 documents, waiting for a worker"]
     assert told == ["11.0 s  worker 1 was lost (its worker process has died); its 4 documents go to others"]
-    assert working == ["21.0 s  0 of 3 documents, 2 in flight"]
+    assert working == ["21.0 s  0 of 3 documents, 2 in flight, 1 of up to 2 workers ready"]
+    assert complete == ["31.0 s  0 of 3 documents, 2 in flight"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "given_up", "words"),
+    [(0, 0, ""), (1, 1, ""), (1, 0, "; its 1 document goes to others"), (3, 1, "; its 2 documents go to others")],
+)
+def test_what_a_lost_worker_had_is_told_if_it_had_something(
+    plain: Plain, documents: int, given_up: int, words: str
+) -> None:
+    """Nothing goes anywhere where there was nothing."""
+    lost = WorkerLost(1, "it is gone", documents=documents, in_flight=0, given_up=given_up)
+
+    assert plain.give(1, lost) == [f"1.0 s  worker 1 was lost (it is gone){words}"]
+
+
+def test_a_document_that_goes_on_with_another_worker_is_in_one_stage() -> None:
+    """Nobody tells how the stage ended in which its worker was lost."""
+    progress = Progress()
+    begun = (DocumentStarted("a", 1, None, 1), StageStarted("a", "route", 1))
+
+    for event in (_started(), *begun, WorkerLost(1, "gone", 1, 1, 0), StageStarted("a", "route", 1)):
+        progress.take(event, BEGUN)
+
+    assert (len(progress.in_flight), progress.stages["route"].running) == (1, 1)
 
 
 def test_a_run_that_stops_does_not_say_that_it_waits_for_workers(plain: Plain) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from agent_pipeline.cli.summary import Ended, essential_line, result_object, summary
-from agent_pipeline.domain.result import DocumentCounts, DocumentFailure, RunResult, UsageTotals
+from agent_pipeline.domain.result import (
+    DocumentCounts,
+    DocumentFailure,
+    RunResult,
+    SessionTotals,
+    UsageTotals,
+    WorkerTotals,
+)
 from agent_pipeline.telemetry import Redactor
 
 FAILURES = tuple(
@@ -74,6 +81,51 @@ def test_a_simulated_run_is_never_shown_as_a_real_one(shown: Callable[[Ended], s
     """No model was asked, no money was spent."""
     assert "simulated" in shown(_ended(simulator=True))
     assert "simulated" not in shown(_ended())
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        (UsageTotals(), "none was sent"),
+        (UsageTotals(requests=1, attempts=1), "1, in 1 HTTP attempt"),
+        (UsageTotals(requests=1200, attempts=2000), "1,200, in 2,000 HTTP attempts"),
+    ],
+)
+def test_requests_are_told_in_the_words_of_show(usage: UsageTotals, words: str) -> None:
+    """The same number in other words looks like another one."""
+    assert f"requests:   {words}\n" in summary(_ended(replace(RESULT, usage=usage)))
+
+
+def test_documents_that_were_never_begun_are_told_where_they_are_known() -> None:
+    """They are in no other number; what earlier sessions did stands beside what they belong to."""
+    stopped = replace(RESULT, never_begun=1800, session=SessionTotals(kept_documents=3))
+
+    counts = "4 of 12 succeeded, 8 failed, 3 of them in earlier sessions, 1,800 more never begun\n"
+    assert f"documents:  {counts}" in summary(_ended(stopped))
+    assert "8 failed, 1,800 more never begun, documents_failed" in essential_line(_ended(stopped))
+    for known in (0, None):
+        assert "never begun" not in summary(_ended(replace(RESULT, never_begun=known)))
+
+
+@pytest.mark.parametrize(
+    ("given_up", "twice", "words"),
+    [
+        (0, 0, "2 lost, what they had went to others"),
+        (1, 1, "2 lost, what they had went to others; 1 document lost too many and failed; 1 token paid twice"),
+        (
+            2,
+            1500,
+            "2 lost, what they had went to others; 2 documents lost too many and failed; 1,500 tokens paid twice",
+        ),
+    ],
+)
+def test_what_became_of_lost_workers_is_told_without_a_word_about_nothing(
+    given_up: int, twice: int, words: str
+) -> None:
+    """One document is no documents."""
+    totals = WorkerTotals(opened=3, lost=2, given_up=given_up, late_reports=0, duplicate_tokens=twice)
+
+    assert f"workers:    {words}\n" in summary(_ended(replace(RESULT, workers=totals)))
 
 
 def test_an_unknown_price_is_not_shown_as_nothing() -> None:

@@ -264,7 +264,7 @@ async def test_a_place_is_free_while_its_call_backs_off(autojump_clock: MockCloc
 
 
 async def test_statistics_count_calls_and_attempts_apart(autojump_clock: MockClock) -> None:
-    """Requests are what stages ask for, attempts what is sent for them."""
+    """Requests are calls of which something left, attempts what was sent for them; the ledger has no others."""
     world = make_world()
     answer = Step(usage=Usage(3, 2))
     provider = ScriptedProvider(limited(1), answer, answer, Step(reaches=False))
@@ -273,7 +273,7 @@ async def test_statistics_count_calls_and_attempts_apart(autojump_clock: MockClo
         await world.gate.call(make_call(), provider.send)
 
     counted = world.gate.statistics()
-    assert (counted.requests, counted.attempts, counted.usage) == (3, 3, Usage(6, 4))
+    assert (counted.requests, counted.attempts, counted.usage) == (2, 3, Usage(6, 4))
 
 
 async def test_calls_under_way_can_be_seen(autojump_clock: MockClock) -> None:

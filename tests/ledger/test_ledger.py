@@ -9,7 +9,7 @@ from tests.ledger.steps import ARTIFACT, AT, ATTEMPT, SHA, begin, finish, open_s
 
 from agent_pipeline.domain.stage_result import ResultKey, StageResult
 from agent_pipeline.errors import DuplicateDocumentError, LedgerError
-from agent_pipeline.ledger import recorded_artifacts
+from agent_pipeline.ledger import count_documents, recorded_artifacts
 
 Ask = Callable[[str], list[dict[str, object]]]
 
@@ -78,6 +78,7 @@ async def test_a_document_is_found_in_the_documented_columns(whole_run: None, qu
         }
     ]
     assert recorded_artifacts(path) == [ARTIFACT]
+    assert count_documents(path) == 1
 
 
 async def test_a_stage_result_is_found_in_the_documented_columns(whole_run: None, query: Ask) -> None:

@@ -78,7 +78,7 @@ def essential_line(ended: Ended) -> str:
     """Return the one line that `--quiet` leaves."""
     result = ended.result
     parts = [f"{result.documents.succeeded:,} of {result.documents.total:,} documents succeeded"]
-    parts += [f"{count:,} {name}" for name, count in _unhappy(result)]
+    parts += _unhappy(result) + _never_begun(result)
     if result.reason is not None:
         parts.append(result.reason if ended.detail is None else f"{result.reason} ({ended.text(ended.detail, 300)})")
     if word := _stand_in(ended):
@@ -96,7 +96,7 @@ def _lines(ended: Ended) -> Iterator[str]:
     result = ended.result
     documents, usage = result.documents, result.usage
     counts = [f"{documents.succeeded:,} of {documents.total:,} succeeded"]
-    counts += [f"{count:,} {name}" for name, count in _unhappy(result)]
+    counts += _unhappy(result)
     yield f"run {result.outcome} in {seconds_text(result.duration_seconds)} (exit code {result.exit_code})"
     if result.reason is not None:
         yield f"reason:     {reason_in_words(result.reason)}"
@@ -104,10 +104,10 @@ def _lines(ended: Ended) -> Iterator[str]:
         yield f"{'':<11} {ended.text(ended.detail, 500)}"
     if result.session.kept_documents:
         counts.append(f"{result.session.kept_documents:,} of them in earlier sessions")
-    yield f"documents:  {', '.join(counts)}"
+    yield f"documents:  {', '.join(counts + _never_begun(result))}"
     word = _stand_in(ended)
     by_whom = f", {word}: no model was asked" if word else ""
-    yield f"requests:   {usage.requests:,}, in {counted(usage.attempts, 'HTTP attempt')}{by_whom}"
+    yield f"requests:   {requests_in_words(usage.requests, usage.attempts)}{by_whom}"
     unknown = f", {usage.unknown_tokens:,} of them unconfirmed" if usage.unknown_tokens else ""
     yield (
         f"tokens:     {usage.input_tokens:,} in, {usage.output_tokens:,} out; {usage.charged_tokens:,} charged{unknown}"
@@ -136,13 +136,18 @@ def _workers(totals: WorkerTotals | None) -> Iterator[str]:
     """Yield what became of workers, where any was lost."""
     if totals is None or not totals.lost:
         return
-    given_up = f"; {totals.given_up:,} documents lost too many and failed" if totals.given_up else ""
-    twice = f"; {totals.duplicate_tokens:,} tokens were paid twice" if totals.duplicate_tokens else ""
+    given_up = f"; {counted(totals.given_up, 'document')} lost too many and failed" if totals.given_up else ""
+    twice = f"; {counted(totals.duplicate_tokens, 'token')} paid twice" if totals.duplicate_tokens else ""
     yield f"workers:    {totals.lost:,} lost, what they had went to others{given_up}{twice}"
-    withheld = [f"{totals.withheld_tokens:,} tokens"] if totals.withheld_tokens else []
+    withheld = [counted(totals.withheld_tokens, "token")] if totals.withheld_tokens else []
     withheld += [dollars(totals.withheld_micro_usd)] if totals.withheld_micro_usd else []
     if withheld:
         yield f"{'':<11} {' and '.join(withheld)} of the budget kept back: requests of theirs may have left unheard"
+
+
+def requests_in_words(requests: int, attempts: int) -> str:
+    """Return how many requests left, and how often they were tried: the same words wherever a run is told of."""
+    return f"{requests:,}, in {counted(attempts, 'HTTP attempt')}" if attempts else "none was sent"
 
 
 def reason_in_words(reason: str) -> str:
@@ -206,10 +211,14 @@ def _failure(failure: DocumentFailure, ended: Ended) -> str:
     return f"document {one_line(failure.document_id, most=80)}{where}: {failure.code}: {text}"
 
 
-def _unhappy(result: RunResult) -> list[tuple[str, int]]:
+def _unhappy(result: RunResult) -> list[str]:
     documents = result.documents
     counts = (("failed", documents.failed), ("skipped", documents.skipped), ("cancelled", documents.cancelled))
-    return [(name, count) for name, count in counts if count]
+    return [f"{count:,} {name}" for name, count in counts if count]
+
+
+def _never_begun(result: RunResult) -> list[str]:
+    return [f"{result.never_begun:,} more never begun"] if result.never_begun else []
 
 
 def _near(path: str) -> str:

@@ -14,20 +14,19 @@ from agent_pipeline.compose.options import RunOptions
 from agent_pipeline.compose.proof import Resources
 from agent_pipeline.compose.runtime import Runtime
 from agent_pipeline.compose.verdict import DOCUMENTS_FAILED, OK, judge
+from agent_pipeline.compose.work import Work
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.domain.events import PipelineFinished
 from agent_pipeline.domain.result import DocumentFailure, RunOutcome, RunResult, SessionTotals, UsageTotals
 from agent_pipeline.errors import CredentialsRejectedError, LedgerError
-from agent_pipeline.ledger import recorded_artifacts
+from agent_pipeline.ledger import count_documents, recorded_artifacts
 from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.telemetry import TelemetryStatistics
 
 
-async def conclude(
-    runtime: Runtime, config: PipelineConfig, options: RunOptions, tally: Tally, duration: float
-) -> RunResult:
+async def conclude(runtime: Runtime, work: Work, tally: Tally, duration: float) -> RunResult:
     """Write the run's last row and event; return the result."""
-    stop = runtime.stop
+    config, options, stop = work.config, work.options, runtime.stop
     dropped = lost_from_files(runtime.records.telemetry.dropped)
     outcome, exit_code, reason = judge(tally, stopped=stop.reason, dropped=dropped, fail_on_error=options.fail_on_error)
     usage, cost_usd, session = _totals(runtime, tally)
@@ -62,7 +61,19 @@ async def conclude(
         session=session,
         recording=runtime.tape.totals(),
         workers=tally.workers,
+        never_begun=_never_begun(runtime, work, tally),
     )
+
+
+def _never_begun(runtime: Runtime, work: Work, tally: Tally) -> int | None:
+    """Return how many documents of the source no session began; None where nobody knows how many it has."""
+    if runtime.stop.reason is None:
+        return 0
+    if work.source.count_hint is None:
+        return None
+    # A session that ended early has not come past all that those before it began.
+    begun = max(tally.taken, count_documents(runtime.records.directory.ledger))
+    return max(0, work.source.count_hint - begun)
 
 
 def _totals(runtime: Runtime, tally: Tally) -> tuple[UsageTotals, float | None, SessionTotals]:
@@ -136,7 +147,7 @@ def write_manifest(
     result: RunResult | None = None,
 ) -> None:
     """Write the run's last file, after everything else is closed."""
-    pool = runtime.pool.statistics()
+    pool = runtime.pool.statistics() if config.engine.kind == "local" else None  # else each worker has one of its own
     manifest: dict[str, Any] = {
         "run_id": runtime.records.directory.run_id,
         "pipeline": config.name,
@@ -150,8 +161,8 @@ def write_manifest(
         },
         "result": None if result is None else asdict(result),
         "resources": dict(resources.pairs),
-        "requests_at_once_peak": pool.peak,
-        "requests_open": pool.active,
+        "requests_at_once_peak": None if pool is None else pool.peak,
+        "requests_open": None if pool is None else pool.active,
         "files": runtime.records.directory.file_hashes(),
         "dropped": dict(runtime.records.telemetry.dropped),
     }

@@ -44,10 +44,12 @@ class ShutdownProof:
     belong to the whole process: `opened` are those that were there at the end of the work or after closing but not
     before, `closed` those of them that are gone. A host that opens things of its own meanwhile is counted as well;
     where another run overlapped, or a library works beside it that keeps such things, nothing is said of these three.
+    Nor of loops, tasks and connections where other processes worked on the documents, and had all of them.
     """
 
     def __init__(self) -> None:
         self.overlapped = False
+        self.is_spread = False
         self._before = _Process.look()
         self._at_work = self._before
 
@@ -59,7 +61,8 @@ class ShutdownProof:
         """Return what is to be said of the run; called when all is closed but its directory, which is its lock."""
         counted = _counted(runtime)
         pairs: dict[str, Pair | None] = {
-            kind: {"opened": opened, "closed": closed} for kind, (opened, closed) in counted.items()
+            kind: None if self.is_spread else {"opened": opened, "closed": closed}
+            for kind, (opened, closed) in counted.items()
         }
         left = [
             f"{opened - closed} of {opened} {kind}" for kind, (opened, closed) in counted.items() if opened != closed

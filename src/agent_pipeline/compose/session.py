@@ -22,6 +22,7 @@ async def run_session(work: Work, watch: Watch, proof: ShutdownProof) -> RunResu
     """
     config, options = work.config, work.options
     if config.engine.kind != "local":
+        proof.is_spread = True
         proof.overlapped = True  # Ray keeps files and log handlers of its own until the process ends
     tally = Tally()
     results: list[RunResult] = []
@@ -44,7 +45,7 @@ async def run_session(work: Work, watch: Watch, proof: ShutdownProof) -> RunResu
                     try:
                         with trio.CancelScope(shield=True):
                             duration = trio.current_time() - begun
-                            results.append(await conclude(runtime, config, options, tally, duration))
+                            results.append(await conclude(runtime, work, tally, duration))
                     except LedgerError as exc:  # raised below, outside the nursery that would wrap it
                         runtime.stop.request_for(exc)
                         runtime.stop.error = runtime.stop.error or exc

@@ -91,7 +91,6 @@ async def _work(plan: WorkerPlan, link: WorkerEnd, options: RunOptions) -> None:
         parts = await _open(stack, job)
         if options.own_process:
             tune_garbage_collector()  # when all is imported: what is there by now is left out of collections
-        stack.callback(lambda: link.report(_alive(parts.gate)))  # calls for which nothing left are told by nothing else
         link.report(_ready(parts.itinerary))
         link.flush()
         stop = Stop(_unsaid, trio.CancelScope())
@@ -304,8 +303,4 @@ async def _beat(link: WorkerEnd, gate: Gate) -> None:
     """Tell now and then what is in flight, for those who watch the run; until cancelled."""
     while True:
         await trio.sleep(BEAT)
-        link.report(_alive(gate))
-
-
-def _alive(gate: Gate) -> Alive:
-    return Alive(under_way(gate), gate.counts.requests)
+        link.report(Alive(under_way(gate)))

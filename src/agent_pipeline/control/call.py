@@ -83,6 +83,7 @@ class Attempt:
         number: from 1; a 429 does not raise it.
         attempt_id: of this attempt alone.
         call_id: shared by all attempts of one call.
+        is_again: whether one of these before it left.
         dispatched: whether bytes may have left; set by `dispatch`.
         usage: set by the sender as soon as the answer reports it, before the answer is judged.
         rate_headers: what the answer says about limits per minute; set by the sender, None where it says nothing.
@@ -97,6 +98,7 @@ class Attempt:
     number: int
     attempt_id: str = ""
     call_id: str = ""
+    is_again: bool = False
     dispatched: bool = field(default=False, init=False)
     status_code: int | None = None
     provider_request_id: str | None = None
@@ -119,6 +121,10 @@ class Attempt:
         if self.on_dispatch is not None:
             self.on_dispatch()
         self.dispatched = True
+
+    def followed_by(self, number: int, attempt_id: str) -> "Attempt":
+        """Return the next attempt of the same call."""
+        return Attempt(number, attempt_id, self.call_id, self.is_again or self.dispatched)
 
     def was_silent(self, error: AttemptTimeoutError) -> bool:
         """Tell whether nothing came for as long as the timeout that fired; one that drips past its own is slow."""

@@ -10,8 +10,8 @@ class Counts:
     """Sums since a gate was made.
 
     Attributes:
-        requests: calls asked for.
-        attempts: HTTP requests sent for them that have ended.
+        requests: calls for which an HTTP request left; one that was refused or given up before is none.
+        attempts: these HTTP requests, of those that have ended.
         usage: tokens the answers reported.
         unknown_cost: whether one had no known price.
     """
@@ -22,7 +22,7 @@ class Counts:
     unknown_cost: bool = False
 
     def take(self, attempt: AttemptRecord, *, calls: int = 0) -> None:
-        """Count an attempt that was made elsewhere, at its end, and `calls` that are heard of with it first."""
+        """Count an attempt that was made elsewhere, at its end, and `calls` that it is the first of."""
         self.requests += calls
         if attempt.outcome is not None:
             self.attempts += attempt.sent

@@ -95,7 +95,7 @@ class Gate:
 
     Attributes:
         budget: as given; `record` too.
-        counts: what was asked and sent so far; takes what other processes do for the run as well.
+        counts: what was sent so far; takes what other processes do for the run as well.
     """
 
     def __init__(
@@ -204,7 +204,6 @@ class Gate:
             LLMBudgetExceededError: nor that of a tracker the caller brought along.
             WaitTooLongError: a pause would outlast the deadline of the stage, document or run.
         """
-        self.counts.requests += 1
         if self._lane(call).is_closed:
             # Such a call ends at once: who asks again and again would never let those end that are under way.
             await trio.lowlevel.checkpoint()
@@ -239,7 +238,7 @@ class Gate:
                     if end.disposition == "fail_run":
                         self._close_lanes(call, end)
                     raise end
-                attempt = opened.attempt = recovery.attempt = Attempt(retries.number, self._new_id(), call_id)
+                attempt = opened.attempt = recovery.attempt = attempt.followed_by(retries.number, self._new_id())
                 if isinstance(error, RateLimitedError):
                     check_wait(call, lane.cooldown_end(), error)
                 else:
@@ -333,7 +332,7 @@ class Gate:
     ) -> AnswerT:
         begun = trio.current_time()
         record = first_record(call, attempt, permit.budget, started_at=self._now())
-        attempt.on_dispatch = functools.partial(self._dispatch, permit, record)
+        attempt.on_dispatch = functools.partial(self._dispatch, attempt, permit, record)
         try:
             answer = await self._bounded(call, attempt, send)
         except BaseException as exc:
@@ -345,10 +344,11 @@ class Gate:
         self._finish(call, attempt, permit, record, error=None, latency=trio.current_time() - begun)
         return answer
 
-    def _dispatch(self, permit: Permit, record: AttemptRecord) -> None:
+    def _dispatch(self, attempt: Attempt, permit: Permit, record: AttemptRecord) -> None:
         """Record that the first byte is about to leave, unless a pause began while the connection was opened."""
         if not permit.lane.permits(permit.place):
             raise _HeldBackError
+        self.counts.requests += not attempt.is_again
         self.record(record)
 
     async def _bounded(self, call: Call, attempt: Attempt, send: Callable[[Attempt], Awaitable[AnswerT]]) -> AnswerT:

@@ -19,10 +19,10 @@ class DocumentCounts:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """What the run asked for and was charged, in all its sessions.
+    """What the run sent and was charged, in all its sessions.
 
-    `requests` are calls stages made, `attempts` HTTP requests sent for them, `charged_tokens` what the budget was
-    charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
+    `requests` are calls for which an HTTP request left, `attempts` these HTTP requests, `charged_tokens` what the
+    budget was charged, `unknown_tokens` the part of it charged without a report (may or may not have been billed).
     """
 
     requests: int = 0
@@ -120,6 +120,8 @@ class RunResult:
         results: paths of the tables that were written.
         results_problem: why others were not, None where all were.
         workers: what became of them, None where one process did all.
+        never_begun: documents of the source that no session came to since it ended early; they are not in `documents`.
+            None where nobody knows how many the source has.
     """
 
     run_id: str
@@ -142,3 +144,4 @@ class RunResult:
     results: tuple[str, ...] = ()
     results_problem: str | None = None
     workers: WorkerTotals | None = None
+    never_begun: int | None = 0

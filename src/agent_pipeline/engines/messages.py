@@ -191,7 +191,7 @@ class Attempted:
 
     Attributes:
         at: the worker's wall clock; None where the driver says it in the place of a worker that was lost.
-        calls: that the worker was asked for by then, those among them for which no request ever leaves.
+        calls: of the worker for which a request has left by then, this one included.
     """
 
     fence: Fence | None
@@ -252,14 +252,9 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A worker's beat, also where there is nothing else to say: what it has under way, for those who watch.
-
-    Attributes:
-        calls: that it was asked for by then.
-    """
+    """A worker's beat, also where there is nothing else to say: what it has under way, for those who watch."""
 
     under_way: UnderWay = field(default_factory=UnderWay)
-    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from agent_pipeline.ledger.answers import (
     StageResultRow,
 )
 from agent_pipeline.ledger.ledger import Ledger, open_ledger
-from agent_pipeline.ledger.readers import LedgerReader, open_reader, recorded_artifacts
+from agent_pipeline.ledger.readers import LedgerReader, count_documents, open_reader, recorded_artifacts
 from agent_pipeline.ledger.summaries import FailureGroup, RoleModel, StageTimes, Totals, WaitSum
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "StageTimes",
     "Totals",
     "WaitSum",
+    "count_documents",
     "open_ledger",
     "open_reader",
     "recorded_artifacts",

@@ -245,6 +245,17 @@ def recorded_artifacts(ledger_path: Path) -> list[Artifact]:
     return [Artifact(document_id, path, sha256, size) for document_id, path, sha256, size in found]
 
 
+def count_documents(ledger_path: Path) -> int:
+    """Return how many documents a run has begun, in all its sessions; of a ledger of any format so far.
+
+    Raises:
+        LedgerError: there is no ledger at this path, or it can't be read.
+    """
+    with _connected(ledger_path) as connection, _told(ledger_path):
+        (count,) = connection.execute("SELECT count(*) FROM documents").fetchone()
+    return int(count)
+
+
 @contextmanager
 def _connected(path: Path) -> Generator[sqlite3.Connection]:
     """Open a ledger for reading so that nothing is written, neither to it nor beside it."""

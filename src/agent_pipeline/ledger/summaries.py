@@ -13,8 +13,8 @@ class Totals:
     """What the HTTP requests of a run, or of a part of it, came to.
 
     Attributes:
-        requests: calls made.
-        attempts: HTTP requests sent for them.
+        requests: calls for which an HTTP request left.
+        attempts: these HTTP requests.
         failed: attempts that ended badly, 429s among them.
         rate_limited: attempts that were answered with 429.
         usage: tokens that answers reported.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from agent_pipeline.amounts import counted
 from agent_pipeline.config.pipeline import PipelineConfig
 from agent_pipeline.rehearsal.rehearse import Rehearsal
 
@@ -109,7 +110,8 @@ def _provider(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
             "longer pauses (retry.max_delay) would have saved some; resume --retry-failed works on them again"
         )
     if poisoned := rehearsal.observed.failures["poisoned"]:
-        yield f"{poisoned:,} documents failed again and again where others passed: look at them one by one"
+        which = "it" if poisoned == 1 else "them one by one"
+        yield f"{counted(poisoned, 'document')} failed again and again where others passed: look at {which}"
 
 
 def _cut_short(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Ray that does not come back, played by a stand-in: whoever waits for it goes on, and nobody else waits for them."""
 
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -70,10 +71,12 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
         monkeypatch.setattr(cluster, name, 0.1)
     monkeypatch.setattr(membership, "membership", made := membership.Membership())
     monkeypatch.setattr(cluster, "membership", made)
+    gc.freeze()  # who leaves Ray collects first: seconds, where much is left of other tests
     yield hanging
     hanging.init_may_return.set()
     hanging.shutdown_may_return.set()
     wait_for_threads()
+    gc.unfreeze()
     assert not threads()
 
 

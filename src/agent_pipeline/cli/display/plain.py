@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import PurePath
 
+from agent_pipeline.amounts import counted
 from agent_pipeline.cli.display.progress import Progress, ending_words, limit_words
 from agent_pipeline.cli.display.words import status_words
 from agent_pipeline.cli.output import Channel, one_line
@@ -101,8 +102,7 @@ class PlainDisplay:
             case DocumentFinished():
                 self._tell_ending(event, at)
             case WorkerLost():
-                words = f"worker {event.worker} was lost ({event.reason})"
-                self._tell(at, f"{words}; its {event.documents - event.given_up} documents go to others")
+                self._tell(at, _lost(event))
             case RunStopping() | RunCancelling():
                 self._tell(at, "; ".join(ending_words(event)))
             case Stall(kind="loop"):
@@ -156,3 +156,9 @@ class PlainDisplay:
 
     def _write(self, at: datetime, text: str) -> None:
         self._channel.write(f"{self._progress.seconds(at):7.1f} s  {one_line(self._redactor.text(text))}\n")
+
+
+def _lost(event: WorkerLost) -> str:
+    left = event.documents - event.given_up
+    they = f"; its {counted(left, 'document')} {'goes' if left == 1 else 'go'} to others" if left else ""
+    return f"worker {event.worker} was lost ({event.reason}){they}"

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agent_pipeline.cli.display.durations import Durations
 from agent_pipeline.cli.display.forecast import Forecast
-from agent_pipeline.domain.engine_events import WorkerReady
+from agent_pipeline.domain.engine_events import WorkerLost, WorkerReady
 from agent_pipeline.domain.events import (
     AttemptFinished,
     DocumentFinished,
@@ -100,7 +100,8 @@ class Progress:
         total: documents there will be, None where nobody knows.
         in_flight: current stage of each document in flight, None before its first and between two.
         stages: by name, in the order of the run.
-        awaited_workers: workers that the run is for; 0 where it is for none, the first of them is ready, or it stops.
+        workers: that the run may have; 0 where it has none.
+        ready_workers: numbers of those that are there.
         failures: of documents whose end is about to be told.
         last_failures: the newest, the newest last.
         stopping: why the run ends early, as the first to say so put it.
@@ -123,7 +124,8 @@ class Progress:
     outcomes: Counter[str] = field(default_factory=Counter)
     in_flight: dict[str, str | None] = field(default_factory=dict)
     stages: dict[str, StageProgress] = field(default_factory=dict)
-    awaited_workers: int = 0
+    workers: int = 0
+    ready_workers: set[int] = field(default_factory=set)
     tokens: int = 0
     attempts: int = 0
     rate_limited: int = 0
@@ -149,7 +151,6 @@ class Progress:
                 self._take_document(event)
             case RunStopping():
                 self.stopping, self.ending = self.stopping or event.detail, ending_words(event)
-                self.awaited_workers = 0  # those who stop wait for nobody
             case RunCancelling():
                 self.ending = ending_words(event)
             case PipelineStarted():
@@ -157,9 +158,9 @@ class Progress:
                 self.run_dir, self.run_id, self.pipeline = event.run_dir, event.run_id, event.pipeline
                 self.simulator, self.replayed, self.total = event.simulator, event.replayed, event.documents
                 self.stages = {name: StageProgress() for name in event.stages}
-                self.awaited_workers = event.workers
-            case WorkerReady():
-                self.awaited_workers = 0
+                self.workers = event.workers
+            case WorkerReady() | WorkerLost():
+                self._take_worker(event)
             case LimitChanged():
                 self.limit_change = event, at
             case BreakerChanged() | LiveEditRefused() | LiveValueChanged():
@@ -185,6 +186,9 @@ class Progress:
         stage = self._stage(event.stage)
         match event:
             case StageStarted():
+                left = self.in_flight.get(event.document_id)
+                if left is not None:  # with a worker that was lost
+                    self._stage(left).running -= 1
                 self.in_flight[event.document_id] = event.stage
                 stage.running += 1
             case StageFinished():
@@ -204,6 +208,13 @@ class Progress:
             case DocumentFinished():
                 self.in_flight.pop(event.document_id, None)
                 self.outcomes[event.outcome] += 1
+
+    def _take_worker(self, event: WorkerReady | WorkerLost) -> None:
+        match event:
+            case WorkerReady():
+                self.ready_workers.add(event.worker)
+            case WorkerLost():
+                self.ready_workers.discard(event.worker)
 
     def _take_limit(self, event: BreakerChanged | LiveEditRefused | LiveValueChanged) -> None:
         if not isinstance(event, BreakerChanged):
@@ -240,10 +251,12 @@ class Progress:
         return 0.0 if self.begun_at is None else max((at - self.begun_at).total_seconds(), 0.0)
 
     def under_way(self) -> str:
-        """Return how many documents are in flight, or what the first of them waits for."""
-        if self.awaited_workers:
-            return f"waiting for the first of {self.awaited_workers} workers"
-        return f"{len(self.in_flight)} in flight"
+        """Return how many documents are in flight, and in how many workers, or what they wait for."""
+        if self.workers and not self.ready_workers and self.stopping is None:  # those who stop wait for nobody
+            return "waiting for a worker"
+        few = len(self.ready_workers) < self.workers
+        workers = f", {len(self.ready_workers)} of up to {self.workers} workers ready" if few else ""
+        return f"{len(self.in_flight)} in flight{workers}"
 
     def unhappy(self) -> Iterable[str]:
         """Return the documents that did not succeed, by outcome."""

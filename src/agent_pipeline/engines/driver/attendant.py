@@ -13,6 +13,7 @@ from agent_pipeline.engines.agreement import mismatch
 from agent_pipeline.engines.driver.employment import Employment
 from agent_pipeline.engines.driver.intake import Intake
 from agent_pipeline.engines.driver.total_limits import TotalLimits
+from agent_pipeline.engines.driver.turns import in_turns
 from agent_pipeline.engines.leases.lessor import Lessor
 from agent_pipeline.engines.link import WorkerLostError
 from agent_pipeline.engines.messages import (
@@ -153,23 +154,45 @@ class Attendant:
         return True
 
     async def _take(self, worker: Employment, batch: Sequence[Report]) -> None:
-        await self.intake.begin(batch)
         for report in batch:
             self._note(worker, report)
-        await self.intake.finish(batch)
+        for turn in in_turns(batch):
+            await self.intake.begin(turn)
+            for report in turn:
+                self._hand_on(worker, report)
+            await self.intake.finish(turn)
         self.on_taken()
 
     async def _take_late(self, worker: Employment, batch: Sequence[Report]) -> None:
         for report in batch:
             if isinstance(report, Attempted):
                 self._note(worker, report)
+                self._hand_on(worker, report)
             worker.late_reports += isinstance(report, _OF_DOCUMENTS)
 
     def _note(self, worker: Employment, report: Report) -> None:
+        """Take what a report says of the worker and of what it was lent."""
         match report:
             case Attempted():
                 worker.note_attempt(report)
                 self.lessor.spent(worker.number, report.record)
+            case Ended():
+                worker.ended += 1
+            case Hungry():
+                self.on_hungry(worker)
+            case Alive():
+                worker.under_way = report.under_way
+            case Ready():
+                self._welcome(worker, report)
+            case _ if isinstance(report, _OF_LEASES):
+                self.lessor.take(worker.number, report)
+            case _:
+                pass
+
+    def _hand_on(self, worker: Employment, report: Report) -> None:
+        """Hand on what is to be recorded or told, but for the beginnings and ends of documents."""
+        match report:
+            case Attempted():
                 self.intake.take_attempt(report, calls=worker.new_calls(report.calls))
             case Resulted():
                 self.intake.take_result(report)
@@ -177,17 +200,6 @@ class Attendant:
                 self.intake.take_event(replace(report, event=self.limits.told(worker.number, change)))
             case Happened():
                 self.intake.take_event(report)
-            case Ended():
-                worker.ended += 1
-            case Hungry():
-                self.on_hungry(worker)
-            case Alive():
-                worker.under_way = report.under_way
-                self.intake.counts.requests += worker.new_calls(report.calls)
-            case Ready():
-                self._welcome(worker, report)
-            case _ if isinstance(report, _OF_LEASES):
-                self.lessor.take(worker.number, report)
             case _:
                 pass
 

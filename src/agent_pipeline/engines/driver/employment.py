@@ -91,7 +91,7 @@ class Employment:
         return Amount(max(of_run.tokens, of_roles.tokens), max(of_run.micro_usd, of_roles.micro_usd))
 
     def new_calls(self, calls: int) -> int:
-        """Return how many calls it was asked for since it last said how many they are."""
+        """Return for how many calls a first request left since it last said for how many one did."""
         new = max(0, calls - self._calls)
         self._calls += new
         return new

@@ -1,6 +1,5 @@
 """What workers report of documents, made true: in ledger and artifacts, in the counts, for the sinks."""
 
-import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +11,10 @@ import trio
 from agent_pipeline.control.counts import Counts
 from agent_pipeline.control.deadline import run_timeout_passed
 from agent_pipeline.domain.document import SourceEntry
-from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Event, Rework, SdkTraceItem
+from agent_pipeline.domain.events import DocumentSizeWarning, DocumentStarted, Event, Rework
 from agent_pipeline.domain.usage import NOTHING_SPENT, AttemptRecord
 from agent_pipeline.engines.driver.shards import Kept, ShardBook
+from agent_pipeline.engines.driver.turns import traced_document
 from agent_pipeline.engines.messages import (
     Attempted,
     Began,
@@ -36,9 +36,6 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 
 _TOLD_ONCE = (DocumentStarted, DocumentSizeWarning, Rework)
 """Events of a document's course that it meets again when it begins anew elsewhere."""
-
-_TRACE = '{"object":"trace",'
-"""How the line of a trace begins: each worker that a document meets opens the same one, which is written once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +89,7 @@ class Intake:
     # --- what happens at once ---
 
     def take_attempt(self, report: Attempted, *, calls: int = 0) -> None:
-        """Record and count an attempt, whoever made it: it was made, and has to be paid; `calls` are new ones."""
+        """Record and count an attempt, whoever made it: it was made, and has to be paid; `calls` begin with it."""
         self.counts.take(report.record, calls=calls)
         try:
             self.record(report.record, report.at)
@@ -116,12 +113,11 @@ class Intake:
             if document is None or event in document.told:
                 return
             document.told.add(event)
-        if isinstance(event, SdkTraceItem) and event.line.startswith(_TRACE):
-            document = self._open.get(_traced_document(event.line))
-            if document is not None:
-                if document.is_traced:
-                    return
-                document.is_traced = True
+        document = self._open.get(traced_document(event) or "")
+        if document is not None:  # each worker that it meets opens the same trace, which is written once
+            if document.is_traced:
+                return
+            document.is_traced = True
         self.tell(event, report.at)
 
     # --- what waits for the disk ---
@@ -246,11 +242,6 @@ class Intake:
         self.tally.count(ending, self.clean)
         if ending.error is not None and ending.error.disposition == "fail_run":
             self.stop.request_for(ending.error)
-
-
-def _traced_document(line: str) -> str:
-    metadata = json.loads(line).get("metadata")
-    return str(metadata.get("document_id")) if isinstance(metadata, dict) else ""
 
 
 def _fail(ending: Ending, error: AgentPipelineError) -> None:

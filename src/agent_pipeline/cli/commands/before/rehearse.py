@@ -10,6 +10,7 @@ from agent_pipeline.cli.commands.hidden import hide, without_secrets
 from agent_pipeline.cli.commands.overridden import overrides_of
 from agent_pipeline.cli.flags import RehearseFlags
 from agent_pipeline.cli.output import one_line, out, print_json, say
+from agent_pipeline.cli.summary import requests_in_words
 from agent_pipeline.compose import RunOptions
 from agent_pipeline.compose.process import raise_descriptor_limit, slim_log_records, tune_garbage_collector
 from agent_pipeline.compose.runtime import load_libraries
@@ -121,7 +122,7 @@ def _as_text(ended: Rehearsal, config: PipelineConfig, flags: RehearseFlags) -> 
     lines = [
         f"rehearsal of {config.name}: {faults}; all of it simulated",
         f"documents:  {ended.finished:,} of {ended.cast.size:,} finished, {lost}{codes and f' ({codes})'}",
-        f"requests:   {result.usage.requests:,}, in {result.usage.attempts:,} HTTP attempts{ends and f': {ends}'}",
+        f"requests:   {requests_in_words(result.usage.requests, result.usage.attempts)}{ends and f': {ends}'}",
         f"tokens:     {result.usage.charged_tokens:,} charged, {seen.unconfirmed.tokens:,} of them unconfirmed",
         f"time:       {took} ({one_line(name, 80)})",
         f"at risk:    {_money(at_risk)}: {whose} that nobody confirmed",

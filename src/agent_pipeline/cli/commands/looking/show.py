@@ -12,7 +12,7 @@ from agent_pipeline.cli.commands.looking.runs import status_object
 from agent_pipeline.cli.commands.looking.show_document import document_lines, document_object
 from agent_pipeline.cli.layout import Column, labelled, print_lines, table, terminal_width
 from agent_pipeline.cli.paths import near
-from agent_pipeline.cli.summary import reason_in_words
+from agent_pipeline.cli.summary import reason_in_words, requests_in_words
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.ledger import FailureGroup
 from agent_pipeline.runs.advice import ADVICE, RETRY_FAILED, Advice
@@ -89,9 +89,7 @@ def _lines(opened: OpenRun, status: RunStatus, changes: LimitChanges) -> Iterato
     unhappy = [f"{totals.rate_limited:,} answered with 429"] if totals.rate_limited else []
     other = totals.failed - totals.rate_limited
     unhappy += [f"{other:,} failed"] if other > 0 else []
-    yield from labelled(
-        "requests:", [", ".join([f"{totals.requests:,}, in {counted(totals.attempts, 'HTTP attempt')}", *unhappy])]
-    )
+    yield from labelled("requests:", [", ".join([requests_in_words(totals.requests, totals.attempts), *unhappy])])
     unknown = f", {totals.spent.unknown_tokens:,} of them unconfirmed" if totals.spent.unknown_tokens else ""
     usage = f"{totals.usage.input_tokens:,} in, {totals.usage.output_tokens:,} out"
     yield from labelled("tokens:", [f"{usage}; {totals.spent.tokens:,} charged{unknown}"])

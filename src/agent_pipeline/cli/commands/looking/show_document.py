@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent_pipeline.amounts import counted, dollars, moment, seconds_text
+from agent_pipeline.amounts import dollars, moment, seconds_text
 from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun
 from agent_pipeline.cli.commands.looking.step_text import left_in_words
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
 from agent_pipeline.cli.paths import near
+from agent_pipeline.cli.summary import requests_in_words
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow, StageResultRow, Totals
@@ -111,11 +112,12 @@ def usage_object(totals: Totals) -> dict[str, object]:
 
 def usage_in_words(totals: Totals) -> str:
     """Return what requests came to in one line."""
+    sent = requests_in_words(totals.requests, totals.attempts)
     if not totals.attempts:
-        return "none was sent"
+        return sent
     cost = dollars(totals.spent.micro_usd, known=not totals.unknown_cost)
     return (
-        f"{totals.requests:,}, in {counted(totals.attempts, 'HTTP attempt')}; {totals.usage.input_tokens:,} tokens in, "
+        f"{sent}; {totals.usage.input_tokens:,} tokens in, "
         f"{totals.usage.output_tokens:,} out, {totals.spent.tokens:,} charged; {cost}"
     )
 
