@@ -24,7 +24,7 @@ async def in_worker(fn: Callable[[*Ts], T], *args: *Ts) -> T:
     """
     if current_flavour() == "trio":
         return await trio.to_thread.run_sync(fn, *args, abandon_on_cancel=True)
-    # Not the loop's own threads: those of trio-asyncio, which takes the place of asyncio's loop once it is imported,
+    # Not the loop's own threads: those of trio-asyncio's loop, which stands in for asyncio's where a program wants it,
     # are awaited on cancellation.
     context, call = contextvars.copy_context(), functools.partial(fn, *args)
     return await asyncio.wrap_future(_workers().submit(lambda: context.run(call)))

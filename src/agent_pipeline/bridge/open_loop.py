@@ -12,6 +12,10 @@ from typing import Any
 
 import trio_asyncio
 
+from agent_pipeline.bridge.foreign_loops import leave_foreign_loops_alone
+
+leave_foreign_loops_alone()
+
 Opener = Callable[[], AbstractAsyncContextManager[Any]]
 
 

@@ -254,7 +254,7 @@ class Progress:
         """Return how many documents are in flight, and in how many workers, or what they wait for."""
         if self.workers and not self.ready_workers and self.stopping is None:  # those who stop wait for nobody
             return "waiting for a worker"
-        few = len(self.ready_workers) < self.workers
+        few = 0 < len(self.ready_workers) < self.workers
         workers = f", {len(self.ready_workers)} of up to {self.workers} workers ready" if few else ""
         return f"{len(self.in_flight)} in flight{workers}"
 
