@@ -17,6 +17,15 @@ from tests.integration.project import Project
 
 RAY = ("--engine", "ray", "--workers", "2", "--worker-concurrency", "10", "--shard-size", "10")
 AS_INSTALLED = ("-m", "agent_pipeline")
+IMPATIENT = """\
+import functools, os, sys
+from agent_pipeline.engines.driver import attendant, driver
+driver.Patience = functools.partial(attendant.Patience, silence=4.0, last_words=2.0)
+{more}
+from agent_pipeline.cli.app import main
+sys.exit(main())
+"""
+"""The program, that waits four seconds for workers."""
 _READY = re.compile(r" WORKER_READY .*?\bpid=(\d+)")
 
 
@@ -111,3 +120,11 @@ def rows(project: Project, query: str) -> list[tuple[Any, ...]]:
     """Return what the newest run's ledger answers."""
     with closing(sqlite3.connect(project.runs()[-1] / "ledger.sqlite3")) as ledger:
         return ledger.execute(query).fetchall()
+
+
+def check_each_succeeded_once(project: Project, documents: int) -> None:
+    """See that documents, ledger and artifacts tell the same: all of them, none twice."""
+    ends = rows(project, "SELECT document_id, outcome FROM documents ORDER BY document_id")
+
+    assert ends == [(f"d{number:04}", "succeeded") for number in range(1, documents + 1)]
+    assert len([*project.artifacts.glob("d*")]) == documents
