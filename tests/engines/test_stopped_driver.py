@@ -15,11 +15,13 @@ from agent_pipeline.domain.document import Artifact, Document, SourceEntry
 from agent_pipeline.domain.engine_events import WorkerLost
 from agent_pipeline.domain.result import DocumentCounts
 from agent_pipeline.engines.driver.intake import Intake
+from agent_pipeline.engines.link import WorkerEnd
 from agent_pipeline.engines.messages import (
     Ended,
     Report,
     StopTaking,
     Take,
+    WorkerPlan,
 )
 from agent_pipeline.errors import (
     ArtifactError,
@@ -154,6 +156,27 @@ async def test_a_worker_that_would_do_otherwise_gets_no_document(tmp_path: Path,
         )
         assert run.outcomes() == {}
         assert not any(isinstance(one, Take) for one in run.worker(1).commands)
+        run.assert_accounted()
+
+
+async def test_a_worker_that_would_do_otherwise_takes_nothing_from_those_that_work(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What they have in flight is what the run wants, and has been paid for."""
+
+    class OneDiffers(Pretence):
+        async def main(self, plan: WorkerPlan, link: WorkerEnd) -> None:
+            if plan.worker == 2:
+                await trio.sleep(3)
+                self.plan_sha256 = "q" * 64
+            await super().main(plan, link)
+
+    async with open_run(tmp_path, OneDiffers()) as run:
+        await run.documents(entries(100), run.driver(workers=2))
+
+        assert run.stop.reason == "worker_mismatch"
+        assert set(run.outcomes().values()) == {("succeeded", None)}
+        assert not run.stop.cancelling.is_set()
         run.assert_accounted()
 
 

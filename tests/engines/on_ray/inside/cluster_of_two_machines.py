@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,8 @@ HEAD, OTHER = "192.0.2.1", "192.0.2.2"
 GCS = f"{HEAD}:6379"
 DOCUMENTS = 80
 
-START = (str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1")
-START = (*START, f"--object-store-memory={OBJECT_STORE_BYTES}")
+RAY_PROGRAM = str(Path(sys.executable).with_name("ray"))
+START = (RAY_PROGRAM, "start", "--block", "--num-cpus=1", f"--object-store-memory={OBJECT_STORE_BYTES}")
 APART = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child")
 BECOME_THE_OTHER = f"""\
 set -e
@@ -73,7 +73,7 @@ def two_machines(project: Project, url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
-    subprocess.run([START[0], "get-auth-token", "--generate"], check=True, capture_output=True)
+    subprocess.run([RAY_PROGRAM, "get-auth-token", "--generate"], check=True, capture_output=True)
     subprocess.run(["ip", "link", "add", "here", "type", "veth", "peer", "name", "other"], check=True)
     subprocess.run(["ip", "addr", "add", f"{HEAD}/24", "dev", "here"], check=True)
     _switch("up")
@@ -98,7 +98,7 @@ def two_machines(project: Project, url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @contextmanager
-def _process(*command: str, environment: dict[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+def _process(*command: str, environment: dict[str, str] | None = None) -> Generator["subprocess.Popen[str]"]:
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
     with process:
