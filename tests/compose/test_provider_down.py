@@ -77,7 +77,7 @@ async def test_a_dead_provider_ends_the_run_and_blames_no_document(
     assert states == ["open", "half_open", "open", "half_open", "open", "half_open", "down"]
     assert (left.run["reason"], left.named("PIPELINE_STOPPING")[0].fields["reason"]) == ("provider_down",) * 2
     assert "resume the run" in left.named("PIPELINE_STOPPING")[0].fields["detail"]
-    assert result.next[0].startswith("agent-pipeline resume ")
+    assert result.next[0].startswith(f"agent-pipeline resume {tmp_path}/")  # no way up to the root and down again
 
     again, left = await resume(project, provider_with())
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agent_pipeline.amounts import counted, dollars, seconds_text
 from agent_pipeline.cli.output import one_line
-from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.domain.result import DocumentFailure, RecordingTotals, RunResult, WorkerTotals
+from agent_pipeline.paths import near
 from agent_pipeline.telemetry import Redactor
 
 SHOWN_FAILURES = 5

@@ -1,6 +1,5 @@
 """How a run is concluded: its last row, its result, its manifest."""
 
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from agent_pipeline.domain.events import PipelineFinished
 from agent_pipeline.domain.result import DocumentFailure, RunOutcome, RunResult, SessionTotals, UsageTotals
 from agent_pipeline.errors import CredentialsRejectedError, LedgerError
 from agent_pipeline.ledger import count_documents, recorded_artifacts
+from agent_pipeline.paths import near
 from agent_pipeline.pipeline.admission import Tally
 from agent_pipeline.telemetry import TelemetryStatistics
 
@@ -123,7 +123,7 @@ def _next_commands(
     failures: Sequence[DocumentFailure],
 ) -> tuple[str, ...]:
     """Return the three commands that are worth typing now, the most useful first."""
-    run, artifacts = (shlex.quote(os.path.relpath(path)) for path in (runtime.records.directory.path, config.artifacts))
+    run, artifacts = (shlex.quote(near(str(path))) for path in (runtime.records.directory.path, config.artifacts))
     look, report = f"agent-pipeline show {run}", f"agent-pipeline report {run}"
     why = [f"agent-pipeline why {run} {shlex.quote(failures[0].document_id)}"] if failures else []
     outcome, reason = result
@@ -132,7 +132,7 @@ def _next_commands(
         more = "".join(flag for name, flag in _MORE.items() if name in used_up)
         resume = f"agent-pipeline resume {run}{more}"
         if reason == CredentialsRejectedError.code:
-            return (f"agent-pipeline doctor {shlex.quote(os.path.relpath(config.path))}", resume, *(why or [look]))
+            return (f"agent-pipeline doctor {shlex.quote(near(str(config.path)))}", resume, *(why or [look]))
         return (resume, *(why or [look]), report)
     if why:
         return (*why, f"agent-pipeline resume {run} --retry-failed", report)

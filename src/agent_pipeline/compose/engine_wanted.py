@@ -12,7 +12,8 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
     """See that the engine is there, and can do what is asked of it; nothing is made, Ray is not imported.
 
     Raises:
-        ConfigError: it is not installed, or what is asked can be done in one process only.
+        ConfigError: it is not installed, or what is asked can be done in one process only, or what is written would
+            be lost.
     """
     if config.engine.kind == "local":
         return
@@ -27,6 +28,8 @@ def check_engine(config: PipelineConfig, options: RunOptions) -> None:
         raise ConfigError("values change live in one process only: leave out live, or add --engine local", key="live")
     if options.open_worker is None:
         on_ray.check_ray_installed()
+        for key, folder in (("artifacts", config.artifacts), ("logs", config.logs)):
+            on_ray.check_kept(key, folder)
         if config.engine.address == on_ray.LOCAL:
             on_ray.check_room_here(config.engine.workers)
 

@@ -4,10 +4,11 @@ import os
 import socket
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from agent_pipeline.engines.on_ray import check_room_here
+from agent_pipeline.engines.on_ray import check_kept, check_room_here
 from agent_pipeline.engines.on_ray.address import check_answers
 from agent_pipeline.engines.on_ray.library import WORKERS_PER_CORE
 from agent_pipeline.engines.on_ray.visits import Visits
@@ -38,6 +39,15 @@ def test_an_address_at_which_somebody_listens_is_left_to_ray() -> None:
     """Whether it is a cluster's head only Ray can tell."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_answers(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_what_would_go_with_rays_copy_of_a_folder_is_refused() -> None:
+    """A job's relative paths lead there."""
+    copy = Path("/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1")
+
+    check_kept("logs", Path("/data/runtime_resources/logs"))
+    with pytest.raises(ConfigError, match=r"^logs: .*_ray_pkg_1/logs is in Ray's copy of the job's folder, and goes"):
+        check_kept("logs", copy / "logs")
 
 
 def test_who_leaves_waits_for_all_that_are_inside() -> None:

@@ -13,12 +13,12 @@ from agent_pipeline.cli.commands.config_file import DEFAULTS, find_config
 from agent_pipeline.cli.commands.folders import check_folder
 from agent_pipeline.cli.commands.hidden import hide, print_hidden, shown
 from agent_pipeline.cli.layout import print_lines, terminal_width
-from agent_pipeline.cli.paths import near
 from agent_pipeline.compose.process import MOST_PER_LOOP, descriptor_limits, documents_under
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.engines.on_ray import EXTRA
 from agent_pipeline.errors import ConfigError, InputError
 from agent_pipeline.gateway.endpoints import key_state, redactor_of, used_providers
+from agent_pipeline.paths import near
 
 PACKAGE = "agent-pipeline"
 _LIBRARIES = ("openai", "openai-agents", "httpx2", "trio", "trio-asyncio", "pydantic", "typer", "rich")

@@ -8,7 +8,6 @@ from pathlib import Path
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide, print_hidden, shown
 from agent_pipeline.cli.layout import Column, print_lines, table, terminal_width
-from agent_pipeline.cli.paths import near
 from agent_pipeline.config.limits import LimitsConfig
 from agent_pipeline.config.pipeline import load_pipeline_config
 from agent_pipeline.config.price_table import priced_by
@@ -18,6 +17,7 @@ from agent_pipeline.config.roles import runtime_from_source
 from agent_pipeline.config.source_map import load_source_map
 from agent_pipeline.domain.usage import Usage
 from agent_pipeline.gateway.endpoints import key_state, redactor_of
+from agent_pipeline.paths import near
 
 DEFAULTS = "(defaults)"
 """In the place of a role's name: for every role that the file does not name."""

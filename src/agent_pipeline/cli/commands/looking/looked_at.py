@@ -9,9 +9,9 @@ from itertools import islice
 
 from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import shown
-from agent_pipeline.cli.paths import near
 from agent_pipeline.errors import InputError, LedgerError, RunDirectoryError
 from agent_pipeline.ledger import DocumentRow, LedgerReader, open_reader
+from agent_pipeline.paths import near
 from agent_pipeline.runs.advice import Advice
 from agent_pipeline.runs.directory import RunDirectory, find_run
 

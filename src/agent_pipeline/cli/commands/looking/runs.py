@@ -8,10 +8,10 @@ from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.hidden import print_hidden, shown
 from agent_pipeline.cli.layout import Column, print_lines, table, terminal_width
 from agent_pipeline.cli.output import say
-from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.errors import LedgerError, RunDirectoryError
 from agent_pipeline.ledger import open_reader
+from agent_pipeline.paths import near
 from agent_pipeline.runs.directory import find_run, run_names
 from agent_pipeline.runs.state import RunStatus, status_of
 

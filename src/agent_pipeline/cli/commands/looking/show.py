@@ -11,10 +11,10 @@ from agent_pipeline.cli.commands.looking.looked_at import OpenRun, find_document
 from agent_pipeline.cli.commands.looking.runs import status_object
 from agent_pipeline.cli.commands.looking.show_document import document_lines, document_object
 from agent_pipeline.cli.layout import Column, labelled, print_lines, table, terminal_width
-from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.summary import reason_in_words, requests_in_words
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.ledger import FailureGroup
+from agent_pipeline.paths import near
 from agent_pipeline.runs.advice import ADVICE, RETRY_FAILED, Advice
 from agent_pipeline.runs.state import RunState, RunStatus, status_of
 from agent_pipeline.runs.waits import CAUSES

@@ -10,11 +10,11 @@ from agent_pipeline.cli.commands.hidden import shown
 from agent_pipeline.cli.commands.looking.looked_at import OpenRun
 from agent_pipeline.cli.commands.looking.step_text import left_in_words
 from agent_pipeline.cli.layout import Column, labelled, table, terminal_width
-from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.summary import requests_in_words
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow, StageResultRow, Totals
+from agent_pipeline.paths import near
 from agent_pipeline.runs.state import state_of
 from agent_pipeline.runs.story import DocumentStory, story_of
 

@@ -12,11 +12,11 @@ from agent_pipeline.cli.commands.looking.show_document import artifact_in_words,
 from agent_pipeline.cli.commands.looking.step_text import branch_of, step_object
 from agent_pipeline.cli.commands.looking.why_story import story_in_words
 from agent_pipeline.cli.layout import labelled, paragraph, print_lines, terminal_width, tree
-from agent_pipeline.cli.paths import near
 from agent_pipeline.cli.summary import reason_in_words
 from agent_pipeline.cli.typeable import typeable
 from agent_pipeline.documents import rejected_text_of
 from agent_pipeline.ledger import DocumentRow
+from agent_pipeline.paths import near
 from agent_pipeline.runs.advice import Advice, advice_on
 from agent_pipeline.runs.causes import Link, causes_of
 from agent_pipeline.runs.happenings import Happening, happenings_of

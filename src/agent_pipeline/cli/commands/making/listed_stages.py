@@ -8,9 +8,9 @@ from pathlib import Path
 from agent_pipeline.cli.commands.config_file import DEFAULTS, find_config
 from agent_pipeline.cli.commands.stage_names import WrittenStage, check_stage
 from agent_pipeline.cli.output import one_line, out, print_json
-from agent_pipeline.cli.paths import near
 from agent_pipeline.config.pipeline import PipelineConfig, load_pipeline_config
 from agent_pipeline.config.stage_list import REWORK_OPTIONS, StageConfig
+from agent_pipeline.paths import near
 from agent_pipeline.pipeline.stage import Stage
 from agent_pipeline.stages import BUILT_IN
 
