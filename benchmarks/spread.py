@@ -60,7 +60,7 @@ IN_THE_WAY = {
     "reports, fences and counts 0.22 ms, the ledger 0.15, artifacts 0.14, log, events and traces 0.15, reading and "
     "unpacking what came 0.10.",
     f"{RAY_TWO} / {RAY_ONE}".format(THIN, THIN): "two cores for two workers, the driver and the provider: a document "
-    "that is nothing but a call costs all of them 5.5 ms, which is 2.8 ms on both cores, and a single worker has the "
+    "that is nothing but a call costs all of them 6 ms, which is 3 ms on both cores, and a single worker has the "
     "driver and the provider on the other core already. A driver on a machine of its own was not tried.",
 }
 PARSING_STAGE = """\

@@ -54,7 +54,7 @@ def test_lost_documents_are_exit_code_one(cli: Cli, project: Path) -> None:
     assert found["failures"] == {"request_rejected": 1}
     advice = found["advice"]
     assert isinstance(advice, list)
-    assert advice[0].startswith("1 documents failed with request_rejected, which no provider is to blame for: ")
+    assert advice[0].startswith("1 document failed with request_rejected, which no provider is to blame for: ")
 
 
 def test_documents_left_undone_are_exit_code_one_too(cli: Cli) -> None:

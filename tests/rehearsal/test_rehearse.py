@@ -289,7 +289,8 @@ def test_answers_cut_short_name_the_role_and_its_cap(tmp_path: Path) -> None:
     rehearsal = rehearsed(project)
 
     assert rehearsal.lost == 1
-    assert "were cut short by its output cap: raise params.max_tokens" in advised(project, rehearsal)
+    told = "role markdown_cleaner: its output cap cut 1 answer short: raise params.max_tokens"
+    assert told in advised(project, rehearsal)
 
 
 def test_documents_that_run_out_of_time_name_the_wait(tmp_path: Path) -> None:

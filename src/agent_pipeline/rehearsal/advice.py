@@ -33,7 +33,7 @@ def advice(rehearsal: Rehearsal, config: PipelineConfig) -> list[str]:
 
 def _ended_early(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
     reason, finished = rehearsal.result.reason or "", rehearsal.finished
-    left = f"{rehearsal.unfinished:,} documents were not finished"
+    left = f"{_were(rehearsal.unfinished)} not finished"
     if reason.startswith("budget:"):
         yield f"{left}: {', '.join(_budgets(reason))} was reached{_needed(rehearsal)}"
     elif reason == "deadline:run":
@@ -48,6 +48,10 @@ def _ended_early(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
         )
     elif rehearsal.unfinished and reason:
         yield f"{left}: the run ended with {reason}"
+
+
+def _were(count: int) -> str:
+    return f"{counted(count, 'document')} {'was' if count == 1 else 'were'}"
 
 
 def _budgets(reason: str) -> Iterator[str]:
@@ -76,7 +80,7 @@ def _too_late(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
     fewer = min(limits.documents_in_flight // 2, max(at_once, 1)) or 1
     stage = limits.timeouts.stage
     longer = "" if stage is None else f", or let a stage take longer than {stage:,.0f} s (timeouts.stage)"
-    yield f"{late:,} documents ran out of time{why}: set documents_in_flight to {fewer:,} or so{longer}"
+    yield f"{counted(late, 'document')} ran out of time{why}: set documents_in_flight to {fewer:,} or so{longer}"
 
 
 def _too_many_requests(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
@@ -96,7 +100,7 @@ def _answers(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
     bad = sum(rehearsal.observed.failures[code] for code in _ANSWERS)
     if bad:
         yield (
-            f"{bad:,} documents were lost to answers that came broken: no request is paid for a third time that was "
+            f"{_were(bad)} lost to answers that came broken: no request is paid for a third time that was "
             "answered badly twice; resume --retry-failed works on them again"
         )
 
@@ -106,7 +110,7 @@ def _provider(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
     if lost:
         attempts = config.limits.retry.max_attempts
         yield (
-            f"{lost:,} documents were lost after {attempts} attempts at one request: more (retry.max_attempts) or "
+            f"{_were(lost)} lost after {attempts} attempts at one request: more (retry.max_attempts) or "
             "longer pauses (retry.max_delay) would have saved some; resume --retry-failed works on them again"
         )
     if poisoned := rehearsal.observed.failures["poisoned"]:
@@ -119,7 +123,7 @@ def _cut_short(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
         known = config.runtime.roles.get(role)
         cap = None if known is None else known.output_cap
         more = "" if cap is None else f", {cap:,} now"
-        yield f"{count:,} answers of role {role} were cut short by its output cap: raise params.max_tokens{more}"
+        yield f"role {role}: its output cap cut {counted(count, 'answer')} short: raise params.max_tokens{more}"
 
 
 def _own(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
@@ -127,7 +131,8 @@ def _own(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:
     seen = rehearsal.observed
     for code in _OWN_CODE:
         if count := seen.failures[code]:
-            yield f"{count:,} documents failed with {code}, which no provider is to blame for: {seen.messages[code]}"
+            failed = f"{counted(count, 'document')} failed with {code}"
+            yield f"{failed}, which no provider is to blame for: {seen.messages[code]}"
 
 
 def _unconfirmed(rehearsal: Rehearsal, config: PipelineConfig) -> Iterator[str]:

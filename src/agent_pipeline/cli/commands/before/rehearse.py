@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from agent_pipeline.amounts import dollars, seconds_text
+from agent_pipeline.amounts import counted, dollars, seconds_text
 from agent_pipeline.cli.commands.config_file import find_config
 from agent_pipeline.cli.commands.hidden import hide, without_secrets
 from agent_pipeline.cli.commands.overridden import overrides_of
@@ -81,13 +81,13 @@ class _Progress:
         now = time.monotonic()
         if self._size and now - self._told >= _PERIOD:
             self._told = now
-            far = f"{count:,} of {self._size:,} documents, {seconds_text(seconds)} into the run"
+            far = f"{count:,} of {counted(self._size, 'document')}, {seconds_text(seconds)} into the run"
             say(f"{now - self._begun:7.1f} s  {far}")
 
 
 def _who(cast: Cast) -> str:
     worked_on = cast.size - len(cast.stand_ins)
-    words = f"{cast.size:,} documents: the stages of {worked_on:,} run"
+    words = f"{counted(cast.size, 'document')}: the stages of {worked_on:,} run"
     if cast.stand_ins:
         words += f", {len(cast.stand_ins):,} stand in and send the same requests as one of those"
     if cast.repeats:

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from agent_pipeline.amounts import counted
 from agent_pipeline.cli.commands.config_file import logs_here
 from agent_pipeline.cli.commands.looking.looked_at import only_reading
 from agent_pipeline.cli.output import one_line, out, print_json, say
@@ -68,7 +69,7 @@ def _redactor(*directories: RunDirectory | None) -> Redactor:
 
 
 def _size(written: Written) -> str:
-    parts = f"{written.documents:,} documents"
+    parts = counted(written.documents, "document")
     if written.rows < written.documents:
         parts += f", {written.rows:,} of them listed"
     if written.detailed < written.rows:
