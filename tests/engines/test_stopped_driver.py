@@ -159,22 +159,24 @@ async def test_a_worker_that_would_do_otherwise_gets_no_document(tmp_path: Path,
         run.assert_accounted()
 
 
-async def test_a_worker_that_would_do_otherwise_takes_nothing_from_those_that_work(
-    tmp_path: Path, autojump_clock: MockClock
+@pytest.mark.parametrize("reason", ["worker_mismatch", "engine_failed"])
+async def test_workers_that_cant_be_used_take_nothing_from_the_one_that_works(
+    tmp_path: Path, reason: str, autojump_clock: MockClock
 ) -> None:
-    """What they have in flight is what the run wants, and has been paid for."""
+    """What it has in flight is what the run wants, and has been paid for."""
 
-    class OneDiffers(Pretence):
+    class OnlyTheFirstIsGood(Pretence):
         async def main(self, plan: WorkerPlan, link: WorkerEnd) -> None:
-            if plan.worker == 2:
+            if plan.worker > 1:
                 await trio.sleep(3)
                 self.plan_sha256 = "q" * 64
+                self.never_ready = reason == "engine_failed"
             await super().main(plan, link)
 
-    async with open_run(tmp_path, OneDiffers()) as run:
+    async with open_run(tmp_path, OnlyTheFirstIsGood(seconds=lambda _: 10.0)) as run:
         await run.documents(entries(100), run.driver(workers=2))
 
-        assert run.stop.reason == "worker_mismatch"
+        assert run.stop.reason == reason
         assert set(run.outcomes().values()) == {("succeeded", None)}
         assert not run.stop.cancelling.is_set()
         run.assert_accounted()

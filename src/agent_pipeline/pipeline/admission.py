@@ -13,7 +13,7 @@ from agent_pipeline.domain.events import RunCancelling, RunStopping
 from agent_pipeline.domain.ports import Emit
 from agent_pipeline.domain.result import DocumentCounts, DocumentFailure, WorkerTotals
 from agent_pipeline.domain.snapshot import UnderWay
-from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError, WorkerMismatchError
+from agent_pipeline.errors import AgentPipelineError, BudgetExceededError, DiskFullError, EngineError
 from agent_pipeline.ledger import KnownDocument
 from agent_pipeline.pipeline.ending import Ending
 from agent_pipeline.pipeline.itinerary import Itinerary
@@ -71,7 +71,7 @@ class Stop:
         """Stop for an error that concerns every document.
 
         A budget that is used up, or a disk that is full, cancels nobody: what is in flight may still fit, or has been
-        paid for. Nor does a worker that is unlike the others, which work. All else would fail alike. The reason names
+        paid for. Nor do workers that can't be used: others may have work. All else would fail alike. The reason names
         every budget that was met, also those met later.
         """
         if isinstance(error, BudgetExceededError):
@@ -82,7 +82,7 @@ class Stop:
             if self.reason is not None and self.reason.startswith("budget:"):
                 self.reason = reason
         else:
-            is_gentle = isinstance(error, DiskFullError | WorkerMismatchError)
+            is_gentle = isinstance(error, DiskFullError | EngineError)
             self.request(error.code, str(error), cancel=not is_gentle, error=error)
 
     def cancel(self, reason: str) -> None:
