@@ -74,7 +74,10 @@ def two_machines(project: Project, url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     subprocess.run([RAY_PROGRAM, "get-auth-token", "--generate"], check=True, capture_output=True)
-    subprocess.run(["ip", "link", "add", "here", "type", "veth", "peer", "name", "other"], check=True)
+    wire = subprocess.run(["ip", "link", "add", "here", "type", "veth", "peer", "name", "other"], check=False)
+    room = subprocess.run([*APART, "mount", "-t", "proc", "proc", "/proc"], check=False)
+    if wire.returncode or room.returncode:
+        pytest.skip("this system has no wire, or no room, for a second machine")
     subprocess.run(["ip", "addr", "add", f"{HEAD}/24", "dev", "here"], check=True)
     _switch("up")
     head = (*START, "--head", "--port=6379", f"--node-ip-address={HEAD}", f"--temp-dir={ray_folder}")
