@@ -135,6 +135,22 @@ def test_an_engine_that_is_not_there_is_refused_as_by_a_run(
     assert cli("plan", "--json").error() == run.error()
 
 
+@pytest.mark.parametrize("folder", ["artifacts", "logs"])
+def test_a_folder_that_goes_with_a_job_of_rays_is_refused_as_by_a_run(cli: Cli, project: Path, folder: str) -> None:
+    """What was paid for would be gone."""
+    lines = [line for line in PIPELINE.splitlines() if not line.startswith(f"{folder}:")]
+    copy = "runtime_resources/working_dir_files/_ray_pkg_1"
+    lines += [f"{folder}: {copy}/out", "engine: {kind: ray}"]
+    (project / "pipeline.yaml").write_text("\n".join(lines))
+
+    ran, run = cli("check", "--json"), cli("run", "--offline", "--json")
+
+    assert (ran.code, ran.error()["code"]) == (3, "config_invalid")
+    assert ran.error() == run.error()
+    assert f"{copy}/out is in Ray's copy of the job's folder" in ran.error()["message"]
+    assert not (project / "runtime_resources").exists()
+
+
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_whether_a_cluster_is_there_is_for_a_run_to_find_out(cli: Cli, project: Path, command: str) -> None:
     """Neither uses the network, as they say."""
