@@ -138,10 +138,10 @@ def test_an_engine_that_is_not_there_is_refused_as_by_a_run(
 @pytest.mark.parametrize("folder", ["artifacts", "logs"])
 def test_a_folder_that_goes_with_a_job_of_rays_is_refused_as_by_a_run(cli: Cli, project: Path, folder: str) -> None:
     """What was paid for would be gone."""
-    lines = [line for line in PIPELINE.splitlines() if not line.startswith(f"{folder}:")]
+    others = [line for line in PIPELINE.splitlines() if not line.startswith(f"{folder}:")]
     copy = "runtime_resources/working_dir_files/_ray_pkg_1"
-    lines += [f"{folder}: {copy}/out", "engine: {kind: ray}"]
-    (project / "pipeline.yaml").write_text("\n".join(lines))
+    text = "\n".join([*others, f"{folder}: {copy}/out", "engine: {kind: ray}"])
+    (project / "pipeline.yaml").write_text(text, encoding="utf-8")
 
     ran, run = cli("check", "--json"), cli("run", "--offline", "--json")
 
