@@ -56,9 +56,9 @@ PLAIN_ONE, PLAIN_TWO = "1 process{}: ms", "2 processes{}: ms"
 WANTED = {DRIVER: 0.3, CALLS: 0.05}
 WANTED_OF_TWO = 0.625
 IN_THE_WAY = {
-    DRIVER: "the driver alone writes, for all workers. By its threads, over 3,000 documents of a run that took 0.79 "
-    "ms: taking reports, fences and counts 0.22, log, events and traces 0.18, artifacts 0.14, the ledger 0.13, reading and "
-    "unpacking what came 0.10.",
+    DRIVER: "the driver alone writes, for all workers. By its threads, over 3,000 documents of a run that took "
+    "0.79 ms: taking reports, fences and counts 0.22, log, events and traces 0.18, artifacts 0.14, the ledger 0.13, "
+    "reading and unpacking what came 0.10.",
     f"{RAY_TWO} / {RAY_ONE}".format(THIN, THIN): "two cores for two workers, the driver and the provider: a document "
     "that is nothing but a call costs all of them 6 ms, which is 3 ms on both cores, and a single worker has the "
     "driver and the provider on the other core already. A driver on a machine of its own was not tried.",
