@@ -180,14 +180,24 @@ def test_who_is_cancelled_at_once_has_changed_nothing(watched: Watched) -> None:
     assert watched.config.COUNT == 25
 
 
-def test_what_was_taken_over_is_told_also_by_who_is_cancelled(watched: Watched) -> None:
+def test_what_was_taken_over_is_told_also_by_who_is_cancelled(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is being read in a thread when the cancellation comes; nobody else would tell of it."""
     in_place(watched.path, '{"COUNT": 5}')()
+    begun = threading.Event()
+    take = RuntimeConfig._take_from_file
+
+    def take_and_say_so(config: RuntimeConfig) -> None:
+        begun.set()
+        take(config)
+
+    monkeypatch.setattr(RuntimeConfig, "_take_from_file", take_and_say_so)
 
     async def main() -> None:
         with watched.config._file_lock:
             task = asyncio.create_task(watched.config.watch())
-            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(begun.wait, 30)
             task.cancel()
             await asyncio.sleep(0.05)
             assert not task.done()
